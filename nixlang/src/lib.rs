@@ -1,2 +1,3 @@
 //! (skeleton)
+pub mod syntax;
 pub(crate) mod text;

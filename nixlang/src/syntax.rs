@@ -1,0 +1,12 @@
+//! Source text to tokens and nodes.
+//!
+//! Bytes go through the lexer ([`lexer`]), and its tokens through one grammar ([`grammar`]), which
+//! tells a [`parser::Sink`] what it finds. Evaluation builds its own compact tree from that; the
+//! lossless tree for tools is another sink.
+
+pub mod error;
+pub mod grammar;
+pub mod kind;
+pub mod lexer;
+pub mod parser;
+pub mod text;
