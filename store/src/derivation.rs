@@ -13,10 +13,24 @@ use smol_str::SmolStr;
 
 use crate::path::StorePath;
 
+mod hash_modulo;
+mod json;
 mod output;
+mod output_paths;
+mod parse;
+mod placeholder;
+mod print;
 mod structured_attrs;
+#[cfg(test)]
+mod tests;
 
+pub use hash_modulo::{HashModulo, HashModuloCache, HashModuloError, Lookup, LookupError};
+pub use json::{JSON_VERSION, JsonError, derivations_to_json};
 pub use output::{DerivationOutput, DerivationType, DerivationTypeError};
+pub use output_paths::{Instantiated, OutputPathError};
+pub use parse::{MAX_DYNAMIC_DEPTH, ParseError, ParseErrorKind};
+pub use placeholder::{Placeholder, placeholder};
+pub use print::PrintError;
 pub use structured_attrs::{StructuredAttrs, StructuredAttrsError};
 
 /// Name of an output, such as `out` or `dev`. Short ones don't allocate.

@@ -7,3 +7,4 @@ pub mod derivation;
 pub mod hash;
 pub mod path;
 pub mod path_info;
+pub mod json;

@@ -4,12 +4,11 @@
 //! sorts keys and rewrites numbers; [`StructuredAttrs::parse`] does the same, so that foreign text
 //! gives the same store path.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
+use crate::json;
+
 /// The environment variable that stands for structured attributes in the ATerm form.
-#[expect(dead_code, reason = "its users follow")]
 pub(super) const ENV_NAME: &[u8] = b"__json";
 
 /// Structured attributes as canonical JSON text.
@@ -54,9 +53,7 @@ impl StructuredAttrs {
         if !value.is_object() {
             return Err(StructuredAttrsError::NotAnObject);
         }
-        let mut json = String::new();
-        write_canonical_json(value, &mut json);
-        Ok(Self { json })
+        Ok(Self { json: json::to_string(value) })
     }
 
     /// Wraps text that is canonical already; for a caller that printed it just now. Nothing is
@@ -121,111 +118,6 @@ fn nesting(text: &[u8]) -> usize {
         }
     }
     deepest
-}
-
-/// Appends JSON as the reference's library prints it without indentation: sorted keys, floats in
-/// their shortest form with an exponent below 1e-5 and from 1e16 on.
-pub(crate) fn write_canonical_json(value: &Value, text: &mut String) {
-    match value {
-        Value::Null => text.push_str("null"),
-        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() => write_float(float, text),
-            _ => write!(text, "{number}").expect("writing to a string does not fail"),
-        },
-        Value::String(string) => write_json_string(string, text),
-        Value::Array(items) => {
-            text.push('[');
-            for (idx, item) in items.iter().enumerate() {
-                if idx > 0 {
-                    text.push(',');
-                }
-                write_canonical_json(item, text);
-            }
-            text.push(']');
-        }
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            text.push('{');
-            for (idx, (key, item)) in entries.into_iter().enumerate() {
-                if idx > 0 {
-                    text.push(',');
-                }
-                write_json_string(key, text);
-                text.push(':');
-                write_canonical_json(item, text);
-            }
-            text.push('}');
-        }
-    }
-}
-
-fn write_json_string(string: &str, text: &mut String) {
-    text.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            control if u32::from(control) < 0x20 => {
-                write!(text, "\\u{:04x}", u32::from(control)).expect("writing to a string does not fail");
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
-}
-
-/// Writes the shortest digits that give the float back, laid out as the reference's JSON library
-/// does: `1.0`, `0.0001`, `1e-05`, `1e+20`.
-pub(crate) fn write_float(float: f64, text: &mut String) {
-    if !float.is_finite() {
-        text.push_str("null");
-        return;
-    }
-    // `{:e}` gives the shortest digits as `d.ddde<exponent>`.
-    let scientific = format!("{float:e}");
-    let (mantissa, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is a number");
-    let (sign, mantissa) = match mantissa.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", mantissa),
-    };
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let n_digits = digits.len() as i32;
-    text.push_str(sign);
-    if digits == "0" {
-        text.push_str("0.0");
-    } else if (0..15).contains(&exponent) {
-        // The point stands within or after the digits.
-        let point = exponent + 1;
-        if n_digits <= point {
-            text.push_str(&digits);
-            text.extend(std::iter::repeat_n('0', (point - n_digits) as usize));
-            text.push_str(".0");
-        } else {
-            text.push_str(&digits[..point as usize]);
-            text.push('.');
-            text.push_str(&digits[point as usize..]);
-        }
-    } else if (-4..0).contains(&exponent) {
-        text.push_str("0.");
-        text.extend(std::iter::repeat_n('0', (-exponent - 1) as usize));
-        text.push_str(&digits);
-    } else {
-        text.push_str(&digits[..1]);
-        if n_digits > 1 {
-            text.push('.');
-            text.push_str(&digits[1..]);
-        }
-        let sign = if exponent < 0 { '-' } else { '+' };
-        write!(text, "e{sign}{:02}", exponent.abs()).expect("writing to a string does not fail");
-    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@
 //!
 //! Format source: manual of Nix 2.34, "Complete Store Path Calculation".
 
-use std::collections::BTreeSet;
-
 use super::{StoreDir, StorePath, StorePathError};
 use crate::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use crate::hash::{Algorithm, Hash, HashFormat};
@@ -64,12 +62,12 @@ impl StoreDir {
     }
 
     /// Returns the path of a text file (`builtins.toFile`, derivations) with these contents' SHA-256
-    /// and references.
-    pub fn text_path(
+    /// and references, which are sorted and without repeats (such as a `&BTreeSet`).
+    pub fn text_path<'r>(
         &self,
         name: &str,
         contents: &Hash,
-        references: &BTreeSet<StorePath>,
+        references: impl IntoIterator<Item = &'r StorePath>,
     ) -> Result<StorePath, StorePathError> {
         self.make_store_path(&self.kind_with_references("text", references, false), contents, name)
     }
@@ -116,13 +114,14 @@ impl StoreDir {
         self.make_store_path(&format!("output:{output}"), hash, &output_path_name(name, output))
     }
 
-    fn kind_with_references(
+    fn kind_with_references<'r>(
         &self,
         kind: &str,
-        references: &BTreeSet<StorePath>,
+        references: impl IntoIterator<Item = &'r StorePath>,
         self_reference: bool,
     ) -> String {
-        let mut text = Vec::with_capacity(kind.len() + references.len() * 96 + 5);
+        let references = references.into_iter();
+        let mut text = Vec::with_capacity(kind.len() + references.size_hint().0 * 96 + 5);
         text.extend_from_slice(kind.as_bytes());
         for reference in references {
             text.push(b':');
@@ -142,6 +141,8 @@ pub(crate) fn output_path_name(name: &str, output: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn nar(algorithm: Algorithm, contents: &[u8]) -> ContentAddressWithReferences {
