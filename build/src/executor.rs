@@ -1,0 +1,3 @@
+//! Running one build: see `local` for how.
+
+pub(crate) mod builtin;

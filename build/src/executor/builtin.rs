@@ -1,0 +1,45 @@
+//! The builders that are part of this crate: `builtin:fetchurl` and `builtin:buildenv`.
+//!
+//! They run in the helper process, inside the sandbox like any builder: a `file://` address sees only what a program
+//! would see there. Their failures are written to the build's log, like a program's.
+
+pub(crate) mod buildenv;
+pub(crate) mod fetchurl;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use buildenv::Package;
+pub(crate) use fetchurl::Fetch;
+
+/// What a built-in builder shall do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BuiltinRequest {
+    /// Download a file.
+    Fetchurl(Fetch),
+    /// Make a tree of links.
+    Buildenv {
+        /// The output.
+        out: PathBuf,
+        /// Target of the link `manifest.nix`.
+        manifest: PathBuf,
+        /// What to link to.
+        packages: Vec<Package>,
+    },
+}
+
+/// Does what must happen before the sandbox is entered.
+pub(crate) fn prepare(request: &BuiltinRequest) {
+    if let BuiltinRequest::Fetchurl(_) = request {
+        fetchurl::prepare();
+    }
+}
+
+/// Runs a built-in builder. The error is one for the build's log.
+pub(crate) fn run(request: &BuiltinRequest) -> Result<(), String> {
+    match request {
+        BuiltinRequest::Fetchurl(fetch) => fetchurl::run(fetch),
+        BuiltinRequest::Buildenv { out, manifest, packages } => buildenv::run(out, manifest, packages),
+    }
+}
