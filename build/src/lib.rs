@@ -5,7 +5,14 @@
 #![deny(unsafe_code)]
 
 mod bytes;
-mod executor;
+pub mod event;
+pub mod executor;
+pub mod log;
+pub mod result;
 pub mod sandbox;
 
+pub use bytes::Bytes;
+pub use event::{BuildEvent, CancelToken, Observer};
+pub use executor::{BuildRequest, Executor, Limits};
+pub use result::{BuildOutcome, BuildResult, BuildStatus};
 pub use sandbox::helper::{Helper, helper_main};

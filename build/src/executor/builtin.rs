@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use buildenv::Package;
-pub(crate) use fetchurl::Fetch;
+pub use buildenv::Package;
+pub use fetchurl::Fetch;
 
 /// What a built-in builder shall do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum BuiltinRequest {
+pub enum BuiltinRequest {
     /// Download a file.
     Fetchurl(Fetch),
     /// Make a tree of links.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use serde::{Deserialize, Serialize};
 
 use super::SandboxSpec;
@@ -72,7 +72,7 @@ pub(crate) struct Request {
 
 /// The builder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Program {
+pub enum Program {
     /// A program of the file system.
     Execute {
         /// Path, as the builder sees it.
@@ -290,7 +290,7 @@ fn wait_for_end(control: &File, builder: &OwnedFd) {
 fn end_descendants(builder: i32) -> (Option<i32>, Option<i32>) {
     let mut end = (None, None);
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
                 if pid.as_raw_nonzero().get() == builder {
                     end = (status.exit_status(), status.terminating_signal());

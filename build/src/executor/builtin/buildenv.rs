@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 /// One package of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Package {
+pub struct Package {
     /// Its store path.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Whether it takes part.
-    pub(crate) active: bool,
+    pub active: bool,
     /// Lower wins.
-    pub(crate) priority: i64,
+    pub priority: i64,
 }
 
 /// Reads the attribute `derivations`: for each package "active priority number-of-outputs path…".

@@ -13,19 +13,19 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// A download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fetch {
+pub struct Fetch {
     /// Addresses, tried in this order: mirrors by hash first, the one of the derivation last.
-    pub(crate) urls: Vec<String>,
+    pub urls: Vec<String>,
     /// The output.
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     /// Whether the file is a NAR to unpack (with `.xz` at the end of the last address: a compressed one).
-    pub(crate) unpack: bool,
+    pub unpack: bool,
     /// Whether the result is executable.
-    pub(crate) executable: bool,
+    pub executable: bool,
     /// Trusted certificates in PEM form; the built-in ones if absent.
-    pub(crate) certificates: Option<String>,
+    pub certificates: Option<String>,
     /// Proxy for http and https.
-    pub(crate) proxy: Option<String>,
+    pub proxy: Option<String>,
 }
 
 /// How often a download is tried that fails for a reason that may pass.

@@ -80,9 +80,12 @@ pub(crate) fn exit_now(status: i32) -> ! {
 
 /// Gives every signal its default action and unblocks all of them, as a program expects at its start.
 pub(crate) fn reset_signals() {
+    // By the raw call, since the C library refuses to touch the two signals that it uses itself.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: installing SIG_DFL has no preconditions; for signals that can't be changed the call fails harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: all zeroes is the kernel's `sigaction` for the default action and `default` is as large; the mask size
+        // is the kernel's. For signals that can't be changed the call fails harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<c_void>(), 8_usize) };
     }
     // SAFETY: an all-zero `sigset_t` is valid memory for `sigemptyset`, which initialises it; then it is only read.
     unsafe {

@@ -1,0 +1,116 @@
+//! What a host can watch while builds run, and how it stops them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nixlang_store::path::StorePath;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::result::BuildResult;
+use crate::sandbox::Isolation;
+
+/// Everything that happens in [`Builder::run`](crate::Builder::run).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuildEvent<'e> {
+    /// A builder starts.
+    Started {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// How it is isolated.
+        isolation: Isolation,
+    },
+    /// Another process builds the same; waiting for it.
+    WaitingForLock {
+        /// What is to be built.
+        derivation: &'e StorePath,
+    },
+    /// A builder wrote a line.
+    LogLine {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// The line, without its end.
+        line: &'e [u8],
+    },
+    /// A builder says what it does now (`@nix {"action":"setPhase"}`).
+    Phase {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// The phase, such as `buildPhase`.
+        phase: &'e str,
+    },
+    /// A derivation is done with, one way or the other.
+    Finished {
+        /// What was to be built.
+        derivation: &'e StorePath,
+        /// What became of it.
+        result: &'e BuildResult,
+    },
+    /// How far everything is.
+    Progress {
+        /// Derivations done with.
+        done: usize,
+        /// Derivations of the plan.
+        total: usize,
+        /// Builders at work.
+        running: usize,
+        /// Derivations that failed.
+        failed: usize,
+    },
+}
+
+/// Gets told what happens. Called from several threads, never two calls for one derivation at once.
+pub trait Observer: Sync {
+    /// Something happened. Builds wait while this runs.
+    fn event(&self, event: &BuildEvent<'_>) {
+        let _ = event;
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// Stops what runs with it. Copies share their state; once cancelled, always cancelled.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cancelled: AtomicBool,
+    /// Readable once cancelled. Never read, so it wakes everybody who waits. None where the system has no room for it.
+    wake: Option<std::os::fd::OwnedFd>,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
+        Shared { cancelled: AtomicBool::new(false), wake }
+    }
+}
+
+impl CancelToken {
+    /// Returns a token that is not cancelled.
+    pub fn new() -> CancelToken {
+        CancelToken::default()
+    }
+
+    /// Stops everything that runs with this token. Safe to call from any thread, also several times.
+    pub fn cancel(&self) {
+        self.shared.cancelled.store(true, Ordering::Release);
+        if let Some(wake) = &self.shared.wake {
+            let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Returns whether [`CancelToken::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Becomes readable on cancellation.
+    pub(crate) fn wake(&self) -> Option<&std::os::fd::OwnedFd> {
+        self.shared.wake.as_ref()
+    }
+}
