@@ -8,3 +8,4 @@ pub mod hash;
 pub mod path;
 pub mod path_info;
 pub mod json;
+pub mod nar;
