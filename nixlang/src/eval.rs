@@ -1,0 +1,147 @@
+//! The evaluator: options and state of one evaluation context on one heap. Read `eval/expr.rs` first: the one match over expressions.
+
+mod call;
+mod coerce;
+mod compare;
+mod error;
+mod expr;
+mod force;
+mod import;
+mod limits;
+mod names;
+mod operators;
+mod print;
+mod select;
+
+use std::cell::{Cell, RefCell};
+
+use rustc_hash::FxHashMap;
+
+pub use coerce::Coercion;
+pub use error::{ErrorData, ErrorKind, EvalError, EvalResult, Frame};
+pub use names::Names;
+pub use print::PrintOptions;
+
+use crate::heap::{Env, Heap, Value};
+use crate::host::Host;
+use crate::source::SourceMap;
+use crate::symbol::SymbolTable;
+use crate::value::ContextTable;
+
+/// What can be chosen about an evaluation; everything has the reference's default.
+#[derive(Clone, Debug)]
+pub struct EvalOptions {
+    /// Pure evaluation: no environment, no time, no search path.
+    pub pure: bool,
+    /// Nested calls until "stack overflow; max-call-depth exceeded".
+    pub max_call_depth: u32,
+    /// `builtins.currentSystem`.
+    pub system: String,
+    /// `builtins.nixPath`: prefix and path of each entry, in order.
+    pub search_path: Vec<(String, String)>,
+    /// Where `~/` is.
+    pub home: Option<String>,
+    /// Names of the experimental features that are on.
+    pub experimental_features: Vec<String>,
+    /// Whether `builtins.traceVerbose` shows its message.
+    pub trace_verbose: bool,
+    /// Whether `builtins.warn` aborts.
+    pub abort_on_warn: bool,
+    /// Whether frames of calls are kept in errors' traces.
+    pub show_trace: bool,
+    /// Whether derivations and sources are written to the store, not only computed.
+    pub read_write: bool,
+}
+
+impl Default for EvalOptions {
+    fn default() -> Self {
+        EvalOptions {
+            pure: false,
+            max_call_depth: 10_000,
+            system: "x86_64-linux".into(),
+            search_path: Vec::new(),
+            home: None,
+            experimental_features: Vec::new(),
+            trace_verbose: false,
+            abort_on_warn: false,
+            show_trace: false,
+            read_write: false,
+        }
+    }
+}
+
+impl EvalOptions {
+    /// Returns whether an experimental feature is on.
+    pub fn has_feature(&self, name: &str) -> bool {
+        self.experimental_features.iter().any(|feature| feature == name)
+    }
+}
+
+/// One evaluation context: everything that evaluating needs, on one heap.
+///
+/// Builtins get a reference to it and use: [`force`](Self::force) and its typed variants, [`call`](Self::call), the heap's constructors, [`coerce`](Self::coerce_to_string).
+pub struct Evaluator<'h> {
+    /// Where values live.
+    pub heap: &'h Heap,
+    /// Interned names.
+    pub symbols: SymbolTable<'h>,
+    /// Symbols that the evaluator itself uses.
+    pub names: Names,
+    /// The sources read so far.
+    pub sources: SourceMap,
+    /// String contexts.
+    pub contexts: ContextTable<'h>,
+    /// The world outside.
+    pub host: Box<dyn Host>,
+    /// Options.
+    pub options: EvalOptions,
+    /// Caches of the builtins.
+    pub caches: crate::builtins::Caches,
+    globals: RefCell<FxHashMap<crate::symbol::Symbol, Value<'h>>>,
+    imports: RefCell<FxHashMap<Vec<u8>, Value<'h>>>,
+    sources_in_store: RefCell<FxHashMap<Vec<u8>, String>>,
+    root: Env<'h>,
+    call_depth: Cell<u32>,
+    stack_limit: Cell<usize>,
+}
+
+impl<'h> Evaluator<'h> {
+    /// Returns an evaluator on an empty heap.
+    pub fn new(heap: &'h Heap, host: Box<dyn Host>, options: EvalOptions) -> Self {
+        let symbols = SymbolTable::new(heap);
+        let names = Names::new(&symbols);
+        let evaluator = Evaluator {
+            heap,
+            names,
+            symbols,
+            sources: SourceMap::default(),
+            contexts: ContextTable::new(heap),
+            host,
+            options,
+            caches: Default::default(),
+            globals: RefCell::default(),
+            imports: RefCell::default(),
+            sources_in_store: RefCell::default(),
+            root: heap.root_env(0),
+            call_depth: Cell::new(0),
+            stack_limit: Cell::new(0),
+        };
+        crate::builtins::register(&evaluator);
+        evaluator
+    }
+
+    /// Makes `value` a global variable (and what the parser folds `builtins.x` to stays what it was).
+    pub fn set_global(&self, symbol: crate::symbol::Symbol, value: Value<'h>) {
+        self.globals.borrow_mut().insert(symbol, value);
+    }
+
+    /// Returns a global variable.
+    pub fn global(&self, symbol: crate::symbol::Symbol) -> Option<Value<'h>> {
+        self.globals.borrow().get(&symbol).copied()
+    }
+
+    /// Returns the outermost environment.
+    pub fn root(&self) -> Env<'h> {
+        self.root
+    }
+}

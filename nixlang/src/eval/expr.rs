@@ -1,0 +1,241 @@
+//! The match over expressions. `eval` gives an evaluated value, `delay` a value that may be a thunk and that costs no evaluation.
+
+use super::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::heap::{Attrs, Env, Kind, Value};
+use crate::lower::expr::*;
+use crate::symbol::Symbol;
+
+impl<'h> Evaluator<'h> {
+    /// Evaluates an expression until its outermost form is known.
+    pub fn eval(&self, expr: &'h Expr<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
+        match expr {
+            Expr::Constant(value) if !value.is_thunk() => Ok(*value),
+            Expr::Constant(value) => self.force(*value),
+            Expr::Local { slot, pos } => self.force_variable(env, *slot, *pos),
+            Expr::Outer { depth, slot, pos } => self.force_variable(env.up(*depth), *slot, *pos),
+            Expr::Dynamic(variable) => self.eval_dynamic_variable(variable, env),
+            Expr::Lambda(lambda) => Ok(self.heap.closure(lambda, env)),
+            Expr::Apply(apply) => self.eval_apply(apply, env),
+            Expr::Select(select) => self.eval_select(select, env),
+            Expr::HasAttr(has_attr) => self.eval_has_attr(has_attr, env),
+            Expr::Attrs(literal) => self.eval_attrs(literal, env).map(Value::attrs),
+            Expr::List(literal) => Ok(self.eval_list(literal, env)),
+            Expr::Let(it) => {
+                let inner = self.enter_let(it, env);
+                self.eval(&it.body, inner)
+            }
+            Expr::With(with) => {
+                let (inner, slot) = match with.frame {
+                    Frame::New(len) => (self.heap.env(env, len as usize), 0),
+                    Frame::Current(slot) => (env, slot),
+                };
+                inner.slot(slot).set(self.delay(&with.scope, env));
+                self.eval(&with.body, inner)
+            }
+            Expr::If(it) => {
+                let condition = self.eval_bool(&it.condition, env, it.pos, "while evaluating a branch condition")?;
+                self.eval(if condition { &it.then } else { &it.otherwise }, env)
+            }
+            Expr::Assert(assert) => {
+                if !self.eval_bool(&assert.condition, env, assert.pos, "in the condition of the assert statement")? {
+                    return Err(self.assertion_failed(assert, env));
+                }
+                self.eval(&assert.body, env)
+            }
+            Expr::Not(operand) => {
+                let pos = self.pos_of(operand);
+                Ok(Value::bool(!self.eval_bool(operand, env, pos, "in the argument of the not operator")?))
+            }
+            Expr::Binary(binary) => self.eval_binary(binary, env),
+            Expr::Join(join) => self.eval_join(join, env),
+            Expr::CurrentPosition(pos) => Ok(self.position_value(*pos)),
+        }
+    }
+
+    /// Returns the value of an expression without evaluating anything: itself where it is a value already, otherwise a thunk.
+    #[inline]
+    pub fn delay(&self, expr: &'h Expr<'h>, env: Env<'h>) -> Value<'h> {
+        match expr {
+            Expr::Constant(value) => *value,
+            Expr::Local { slot, .. } => env.slot(*slot).try_get().unwrap_or_else(|| self.heap.thunk(expr, env)),
+            Expr::Outer { depth, slot, .. } => env.up(*depth).slot(*slot).try_get().unwrap_or_else(|| self.heap.thunk(expr, env)),
+            Expr::Lambda(lambda) => self.heap.closure(lambda, env),
+            Expr::List(literal) if literal.cheap => self.eval_list(literal, env),
+            Expr::Attrs(literal) if literal.cheap => {
+                let values = literal.bindings.iter().map(|binding| self.delay(&binding.value, env));
+                Value::attrs(self.heap.attrs(literal.shape, values))
+            }
+            _ => self.heap.thunk(expr, env),
+        }
+    }
+
+    #[inline]
+    fn force_variable(&self, env: Env<'h>, slot: u32, pos: crate::source::Pos) -> EvalResult<Value<'h>> {
+        let slot = env.slot(slot);
+        match slot.try_get() {
+            Some(value) if !value.is_thunk() => Ok(value),
+            Some(_) => self.force_slot_at(slot, pos),
+            // Only a strict `with` scope or `inherit` source could look at a slot before it is filled; none is evaluated so early.
+            None => Err(EvalError::new(ErrorKind::InfiniteRecursion, "infinite recursion encountered").at(pos)),
+        }
+    }
+
+    fn eval_list(&self, literal: &'h ListLiteral<'h>, env: Env<'h>) -> Value<'h> {
+        Value::list(self.heap.list(literal.elements.iter().map(|element| self.delay(element, env))))
+    }
+
+    /// Makes the frame of a `let` (or fills its part of the current one).
+    fn enter_let(&self, it: &'h Let<'h>, env: Env<'h>) -> Env<'h> {
+        let (inner, start) = match it.frame {
+            Frame::New(len) => (self.heap.env(env, len as usize), 0),
+            Frame::Current(start) => (env, start),
+        };
+        let first_source = start + it.bindings.len() as u32;
+        for (i, source) in it.sources.iter().enumerate() {
+            inner.slot(first_source + i as u32).set(self.delay(source, inner));
+        }
+        for (i, binding) in it.bindings.iter().enumerate() {
+            let scope = if binding.scope == BindingScope::Outer { env } else { inner };
+            inner.slot(start + i as u32).set(self.delay(&binding.value, scope));
+        }
+        inner
+    }
+
+    fn eval_attrs(&self, literal: &'h AttrsLiteral<'h>, env: Env<'h>) -> EvalResult<Attrs<'h>> {
+        if !literal.recursive {
+            let sources = if literal.sources.is_empty() {
+                env
+            } else {
+                let sources = self.heap.env(env, literal.sources.len());
+                for (i, source) in literal.sources.iter().enumerate() {
+                    sources.slot(i as u32).set(self.delay(source, env));
+                }
+                sources
+            };
+            let values = literal.bindings.iter().map(|binding| {
+                let scope = if binding.scope == BindingScope::Sources { sources } else { env };
+                self.delay(&binding.value, scope)
+            });
+            let attrs = self.heap.attrs(literal.shape, values);
+            return self.add_dynamic_attrs(attrs, literal, env);
+        }
+        let n_static = literal.bindings.len();
+        let inner = self.heap.env(env, n_static + literal.sources.len());
+        for (i, source) in literal.sources.iter().enumerate() {
+            inner.slot((n_static + i) as u32).set(self.delay(source, inner));
+        }
+        for (i, binding) in literal.bindings.iter().enumerate() {
+            // With `__overrides` every binding stays a thunk, so that what others see can still be replaced.
+            let scope = if binding.scope == BindingScope::Outer { env } else { inner };
+            let value = if literal.overrides.is_some() && binding.scope == BindingScope::Inner {
+                self.heap.thunk(&binding.value, scope)
+            } else {
+                self.delay(&binding.value, scope)
+            };
+            inner.slot(i as u32).set(value);
+        }
+        let mut attrs = self.heap.attrs(literal.shape, inner.slots()[..n_static].iter().map(|slot| slot.get()));
+        if let Some(index) = literal.overrides {
+            let pos = literal.shape.position(index as usize);
+            let overrides = self.force_attrs(inner.slot(index).get(), pos, "while evaluating the `__overrides` attribute")?;
+            for entry in overrides.flat(self.heap).iter() {
+                if let Some(slot) = literal.shape.find(entry.symbol) {
+                    inner.slot(slot as u32).set(entry.slot.get());
+                }
+            }
+            attrs = crate::value::update(self.heap, attrs, overrides);
+        }
+        self.add_dynamic_attrs(attrs, literal, inner)
+    }
+
+    fn add_dynamic_attrs(&self, attrs: Attrs<'h>, literal: &'h AttrsLiteral<'h>, env: Env<'h>) -> EvalResult<Attrs<'h>> {
+        if literal.dynamic.is_empty() {
+            return Ok(attrs);
+        }
+        let mut added: Vec<(Symbol, crate::source::Pos, Value<'h>)> = Vec::with_capacity(literal.dynamic.len());
+        let mut seen = rustc_hash::FxHashMap::default();
+        for binding in literal.dynamic {
+            let name = self.eval(&binding.name, env).map_err(|e| e.while_(binding.pos, "while evaluating the name of a dynamic attribute"))?;
+            if matches!(name.kind(), Kind::Null) {
+                continue;
+            }
+            let name = self.force_string_no_context(name, binding.pos, "while evaluating the name of a dynamic attribute")?;
+            let symbol = self.symbols.intern(name.bytes());
+            let before = attrs.find(symbol).map(|entry| entry.pos).or_else(|| seen.get(&symbol).copied());
+            if let Some(before) = before {
+                let message = format!("dynamic attribute '{}' already defined at {}", self.text(symbol), self.show_pos(before));
+                return Err(EvalError::new(ErrorKind::Evaluation, message).at(binding.pos));
+            }
+            seen.insert(symbol, binding.pos);
+            added.push((symbol, binding.pos, self.delay(&binding.value, env)));
+        }
+        added.sort_by_key(|it| it.0);
+        let flat = attrs.flat(self.heap);
+        let mut all: Vec<_> = flat.iter().map(|entry| (entry.symbol, entry.pos, entry.slot.get())).chain(added).collect();
+        all.sort_by_key(|it| it.0);
+        Ok(self.heap.attrs_from_entries(all.into_iter()))
+    }
+
+    fn eval_dynamic_variable(&self, variable: &'h DynamicVariable<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
+        for scope in variable.scopes {
+            let slot = env.up(scope.depth).slot(scope.slot);
+            let attrs = match slot.try_get().map(Value::kind) {
+                Some(Kind::Attrs(attrs)) => attrs,
+                _ => {
+                    let value = self.force_slot_at(slot, variable.pos)?;
+                    self.expect_attrs(value, variable.pos, "while evaluating the first subexpression of a with expression")?
+                }
+            };
+            if let Some(found) = attrs.get(variable.symbol) {
+                return self.force_slot_at(found, variable.pos);
+            }
+        }
+        let message = format!("undefined variable '{}'", self.text(variable.symbol));
+        Err(EvalError::new(ErrorKind::UndefinedVariable, message).at(variable.pos))
+    }
+
+    fn position_value(&self, pos: crate::source::Pos) -> Value<'h> {
+        let Some(location) = self.sources.locate(pos) else { return Value::NULL };
+        let crate::source::Origin::File(path) = &location.source.origin else { return Value::NULL };
+        self.attrs_of([
+            (self.names.file, self.heap.string(path)),
+            (self.names.line, self.heap.int(location.line.into())),
+            (self.names.column, self.heap.int(location.column.into())),
+        ])
+    }
+
+    /// Returns a new set of these attributes, without positions; of equal names the last stays.
+    pub fn attrs_of(&self, attributes: impl IntoIterator<Item = (Symbol, Value<'h>)>) -> Value<'h> {
+        let mut attributes: Vec<_> = attributes.into_iter().map(|(symbol, value)| (symbol, crate::source::Pos::NONE, value)).collect();
+        attributes.sort_by_key(|it| it.0);
+        attributes.reverse();
+        attributes.dedup_by_key(|it| it.0);
+        attributes.reverse();
+        Value::attrs(self.heap.attrs_from_entries(attributes.into_iter()))
+    }
+
+    /// Returns the text of a symbol for messages.
+    pub fn text(&self, symbol: Symbol) -> String {
+        String::from_utf8_lossy(self.symbols.text(symbol)).into_owned()
+    }
+
+    /// Returns where an expression stands, as far as it knows.
+    pub fn pos_of(&self, expr: &Expr<'h>) -> crate::source::Pos {
+        match expr {
+            Expr::Constant(_) | Expr::List(_) | Expr::Let(_) => crate::source::Pos::NONE,
+            Expr::Local { pos, .. } | Expr::Outer { pos, .. } | Expr::CurrentPosition(pos) => *pos,
+            Expr::Dynamic(it) => it.pos,
+            Expr::Lambda(it) => it.positions.first().copied().unwrap_or_default(),
+            Expr::Apply(it) => it.pos,
+            Expr::Select(it) => it.pos,
+            Expr::HasAttr(it) => self.pos_of(&it.base),
+            Expr::Attrs(it) => it.pos,
+            Expr::With(it) => it.pos,
+            Expr::If(it) => it.pos,
+            Expr::Assert(it) => it.pos,
+            Expr::Not(operand) => self.pos_of(operand),
+            Expr::Binary(it) => it.pos,
+            Expr::Join(it) => it.pos,
+        }
+    }
+}

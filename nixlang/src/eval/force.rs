@@ -1,0 +1,224 @@
+//! Forcing: turning thunks into values, once; deep forcing; and forcing to a wanted type.
+
+use super::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::heap::{Attrs, Claim, Env, Kind, List, Slot, Str, Thunk, Value, Work};
+use crate::lower::expr::Expr;
+use crate::source::Pos;
+use crate::value::Lazy;
+
+impl<'h> Evaluator<'h> {
+    /// Evaluates a value until its outermost form is known.
+    #[inline]
+    pub fn force(&self, value: Value<'h>) -> EvalResult<Value<'h>> {
+        match value.kind() {
+            Kind::Thunk(thunk) => self.force_thunk(thunk, Pos::NONE),
+            _ => Ok(value),
+        }
+    }
+
+    /// As [`force`](Self::force); an error that knows no position gets this one.
+    #[inline]
+    pub fn force_at(&self, value: Value<'h>, pos: Pos) -> EvalResult<Value<'h>> {
+        match value.kind() {
+            Kind::Thunk(thunk) => self.force_thunk(thunk, pos),
+            _ => Ok(value),
+        }
+    }
+
+    /// Forces what a slot holds, and puts the result there instead of the thunk where nobody could tell the difference.
+    #[inline]
+    pub fn force_slot_at(&self, slot: &'h Slot<'h>, pos: Pos) -> EvalResult<Value<'h>> {
+        let value = slot.get();
+        let Kind::Thunk(thunk) = value.kind() else { return Ok(value) };
+        let forced = self.force_thunk(thunk, pos)?;
+        // Functions and floats are compared by the identity of their cell (`[f] == [f]`, NaN), so their thunk must stay.
+        match forced.kind() {
+            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) | Kind::Float(_) => {}
+            _ => slot.set(forced),
+        }
+        Ok(forced)
+    }
+
+    #[inline]
+    fn force_thunk(&self, thunk: Thunk<'h>, pos: Pos) -> EvalResult<Value<'h>> {
+        match thunk.value() {
+            Some(value) => Ok(value),
+            None => self.run_thunk(thunk, pos),
+        }
+    }
+
+    fn run_thunk(&self, thunk: Thunk<'h>, pos: Pos) -> EvalResult<Value<'h>> {
+        self.check_stack(pos)?;
+        let result = match thunk.claim() {
+            Claim::Value(value) => return Ok(value),
+            Claim::Failed(number) => return Err(Thunk::error(self.heap, number)),
+            Claim::Pending => return Err(EvalError::new(ErrorKind::InfiniteRecursion, "infinite recursion encountered").at(pos)),
+            Claim::Work(Work::Expr(expr, env)) => self.eval(expr, env),
+            Claim::Work(Work::Call(function, arguments)) => self.call_slots(function, arguments),
+            Claim::Work(Work::Lazy(lazy)) => self.run_lazy(lazy),
+        };
+        match &result {
+            Ok(value) => thunk.fulfil(*value),
+            Err(error) if error.is_permanent() => thunk.fail(self.heap, error.clone()),
+            Err(_) => thunk.release(),
+        }
+        result
+    }
+
+    fn call_slots(&self, function: Value<'h>, arguments: &'h [Slot<'h>]) -> EvalResult<Value<'h>> {
+        match arguments {
+            [a] => self.call(function, &[a.get()], Pos::NONE),
+            [a, b] => self.call(function, &[a.get(), b.get()], Pos::NONE),
+            _ => self.call(function, &arguments.iter().map(Slot::get).collect::<Vec<_>>(), Pos::NONE),
+        }
+    }
+
+    fn run_lazy(&self, lazy: &'h Lazy<'h>) -> EvalResult<Value<'h>> {
+        match lazy {
+            Lazy::Line(pos) => Ok(self.sources.locate(*pos).map_or(Value::NULL, |it| self.heap.int(it.line.into()))),
+            Lazy::Column(pos) => Ok(self.sources.locate(*pos).map_or(Value::NULL, |it| self.heap.int(it.column.into()))),
+            Lazy::FileType(path) => crate::builtins::file_type_value(self, path.bytes()),
+        }
+    }
+
+    /// Forces a value and everything in it. Sets and lists that were visited before are not visited again.
+    pub fn force_deep(&self, value: Value<'h>) -> EvalResult<Value<'h>> {
+        let mut seen = rustc_hash::FxHashSet::default();
+        self.force_deep_unseen(value, Pos::NONE, &mut seen)
+    }
+
+    fn force_deep_unseen(&self, value: Value<'h>, pos: Pos, seen: &mut rustc_hash::FxHashSet<u64>) -> EvalResult<Value<'h>> {
+        let _depth = self.enter_call(pos)?;
+        let value = self.force_at(value, pos)?;
+        match value.kind() {
+            Kind::Attrs(attrs) if seen.insert(value.word()) => {
+                for entry in attrs.flat(self.heap).iter() {
+                    self.force_slot_at(entry.slot, entry.pos)
+                        .and_then(|value| self.force_deep_unseen(value, entry.pos, seen))
+                        .map_err(|e| e.while_(entry.pos, format!("while evaluating the attribute '{}'", self.text(entry.symbol))))?;
+                }
+            }
+            Kind::List(list) if seen.insert(value.word()) => {
+                for (i, slot) in list.slots().iter().enumerate() {
+                    self.force_slot_at(slot, Pos::NONE)
+                        .and_then(|value| self.force_deep_unseen(value, Pos::NONE, seen))
+                        .map_err(|e| e.while_(Pos::NONE, format!("while evaluating list element at index {i}")))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    /// Returns the error for a value of the wrong type.
+    #[cold]
+    pub fn type_error(&self, expected: &str, found: Value<'h>) -> EvalError {
+        let message = format!("expected {expected} but found {}: {}", found.described_type(), self.show_for_error(found));
+        EvalError::new(ErrorKind::Type, message)
+    }
+
+    /// Evaluates an expression to a truth value.
+    #[inline]
+    pub fn eval_bool(&self, expr: &'h Expr<'h>, env: Env<'h>, pos: Pos, context: &'static str) -> EvalResult<bool> {
+        match self.eval(expr, env) {
+            Ok(value) => match value.kind() {
+                Kind::Bool(value) => Ok(value),
+                _ => Err(self.type_error("a Boolean", value).at(self.pos_of(expr)).while_(pos, context)),
+            },
+            Err(error) => Err(error.while_(pos, context)),
+        }
+    }
+
+    /// Returns the set that an evaluated value is.
+    #[inline]
+    pub fn expect_attrs(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
+        match value.kind() {
+            Kind::Attrs(attrs) => Ok(attrs),
+            _ => Err(self.type_error("a set", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to a set. `context` says what for, e.g. "while evaluating the first argument passed to builtins.attrNames".
+    pub fn force_attrs(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::Attrs(attrs) => Ok(attrs),
+            _ => Err(self.type_error("a set", value).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to a list.
+    pub fn force_list(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<List<'h>> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::List(list) => Ok(list),
+            _ => Err(self.type_error("a list", value).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to a string (no coercion).
+    pub fn force_string(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Str<'h>> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::String(string) => Ok(string),
+            _ => Err(self.type_error("a string", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to a string that refers to no store path.
+    pub fn force_string_no_context(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Str<'h>> {
+        let string = self.force_string(value, pos, context)?;
+        if let Some(references) = string.context() {
+            let shown = self.show_context_element(&references.elements[0]);
+            let text = String::from_utf8_lossy(string.bytes());
+            let message = format!("the string '{text}' is not allowed to refer to a store path (such as '{shown}')");
+            return Err(EvalError::new(ErrorKind::Evaluation, message).while_(pos, context));
+        }
+        Ok(string)
+    }
+
+    /// Forces a value to a truth value.
+    pub fn force_bool(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<bool> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::Bool(bool) => Ok(bool),
+            _ => Err(self.type_error("a Boolean", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to an integer.
+    pub fn force_int(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<i64> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::Int(int) => Ok(int),
+            _ => Err(self.type_error("an integer", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to a float; integers are converted.
+    pub fn force_float(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<f64> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::Int(int) => Ok(int as f64),
+            Kind::Float(float) => Ok(float),
+            _ => Err(self.type_error("a float", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Forces a value to something that can be called, and returns it.
+    pub fn force_function(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Value<'h>> {
+        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match value.kind() {
+            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => Ok(value),
+            Kind::Attrs(attrs) if attrs.get(self.names.functor).is_some() => Ok(value),
+            _ => Err(self.type_error("a function", value).at(pos).while_(pos, context)),
+        }
+    }
+
+    /// Returns whether an evaluated value is a derivation: a set whose `type` is `"derivation"`.
+    pub fn is_derivation(&self, value: Value<'h>) -> EvalResult<bool> {
+        let Kind::Attrs(attrs) = value.kind() else { return Ok(false) };
+        let Some(entry) = attrs.find(self.names.type_) else { return Ok(false) };
+        Ok(matches!(self.force_slot_at(entry.slot, entry.pos)?.kind(), Kind::String(s) if s.bytes() == b"derivation"))
+    }
+}

@@ -1,0 +1,87 @@
+//! Bump regions. Nothing is freed before the heap itself; nothing in it has a destructor.
+
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+
+use bumpalo::Bump;
+
+use super::{Shape, Value};
+use crate::eval::EvalError;
+use crate::lower::expr::*;
+
+/// Types that may live in a region: they own nothing, so that not dropping them loses nothing.
+/// The constructors check it (`needs_drop` at compile time); the trait keeps the list of such types in one place.
+pub trait Allocable {}
+
+macro_rules! allocable {
+    ($($type:ty),* $(,)?) => { $( impl<'h> Allocable for $type {} const _: () = assert!(!std::mem::needs_drop::<$type>()); )* };
+}
+allocable! {
+    u8, u32, crate::symbol::Symbol, crate::source::Pos, Shape<'h>, Value<'h>, super::Boxed<'h>, super::Closure<'h>, super::Builtin<'h>, super::Partial<'h>,
+    crate::value::Lazy<'h>, crate::value::Context<'h>, crate::value::ContextElement, super::attrs_object::Layered<'h>,
+    Expr<'h>, DynamicVariable<'h>, FrameSlot, Lambda<'h>, Formals<'h>, Formal<'h>, Apply<'h>, AttrName<'h>, Select<'h>, HasAttr<'h>, AttrsLiteral<'h>,
+    Binding<'h>, DynamicBinding<'h>, ListLiteral<'h>, Let<'h>, With<'h>, If<'h>, Assert<'h>, Binary<'h>, Join<'h>, (Expr<'h>, crate::source::Pos),
+}
+
+/// The heap of one engine. See the module's page.
+pub struct Heap {
+    bump: Bump,
+    /// Errors of thunks that failed; a failed thunk holds an index into it.
+    failures: RefCell<Vec<EvalError>>,
+    next_shape: Cell<u32>,
+}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Heap {
+    /// Returns an empty heap.
+    pub fn new() -> Self {
+        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1) }
+    }
+
+    /// Moves a value into the heap.
+    pub fn alloc<T: Allocable>(&self, value: T) -> &T {
+        self.bump.alloc(value)
+    }
+
+    /// Moves values into the heap, side by side.
+    pub fn alloc_slice<T: Allocable>(&self, values: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) -> &[T] {
+        self.bump.alloc_slice_fill_iter(values)
+    }
+
+    /// Returns how many bytes the regions take.
+    pub fn allocated_bytes(&self) -> usize {
+        self.bump.allocated_bytes()
+    }
+
+    /// Returns room for `n_words` words, uninitialised, aligned to a word.
+    #[inline]
+    pub(super) fn words(&self, n_words: usize) -> NonNull<u64> {
+        let layout = Layout::array::<u64>(n_words).expect("a length that comes from a slice in memory fits");
+        self.bump.alloc_layout(layout).cast()
+    }
+
+    /// Keeps an error for a failed thunk and returns its number.
+    pub(super) fn remember(&self, error: EvalError) -> u32 {
+        let mut failures = self.failures.borrow_mut();
+        failures.push(error);
+        failures.len() as u32 - 1
+    }
+
+    /// Returns the error with this number.
+    pub(super) fn remembered(&self, number: u32) -> EvalError {
+        self.failures.borrow()[number as usize].clone()
+    }
+
+    pub(super) fn next_shape_number(&self) -> u32 {
+        let number = self.next_shape.get();
+        // Numbers only serve caches: after 2^32 shapes they stop being given out, and number 0 is never cached.
+        self.next_shape.set(if number == 0 { 0 } else { number.wrapping_add(1) });
+        number
+    }
+}

@@ -1,0 +1,178 @@
+//! `Host`: everything that an evaluation may ask of the world outside. The evaluator opens no file, reads no environment variable
+//! and writes no store path itself; so it runs from memory, can be restricted, and everything it read can be recorded.
+
+mod memory;
+mod os;
+
+use std::collections::BTreeSet;
+use std::io;
+
+use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::derivation::Derivation;
+use nixlang_store::path::{StoreDir, StorePath};
+
+pub use memory::MemoryHost;
+pub use os::OsHost;
+
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileType {
+    /// A regular file; whether its owner may execute it.
+    Regular {
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Unknown,
+}
+
+impl FileType {
+    /// Returns the word that `builtins.readFileType` uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileType::Regular { .. } => "regular",
+            FileType::Directory => "directory",
+            FileType::Symlink => "symlink",
+            FileType::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a host did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// There is no such file.
+    #[error("path '{path}' does not exist")]
+    NotFound {
+        /// The path.
+        path: String,
+    },
+    /// Access is not allowed in this mode of evaluation.
+    #[error("{message}")]
+    Forbidden {
+        /// The whole message.
+        message: String,
+    },
+    /// The host cannot do this at all.
+    #[error("{message}")]
+    Unsupported {
+        /// The whole message.
+        message: String,
+    },
+    /// It was tried and failed.
+    #[error("{message}")]
+    Failed {
+        /// The whole message.
+        message: String,
+    },
+}
+
+/// What a host's methods return.
+pub type HostResult<T> = Result<T, HostError>;
+
+/// An output of a derivation that must exist before evaluation can go on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WantedOutput {
+    /// The derivation.
+    pub derivation: StorePath,
+    /// The output's name.
+    pub output: String,
+}
+
+/// A source to put into the store.
+pub struct SourceToAdd<'a> {
+    /// Name of the store path.
+    pub name: &'a str,
+    /// How its content address is computed.
+    pub method: ContentAddressMethod,
+    /// What it must hash to, if that is known (always SHA-256 here unless this says otherwise).
+    pub expected: Option<nixlang_store::hash::Hash>,
+    /// Store paths that it refers to.
+    pub references: &'a BTreeSet<StorePath>,
+    /// Writes the NAR (or the bytes, for flat) of the source. May be called more than once and writes the same each time.
+    pub dump: &'a mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+}
+
+/// The world outside of an evaluation. Paths are absolute and in canonical form, and logical: a host that keeps its store elsewhere
+/// maps them.
+pub trait Host {
+    /// Serves `readFile`, `import`, `hashFile` and copying to the store. Follows symbolic links.
+    fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>>;
+
+    /// Serves `readDir` and copying to the store. Returns the entries in any order; the type is `None` where the listing doesn't tell it.
+    fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>>;
+
+    /// Serves `readFileType`, `pathExists`, `import`. Does not follow a symbolic link at the end. `None` if there is no such file.
+    fn file_type(&self, path: &[u8]) -> HostResult<Option<FileType>>;
+
+    /// Returns the target of a symbolic link.
+    fn read_link(&self, path: &[u8]) -> HostResult<Vec<u8>>;
+
+    /// Serves `getEnv`.
+    fn env_var(&self, name: &[u8]) -> Option<Vec<u8>>;
+
+    /// Serves `currentTime`: seconds since 1970.
+    fn current_time(&self) -> i64;
+
+    /// Serves everything that makes store paths.
+    fn store_dir(&self) -> &StoreDir;
+
+    /// Serves `path`, `filterSource` and coercion of paths to strings. Returns the source's store path; a host without a writable store
+    /// only computes it.
+    fn add_source(&self, source: SourceToAdd<'_>) -> HostResult<StorePath>;
+
+    /// Serves `toFile`.
+    fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath>;
+
+    /// Serves `derivation`. Returns the path of the `.drv` file.
+    fn add_derivation(&self, derivation: &Derivation) -> HostResult<StorePath>;
+
+    /// Serves hashing derivations whose inputs were not made by this evaluation, and `import` of a `.drv` file.
+    fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation>;
+
+    /// Serves import from derivation: builds or fetches outputs, and returns the path of each.
+    fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>>;
+
+    /// Serves `storePath` and strings with context that are read: makes sure that a store path is there.
+    fn ensure_path(&self, path: &StorePath) -> HostResult<()>;
+
+    /// Serves contexts of whole derivations: the closure of a store path.
+    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>>;
+
+    /// Serves reading of files inside the store: the references of the store object that a path lies in.
+    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>>;
+
+    /// Serves `fetchurl` and `fetchTarball`: fetches, checks against `sha256` if given, and returns the store path.
+    fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath>;
+
+    /// Serves `trace`, `warn` and the evaluator's own warnings: shows a line to the user (without a prefix for [`Message::Trace`]).
+    fn message(&self, kind: Message, text: &str);
+}
+
+/// What [`Host::message`] shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Of `builtins.trace`: shown as `trace: …`.
+    Trace,
+    /// Of `builtins.warn`: shown as `evaluation warning: …`.
+    EvaluationWarning,
+    /// Of the evaluator: shown as `warning: …`.
+    Warning,
+}
+
+/// A file or tree to fetch.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// From where.
+    pub url: String,
+    /// Name of the store path.
+    pub name: String,
+    /// Whether to unpack an archive.
+    pub unpack: bool,
+    /// What the result must hash to (flat, or NAR when unpacked).
+    pub sha256: Option<nixlang_store::hash::Hash>,
+}
