@@ -176,3 +176,28 @@ pub struct FetchRequest {
     /// What the result must hash to (flat, or NAR when unpacked).
     pub sha256: Option<nixlang_store::hash::Hash>,
 }
+
+/// Returns the store path that a source would have, for hosts without a writable store.
+pub fn compute_source_path(store_dir: &StoreDir, source: SourceToAdd<'_>) -> HostResult<StorePath> {
+    use nixlang_store::content_address::ContentAddressMethod;
+    use nixlang_store::hash::{Algorithm, Hasher};
+    let failed = |e: &dyn std::fmt::Display| HostError::Failed { message: e.to_string() };
+    let algorithm = source.expected.map_or(Algorithm::Sha256, |hash| hash.algorithm());
+    let mut hasher = Hasher::new(algorithm);
+    (source.dump)(&mut hasher).map_err(|e| failed(&e))?;
+    let hash = hasher.finish();
+    if let Some(expected) = source.expected.filter(|expected| *expected != hash) {
+        let path = source.name;
+        return Err(HostError::Failed { message: format!("store path mismatch in (possibly filtered) path added from '{path}': expected {expected:?}, got {hash:?}") });
+    }
+    if source.method == ContentAddressMethod::Text {
+        return store_dir.text_path(source.name, &hash, source.references).map_err(|e| failed(&e));
+    }
+    store_dir.fixed_output_path(source.name, source.method, &hash, source.references, false).map_err(|e| failed(&e))
+}
+
+/// Returns the store path that a text would have, for hosts without a writable store.
+pub fn compute_text_path(store_dir: &StoreDir, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath> {
+    let hash = nixlang_store::hash::Hash::digest(nixlang_store::hash::Algorithm::Sha256, contents);
+    store_dir.text_path(name, &hash, references).map_err(|e| HostError::Failed { message: e.to_string() })
+}

@@ -16,6 +16,10 @@ pub enum Lazy<'h> {
     Line(Pos),
     /// The column of a position.
     Column(Pos),
+    /// The value of a file, by its resolved path.
+    Import(crate::heap::Str<'h>),
+    /// The set of all builtins.
+    Builtins,
     /// The type of a file of a directory whose listing doesn't say; the file's path.
     FileType(crate::heap::Str<'h>),
 }

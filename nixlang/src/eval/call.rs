@@ -163,11 +163,11 @@ impl<'h> Evaluator<'h> {
         let unexpected = attrs.flat(self.heap).iter().find(|entry| formals.entries.binary_search_by_key(&entry.symbol, |it| it.symbol).is_err());
         let Some(unexpected) = unexpected else { return Ok(()) };
         let message = format!("function '{}' called with unexpected argument '{}'", self.lambda_name(lambda, false), self.text(unexpected.symbol));
-        let candidates = formals.entries.iter().map(|it| self.text(it.symbol));
+        let candidates = formals.entries.iter().map(|it| self.symbols.text(it.symbol));
         Err(EvalError::new(ErrorKind::Type, message)
             .at(lambda_pos)
             .while_(pos, "from call site")
-            .suggest(crate::text::suggestions::best_matches(candidates, &self.text(unexpected.symbol))))
+            .suggest(self.suggestions(self.symbols.text(unexpected.symbol), candidates)))
     }
 
     fn run_builtin(&self, builtin: &'h Builtin<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {

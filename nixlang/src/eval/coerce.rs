@@ -54,7 +54,7 @@ impl<'h> Evaluator<'h> {
             Kind::Null | Kind::Bool(false) if coercion.more => return Ok(self.heap.str(b"")),
             Kind::Bool(true) if coercion.more => return Ok(self.heap.str(b"1")),
             Kind::Int(int) if coercion.more => return Ok(self.heap.str(int.to_string().as_bytes())),
-            Kind::Float(float) if coercion.more => return Ok(self.heap.str(crate::text::number::fixed(float).as_bytes())),
+            Kind::Float(float) if coercion.more => return Ok(self.heap.str(crate::text::number::format_fixed(float).as_bytes())),
             Kind::List(list) if coercion.more => {
                 let (mut text, mut references) = (Vec::new(), None);
                 for (i, slot) in list.slots().iter().enumerate() {

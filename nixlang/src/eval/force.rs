@@ -34,6 +34,8 @@ impl<'h> Evaluator<'h> {
         // Functions and floats are compared by the identity of their cell (`[f] == [f]`, NaN), so their thunk must stay.
         match forced.kind() {
             Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) | Kind::Float(_) => {}
+            // Printing marks a list as repeated by its cell.
+            Kind::List(_) => {}
             _ => slot.set(forced),
         }
         Ok(forced)
@@ -77,6 +79,8 @@ impl<'h> Evaluator<'h> {
         match lazy {
             Lazy::Line(pos) => Ok(self.sources.locate(*pos).map_or(Value::NULL, |it| self.heap.int(it.line.into()))),
             Lazy::Column(pos) => Ok(self.sources.locate(*pos).map_or(Value::NULL, |it| self.heap.int(it.column.into()))),
+            Lazy::Import(file) => self.eval_file(file.bytes()),
+            Lazy::Builtins => Ok(self.global(self.symbols.intern(b"builtins")).unwrap_or(Value::NULL)),
             Lazy::FileType(path) => crate::builtins::file_type_value(self, path.bytes()),
         }
     }

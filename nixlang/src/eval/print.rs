@@ -1,7 +1,7 @@
 //! Printing values: the notation of `--eval` and that of error messages.
 
 use super::{EvalResult, Evaluator, ErrorKind, EvalError};
-use crate::heap::{Claim, FlatAttrs, Kind, Slot, Value};
+use crate::heap::{FlatAttrs, Kind, Slot, Value};
 use crate::source::Pos;
 
 /// How much of a value is printed.
@@ -127,11 +127,11 @@ impl<'h> Evaluator<'h> {
             _ => value,
         };
         match value.kind() {
-            Kind::Thunk(thunk) => out.extend_from_slice(if is_pending(thunk) { "«potential infinite recursion»".as_bytes() } else { b"<CODE>" }),
+            Kind::Thunk(thunk) => out.extend_from_slice(if thunk.is_pending() { "«potential infinite recursion»".as_bytes() } else { b"<CODE>" }),
             Kind::Null => out.extend_from_slice(b"null"),
             Kind::Bool(bool) => out.extend_from_slice(if bool { b"true" } else { b"false" }),
             Kind::Int(int) => out.extend_from_slice(int.to_string().as_bytes()),
-            Kind::Float(float) => out.extend_from_slice(crate::text::number::general(float).as_bytes()),
+            Kind::Float(float) => out.extend_from_slice(crate::text::number::format_general(float).as_bytes()),
             Kind::String(string) => print_string(out, string.bytes(), usize::MAX),
             Kind::Path(path) => out.extend_from_slice(path.text.bytes()),
             Kind::Lambda(_) => out.extend_from_slice(b"<LAMBDA>"),
@@ -183,17 +183,6 @@ impl<'h> Evaluator<'h> {
     }
 }
 
-fn is_pending(thunk: crate::heap::Thunk<'_>) -> bool {
-    match thunk.claim() {
-        Claim::Pending => true,
-        Claim::Work(_) => {
-            thunk.release();
-            false
-        }
-        _ => false,
-    }
-}
-
 impl<'h> Printer<'_, 'h> {
     fn print(&mut self, value: Value<'h>, depth: usize, out: &mut Vec<u8>) -> EvalResult<()> {
         let eval = self.eval;
@@ -215,7 +204,7 @@ impl<'h> Printer<'_, 'h> {
             _ => value,
         };
         match value.kind() {
-            Kind::Thunk(thunk) => out.extend_from_slice(if is_pending(thunk) { "«potential infinite recursion»" } else { "«thunk»" }.as_bytes()),
+            Kind::Thunk(thunk) => out.extend_from_slice(if thunk.is_pending() { "«potential infinite recursion»" } else { "«thunk»" }.as_bytes()),
             Kind::String(string) => print_string(out, string.bytes(), self.options.max_string_length),
             Kind::Attrs(attrs) => {
                 if self.options.track_repeated && !self.seen.insert(value.word()) {

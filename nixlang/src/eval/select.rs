@@ -80,9 +80,15 @@ impl<'h> Evaluator<'h> {
     #[cold]
     pub fn missing_attribute(&self, attrs: Attrs<'h>, symbol: Symbol, pos: Pos) -> EvalError {
         let name = self.text(symbol);
-        let candidates = attrs.flat(self.heap).iter().map(|entry| self.text(entry.symbol));
-        let suggestions = crate::text::suggestions::best_matches(candidates, &name);
+        let candidates = attrs.flat(self.heap).iter().map(|entry| self.symbols.text(entry.symbol));
+        let suggestions = self.suggestions(self.symbols.text(symbol), candidates);
         EvalError::new(ErrorKind::MissingAttribute, format!("attribute '{name}' missing")).at(pos).suggest(suggestions)
+    }
+
+    /// Returns the names that may have been meant by `wanted`, best first.
+    pub fn suggestions(&self, wanted: &[u8], names: impl Iterator<Item = &'h [u8]>) -> Vec<String> {
+        let nearest = crate::text::suggestions::nearest(wanted, names);
+        nearest.into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
     #[cold]

@@ -87,6 +87,12 @@ impl<'h> Thunk<'h> {
         NonZeroU64::new(self.payload().load(Ordering::Relaxed)).map(|word| unsafe { Value::from_word(word) })
     }
 
+    /// Returns whether somebody evaluates the thunk right now.
+    pub fn is_pending(self) -> bool {
+        let state = self.head().load(Ordering::Acquire) & 7;
+        state & PENDING != 0 && state != FAILED
+    }
+
     /// Takes a suspended thunk to be evaluated by the caller, or tells what became of it.
     #[inline]
     pub fn claim(self) -> Claim<'h> {

@@ -1,0 +1,191 @@
+//! The builtin functions: the registry, and how one is written.
+//!
+//! A builtin is a plain function and a line in the `BUILTINS` table of its file:
+//!
+//! ```text
+//! pub(super) const BUILTINS: &[Definition] = &[
+//!     Definition::new("head", &["list"], head).strict(1).doc("Returns the first element of *list*."),
+//! ];
+//!
+//! fn head<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+//!     let list = eval.force_list(args[0], pos, "while evaluating the first argument passed to 'builtins.head'")?;
+//!     …
+//! }
+//! ```
+//! It gets exactly as many arguments as it names, each possibly a thunk, and returns a value that may be a thunk (it is forced by the caller). Errors get
+//! "while calling the 'head' builtin" from the caller. Reading slots: `slot.get()` is the element as it is (keep the cell, don't force it, where a value is passed on);
+//! `eval.force_slot_at(slot, pos)` forces. The registry is made per evaluator; there are no statics.
+
+mod arithmetic;
+mod attrs;
+mod control;
+mod derivation;
+mod functions;
+mod lists;
+mod paths;
+mod types;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::heap::{Boxed, Builtin, BuiltinBody, Value};
+use crate::source::Pos;
+
+/// Paths of sources that are part of this library begin with this: `<nix/fetchurl.nix>`, the `derivation` wrapper.
+pub const INTERNAL_PREFIX: &[u8] = b"/builtin/nix/";
+
+/// What a builtin written in Rust is.
+pub type Run = for<'h> fn(&Evaluator<'h>, &[Value<'h>], Pos) -> EvalResult<Value<'h>>;
+
+/// A builtin as its file defines it.
+#[derive(Clone, Copy)]
+pub struct Definition {
+    /// Its name, without underscores.
+    pub name: &'static str,
+    /// Names of its arguments.
+    pub arguments: &'static [&'static str],
+    /// What it does, in Markdown.
+    pub doc: &'static str,
+    /// Bit `i`: argument `i` may be evaluated in place (see [`Builtin::strict`]).
+    pub strict: u8,
+    /// Whether it is a global variable under its plain name too; all others are as `__name`.
+    pub global: bool,
+    /// The experimental feature that it needs to be there.
+    pub feature: Option<&'static str>,
+    run: Run,
+}
+
+impl Definition {
+    pub(crate) const fn new(name: &'static str, arguments: &'static [&'static str], run: Run) -> Self {
+        Definition { name, arguments, doc: "", strict: 0, global: false, feature: None, run }
+    }
+
+    pub(crate) const fn strict(mut self, mask: u8) -> Self {
+        self.strict = mask;
+        self
+    }
+
+    pub(crate) const fn global(mut self) -> Self {
+        self.global = true;
+        self
+    }
+
+    pub(crate) const fn feature(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
+        self
+    }
+
+    pub(crate) const fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+}
+
+/// What builtins remember within one evaluator.
+#[derive(Default)]
+pub struct Caches {
+    /// Compiled regular expressions.
+    pub(crate) regexes: crate::text::regex::RegexCache,
+    /// Paths that were seen not to be symbolic links.
+    pub(crate) plain_paths: RefCell<FxHashSet<Vec<u8>>>,
+    /// Derivations made by this evaluator: what their users' hashes need of them.
+    pub(crate) derivations: derivation::DerivationCache,
+    /// Builtins of the host.
+    pub(crate) host: RefCell<Vec<HostBuiltin>>,
+}
+
+/// A builtin that the host added.
+pub type HostBuiltin = Arc<dyn for<'h> Fn(&Evaluator<'h>, &[Value<'h>]) -> EvalResult<Value<'h>> + Send + Sync>;
+
+/// Returns all builtin functions, in the order of their registration.
+pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
+        .into_iter()
+        .flatten()
+}
+
+/// Fills an evaluator's globals.
+pub(crate) fn register<'h>(eval: &Evaluator<'h>) {
+    let mut builtins: FxHashMap<crate::symbol::Symbol, Value<'h>> = FxHashMap::default();
+    let set_symbol = eval.symbols.intern(b"builtins");
+    let mut constant = |name: &str, value: Value<'h>, global: bool| {
+        let symbol = eval.symbols.intern(name.as_bytes());
+        builtins.insert(symbol, value);
+        let symbol = if global { symbol } else { eval.symbols.intern(format!("__{name}").as_bytes()) };
+        eval.set_global(symbol, value);
+    };
+    constant("true", Value::TRUE, true);
+    constant("false", Value::FALSE, true);
+    constant("null", Value::NULL, true);
+    if !eval.options.pure {
+        constant("currentTime", eval.heap.int(eval.host.current_time()), false);
+        constant("currentSystem", eval.heap.string(eval.options.system.as_bytes()), false);
+    }
+    constant("nixVersion", eval.heap.string(b"2.34.8"), false);
+    constant("storeDir", eval.heap.string(eval.host.store_dir().as_str().as_bytes()), false);
+    constant("langVersion", eval.heap.int(6), false);
+    let search_path = if eval.options.pure { &[][..] } else { &eval.options.search_path[..] };
+    let entries = search_path.iter().map(|(prefix, path)| {
+        eval.attrs_of([(eval.names.path, eval.heap.string(path.as_bytes())), (eval.names.prefix, eval.heap.string(prefix.as_bytes()))])
+    });
+    constant("nixPath", Value::list(eval.heap.list(entries)), false);
+    for definition in definitions() {
+        if definition.feature.is_some_and(|feature| !eval.options.has_feature(feature)) {
+            continue;
+        }
+        constant(definition.name, function(eval, definition), definition.global);
+    }
+    constant("derivation", eval.heap.thunk_lazy(crate::value::Lazy::Import(eval.heap.str(&[INTERNAL_PREFIX, b"derivation.nix"].concat()))), true);
+    // `builtins` contains itself, by way of a thunk.
+    let own = eval.heap.thunk_lazy(crate::value::Lazy::Builtins);
+    builtins.insert(set_symbol, own);
+    let mut entries: Vec<_> = builtins.into_iter().map(|(symbol, value)| (symbol, Pos::NONE, value)).collect();
+    entries.sort_by_key(|entry| entry.0);
+    eval.set_global(set_symbol, Value::attrs(eval.heap.attrs_from_entries(entries.into_iter())));
+}
+
+fn function<'h>(eval: &Evaluator<'h>, definition: &'static Definition) -> Value<'h> {
+    let builtin = eval.heap.alloc(Builtin {
+        name: definition.name,
+        arity: definition.arguments.len() as u8,
+        strict: definition.strict,
+        body: BuiltinBody::Native(definition.run),
+    });
+    Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
+}
+
+/// Returns a function of the host as a value.
+pub fn host_function<'h>(eval: &Evaluator<'h>, name: &'static str, arity: u8, run: HostBuiltin) -> Value<'h> {
+    let mut host = eval.caches.host.borrow_mut();
+    host.push(run);
+    let builtin = eval.heap.alloc(Builtin { name, arity, strict: 0, body: BuiltinBody::Host(host.len() as u32 - 1) });
+    Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
+}
+
+pub(crate) fn run_host_builtin<'h>(eval: &Evaluator<'h>, index: u32, arguments: &[Value<'h>]) -> EvalResult<Value<'h>> {
+    let run = eval.caches.host.borrow().get(index as usize).cloned();
+    match run {
+        Some(run) => run(eval, arguments),
+        None => Err(EvalError::new(ErrorKind::Unsupported, "this builtin belongs to another evaluator")),
+    }
+}
+
+/// Returns the text of a source that is part of this library.
+pub(crate) fn internal_file(path: &[u8]) -> Option<&'static [u8]> {
+    match path.strip_prefix(INTERNAL_PREFIX)? {
+        b"derivation.nix" => Some(include_bytes!("builtins/derivation.nix")),
+        b"fetchurl.nix" => Some(include_bytes!("builtins/fetchurl.nix")),
+        _ => None,
+    }
+}
+
+/// Returns what `readFileType` gives for a path.
+pub(crate) fn file_type_value<'h>(eval: &Evaluator<'h>, path: &[u8]) -> EvalResult<Value<'h>> {
+    match eval.file_type(path)? {
+        Some(file_type) => Ok(Value::string(eval.symbols.str(eval.symbols.intern(file_type.name().as_bytes())))),
+        None => Err(EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", String::from_utf8_lossy(path)))),
+    }
+}

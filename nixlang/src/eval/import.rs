@@ -1,0 +1,165 @@
+//! `import`: from a path to a value, once per file; resolution of symbolic links; the search path.
+
+use std::sync::Arc;
+
+use super::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::heap::Value;
+use crate::host::FileType;
+use crate::lower::StaticScope;
+use crate::source::{Origin, Pos};
+
+/// Links followed on the way to a file before it is called a cycle.
+const MAX_LINKS: usize = 1024;
+
+impl<'h> Evaluator<'h> {
+    /// Parses a text and evaluates it. `base` is the directory that relative paths in it start from.
+    pub fn eval_text(&self, text: &[u8], origin: Origin, base: &[u8]) -> EvalResult<Value<'h>> {
+        self.eval_text_in(text, origin, base, &StaticScope::default(), self.root())
+    }
+
+    /// As [`eval_text`](Self::eval_text), with more variables in scope: slot `i` of `env` holds the scope's name `i`.
+    pub fn eval_text_in(&self, text: &[u8], origin: Origin, base: &[u8], scope: &StaticScope, env: crate::heap::Env<'h>) -> EvalResult<Value<'h>> {
+        let text: Arc<[u8]> = Arc::from(text);
+        let start = self.sources.add(origin, text.clone()).map_err(|e| EvalError::new(ErrorKind::Evaluation, e.to_string()))?;
+        let expr = crate::lower::parse(self, &text, start, base, scope)?;
+        self.eval(expr, env)
+    }
+
+    /// Evaluates a file, or a directory's `default.nix`, once per evaluator: a second time gives the same value.
+    pub fn import(&self, path: &[u8]) -> EvalResult<Value<'h>> {
+        if let Some(value) = self.imports.borrow().get(path).copied() {
+            return self.force(value);
+        }
+        let file = self.resolve_expr_path(path)?;
+        if let Some(value) = self.imports.borrow().get(&file).copied() {
+            self.imports.borrow_mut().insert(path.to_vec(), value);
+            return self.force(value);
+        }
+        // The cache holds a thunk, so that importing a file while it is evaluated is an infinite recursion and not a second evaluation.
+        let value = self.heap.thunk_lazy(crate::value::Lazy::Import(self.heap.str(&file)));
+        self.imports.borrow_mut().insert(file.clone(), value);
+        self.imports.borrow_mut().insert(path.to_vec(), value);
+        self.force(value)
+    }
+
+    /// Evaluates a file, whether it was imported before or not.
+    pub(super) fn eval_file(&self, file: &[u8]) -> EvalResult<Value<'h>> {
+        self.eval_file_in(file, &StaticScope::default(), self.root())
+    }
+
+    /// Evaluates a file with more variables in scope (`scopedImport`).
+    pub fn eval_file_in(&self, file: &[u8], scope: &StaticScope, env: crate::heap::Env<'h>) -> EvalResult<Value<'h>> {
+        let text = match crate::builtins::internal_file(file) {
+            Some(text) => text.to_vec(),
+            None => self.host.read_file(file).map_err(|e| self.host_error(e))?,
+        };
+        self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), scope, env)
+            .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
+    }
+
+    /// Returns the file to evaluate for a path: links are followed, a directory stands for its `default.nix`.
+    pub fn resolve_expr_path(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
+        if crate::builtins::internal_file(path).is_some() {
+            return Ok(path.to_vec());
+        }
+        let resolved = self.resolve_links(path)?;
+        match self.file_type(&resolved)? {
+            Some(FileType::Directory) => self.resolve_links(&crate::path::join(&resolved, b"default.nix")),
+            _ => Ok(resolved),
+        }
+    }
+
+    /// Returns what is at a path (not following a link there).
+    pub fn file_type(&self, path: &[u8]) -> EvalResult<Option<FileType>> {
+        self.host.file_type(path).map_err(|e| self.host_error(e))
+    }
+
+    /// Follows symbolic links in all of a path. Parts that don't exist stay as they are.
+    pub fn resolve_links(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
+        self.resolve(path, true)
+    }
+
+    /// Follows symbolic links in all of a path but its last component.
+    pub fn resolve_parent(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
+        self.resolve(path, false)
+    }
+
+    fn resolve(&self, path: &[u8], also_last: bool) -> EvalResult<Vec<u8>> {
+        if self.caches.plain_paths.borrow().contains(path) {
+            return Ok(path.to_vec());
+        }
+        let mut rest: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect();
+        let mut resolved = b"/".to_vec();
+        let mut n_links = 0;
+        while let Some(part) = rest.pop() {
+            match &part[..] {
+                b"." => continue,
+                b".." => {
+                    resolved = crate::path::parent(&resolved).to_vec();
+                    continue;
+                }
+                _ => {}
+            }
+            let next = crate::path::join(&resolved, &part);
+            if (rest.is_empty() && !also_last) || self.caches.plain_paths.borrow().contains(&next) {
+                resolved = next;
+                continue;
+            }
+            match self.file_type(&next)? {
+                Some(FileType::Symlink) => {
+                    n_links += 1;
+                    if n_links > MAX_LINKS {
+                        let message = format!("infinite symlink recursion in path '{}'", String::from_utf8_lossy(path));
+                        return Err(EvalError::new(ErrorKind::Host, message));
+                    }
+                    let target = self.host.read_link(&next).map_err(|e| self.host_error(e))?;
+                    if target.first() == Some(&b'/') {
+                        resolved = b"/".to_vec();
+                    }
+                    rest.extend(target.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
+                }
+                Some(_) => {
+                    // What was seen to be no link stays none for this evaluator.
+                    self.caches.plain_paths.borrow_mut().insert(next.clone());
+                    resolved = next;
+                }
+                None => resolved = next,
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Looks up `<name>` in a search path; entries are prefix and path.
+    pub fn find_file(&self, search_path: &[(Vec<u8>, Vec<u8>)], name: &[u8], pos: Pos) -> EvalResult<Vec<u8>> {
+        for (prefix, path) in search_path {
+            let rest = if prefix.is_empty() {
+                Some(name)
+            } else {
+                match name.strip_prefix(&prefix[..]) {
+                    Some(b"") => Some(&b""[..]),
+                    Some(rest) => rest.strip_prefix(b"/"),
+                    None => None,
+                }
+            };
+            let Some(rest) = rest else { continue };
+            let candidate = crate::path::canonicalise(&[path, &b"/"[..], rest].concat());
+            let exists = self.resolve_links(&candidate).and_then(|resolved| self.file_type(&resolved));
+            if matches!(exists, Ok(Some(_))) {
+                return Ok(candidate);
+            }
+        }
+        if let Some(rest) = name.strip_prefix(b"nix/") {
+            let internal = [crate::builtins::INTERNAL_PREFIX, rest].concat();
+            if crate::builtins::internal_file(&internal).is_some() {
+                return Ok(internal);
+            }
+        }
+        let shown = String::from_utf8_lossy(name);
+        let message = if self.options.pure {
+            format!("cannot look up '<{shown}>' in pure evaluation mode (use '--impure' to override)")
+        } else {
+            format!("file '{shown}' was not found in the Nix search path (add it using $NIX_PATH or -I)")
+        };
+        Err(EvalError::new(ErrorKind::Assertion, message).at(pos))
+    }
+}
