@@ -128,8 +128,8 @@ pub trait Host {
     /// Serves `toFile`.
     fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath>;
 
-    /// Serves `derivation`. Returns the path of the `.drv` file.
-    fn add_derivation(&self, derivation: &Derivation) -> HostResult<StorePath>;
+    /// Serves `derivation`: writes the `.drv` file, if there is a writable store. `contents` are its bytes, `path` follows from them.
+    fn add_derivation(&self, derivation: &Derivation, path: &StorePath, contents: &[u8]) -> HostResult<()>;
 
     /// Serves hashing derivations whose inputs were not made by this evaluation, and `import` of a `.drv` file.
     fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation>;
@@ -179,7 +179,7 @@ pub struct FetchRequest {
 
 /// Returns the store path that a source would have, for hosts without a writable store.
 pub fn compute_source_path(store_dir: &StoreDir, source: SourceToAdd<'_>) -> HostResult<StorePath> {
-    use nixlang_store::content_address::ContentAddressMethod;
+    use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
     use nixlang_store::hash::{Algorithm, Hasher};
     let failed = |e: &dyn std::fmt::Display| HostError::Failed { message: e.to_string() };
     let algorithm = source.expected.map_or(Algorithm::Sha256, |hash| hash.algorithm());
@@ -193,7 +193,8 @@ pub fn compute_source_path(store_dir: &StoreDir, source: SourceToAdd<'_>) -> Hos
     if source.method == ContentAddressMethod::Text {
         return store_dir.text_path(source.name, &hash, source.references).map_err(|e| failed(&e));
     }
-    store_dir.fixed_output_path(source.name, source.method, &hash, source.references, false).map_err(|e| failed(&e))
+    let content = ContentAddressWithReferences { method: source.method, hash, references: source.references.clone(), self_reference: false };
+    store_dir.fixed_output_path(source.name, &content).map_err(|e| failed(&e))
 }
 
 /// Returns the store path that a text would have, for hosts without a writable store.

@@ -6,7 +6,9 @@ use std::ptr::NonNull;
 
 use bumpalo::Bump;
 
-use super::{Shape, Value};
+use super::attrs_object::Layered;
+use super::{Boxed, Builtin, Closure, Partial, Shape, Value};
+use crate::value::{Context, ContextElement, Lazy};
 use crate::eval::EvalError;
 use crate::lower::expr::*;
 
@@ -15,14 +17,18 @@ use crate::lower::expr::*;
 pub trait Allocable {}
 
 macro_rules! allocable {
-    ($($type:ty),* $(,)?) => { $( impl<'h> Allocable for $type {} const _: () = assert!(!std::mem::needs_drop::<$type>()); )* };
+    ($($name:path),* $(,)? ; $($with_heap:ident),* $(,)?) => {
+        $( impl Allocable for $name {} const _: () = assert!(!std::mem::needs_drop::<$name>()); )*
+        $( impl<'h> Allocable for $with_heap<'h> {} const _: () = assert!(!std::mem::needs_drop::<$with_heap<'static>>()); )*
+    };
 }
 allocable! {
-    u8, u32, crate::symbol::Symbol, crate::source::Pos, Shape<'h>, Value<'h>, super::Boxed<'h>, super::Closure<'h>, super::Builtin<'h>, super::Partial<'h>,
-    crate::value::Lazy<'h>, crate::value::Context<'h>, crate::value::ContextElement, super::attrs_object::Layered<'h>,
-    Expr<'h>, DynamicVariable<'h>, FrameSlot, Lambda<'h>, Formals<'h>, Formal<'h>, Apply<'h>, AttrName<'h>, Select<'h>, HasAttr<'h>, AttrsLiteral<'h>,
-    Binding<'h>, DynamicBinding<'h>, ListLiteral<'h>, Let<'h>, With<'h>, If<'h>, Assert<'h>, Binary<'h>, Join<'h>, (Expr<'h>, crate::source::Pos),
+    u8, u32, crate::symbol::Symbol, crate::source::Pos, ContextElement, FrameSlot;
+    Shape, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
+    Expr, DynamicVariable, Lambda, Formals, Formal, Apply, AttrName, Select, HasAttr, AttrsLiteral, Binding, DynamicBinding, ListLiteral, Let, With, If,
+    Assert, Binary, Join,
 }
+impl<'h> Allocable for (Expr<'h>, crate::source::Pos) {}
 
 /// The heap of one engine. See the module's page.
 pub struct Heap {

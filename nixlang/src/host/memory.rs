@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use nixlang_store::derivation::Derivation;
 use nixlang_store::path::{StoreDir, StorePath};
 
 use super::*;
@@ -97,10 +96,9 @@ impl Host for MemoryHost {
         compute_text_path(&self.store_dir, name, contents, references)
     }
 
-    fn add_derivation(&self, derivation: &Derivation) -> HostResult<StorePath> {
-        let path = derivation.store_path(&self.store_dir).map_err(|e| HostError::Failed { message: e.to_string() })?;
+    fn add_derivation(&self, derivation: &Derivation, path: &StorePath, _contents: &[u8]) -> HostResult<()> {
         self.derivations.borrow_mut().insert(path.clone(), derivation.clone());
-        Ok(path)
+        Ok(())
     }
 
     fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {

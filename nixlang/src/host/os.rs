@@ -6,7 +6,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nixlang_store::derivation::Derivation;
 use nixlang_store::path::{StoreDir, StorePath};
 
 use super::*;
@@ -121,15 +120,12 @@ impl Host for OsHost {
         compute_text_path(&self.store_dir, name, contents, references)
     }
 
-    fn add_derivation(&self, derivation: &Derivation) -> HostResult<StorePath> {
-        derivation.store_path(&self.store_dir).map_err(|e| HostError::Failed { message: e.to_string() })
+    fn add_derivation(&self, _derivation: &Derivation, _path: &StorePath, _contents: &[u8]) -> HostResult<()> {
+        Ok(())
     }
 
     fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {
-        let file = self.store_dir.display(path);
-        let text = self.read_file(file.as_bytes())?;
-        let name = path.derivation_name().unwrap_or_default();
-        Derivation::parse_aterm(&self.store_dir, name, &text).map_err(|e| HostError::Failed { message: format!("error parsing derivation '{file}': {e}") })
+        Err(no_store(&format!("read derivation '{}'", self.store_dir.display(path))))
     }
 
     fn realise(&self, _outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
