@@ -1,0 +1,202 @@
+//! From a NAR to a file tree.
+//!
+//! The surprising thing is what is *not* trusted: names were checked by the reader, and still every file and directory
+//! must be new (`O_EXCL`, mkdir), since a file system that ignores case or normalises Unicode makes two names one.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Result, StoreError};
+use crate::fs::MAX_DEPTH;
+use crate::local::canonicalise::{TIMES, canonical_mode};
+use crate::nar::{Event, NarReader};
+
+/// The modes and times that restored files get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metadata {
+    /// Those of a store: read-only, modified one second after the epoch.
+    Canonical,
+    /// Those of any file that is made now.
+    Ordinary,
+}
+
+/// Reads a NAR and makes its file tree at `path`, where there must be nothing.
+///
+/// # Errors
+/// When the archive is not valid, when something is at `path` already, when two names of the archive are one for the
+/// file system, or when the operating system refuses. What was made until then stays.
+pub fn restore(nar: &mut dyn Read, path: &Path, metadata: Metadata) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(StoreError::io("creating", path, Errno::EXIST));
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let dir = rustix::fs::open(parent, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| StoreError::io("opening", parent, error))?;
+    let mut nar = BufReader::with_capacity(64 * 1024, nar);
+    restore_at(&mut nar, dir.as_fd(), parent, name, metadata, false)
+}
+
+/// As [`restore`], in a directory that is held open. `sync` syncs each file's contents.
+pub(crate) fn restore_at(
+    nar: &mut dyn BufRead,
+    dir: BorrowedFd<'_>,
+    dir_path: &Path,
+    name: &OsStr,
+    metadata: Metadata,
+    sync: bool,
+) -> Result<()> {
+    let mut tree = TreeWriter::new(dir, dir_path, name, metadata, sync);
+    let mut file: Option<(File, bool)> = None;
+    let mut reader = NarReader::new(nar);
+    while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
+        match event {
+            Event::Directory => tree.start_directory()?,
+            Event::Entry(name) => tree.entry(name)?,
+            Event::EndDirectory => tree.end_directory()?,
+            Event::File { executable, .. } => file = Some((tree.start_file(executable)?, executable)),
+            Event::Contents(bytes) => {
+                let (file, _) = file.as_mut().expect("contents come inside of a file");
+                file.write_all(bytes).map_err(|error| StoreError::io("writing", tree.path(), error))?;
+            }
+            Event::EndFile => {
+                let (file, executable) = file.take().expect("a file ends once");
+                tree.end_file(file, executable)?;
+            }
+            Event::Symlink(target) => tree.symlink(target)?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes one file tree, node by node in the order of an archive.
+pub(crate) struct TreeWriter<'d> {
+    top: BorrowedFd<'d>,
+    metadata: Metadata,
+    sync: bool,
+    /// Directories that are being filled.
+    stack: Vec<OwnedFd>,
+    /// Where the next node goes: the path of the node, for messages; its last component is its name.
+    path: PathBuf,
+}
+
+impl<'d> TreeWriter<'d> {
+    pub(crate) fn new(
+        top: BorrowedFd<'d>,
+        top_path: &Path,
+        name: &OsStr,
+        metadata: Metadata,
+        sync: bool,
+    ) -> TreeWriter<'d> {
+        TreeWriter { top, metadata, sync, stack: Vec::new(), path: top_path.join(name) }
+    }
+
+    /// Names the next node of the innermost directory.
+    pub(crate) fn entry(&mut self, name: &[u8]) -> Result<()> {
+        if name.is_empty() || name == b"." || name == b".." || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+            return Err(self.error("creating", Errno::INVAL));
+        }
+        self.path.push(OsStr::from_bytes(name));
+        Ok(())
+    }
+
+    /// The node is complete.
+    fn done(&mut self) {
+        if !self.stack.is_empty() {
+            self.path.pop();
+        }
+    }
+
+    pub(crate) fn start_directory(&mut self) -> Result<()> {
+        if self.stack.len() > MAX_DEPTH {
+            return Err(StoreError::TooDeep { path: self.path.clone(), limit: MAX_DEPTH });
+        }
+        let (dir, name) = self.place();
+        rustix::fs::mkdirat(dir, name, Mode::RWXU | Mode::RWXG | Mode::RWXO)
+            .map_err(|error| self.error("creating directory", error))?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
+            .map_err(|error| self.error("opening directory", error))?;
+        self.stack.push(fd);
+        Ok(())
+    }
+
+    pub(crate) fn end_directory(&mut self) -> Result<()> {
+        let fd = self.stack.pop().expect("the reader ends only directories that it started");
+        if self.metadata == Metadata::Canonical {
+            self.finish(fd.as_fd(), true)?;
+        }
+        if self.sync {
+            rustix::fs::fsync(&fd).map_err(|error| self.error("syncing", error))?;
+        }
+        self.done();
+        Ok(())
+    }
+
+    /// Makes a file; [`TreeWriter::end_file`] takes it back after the contents were written.
+    pub(crate) fn start_file(&mut self, executable: bool) -> Result<File> {
+        let (dir, name) = self.place();
+        let mut mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        if executable {
+            mode |= Mode::XUSR | Mode::XGRP | Mode::XOTH;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, name, flags, mode).map_err(|error| self.error("creating file", error))?;
+        Ok(File::from(fd))
+    }
+
+    pub(crate) fn end_file(&mut self, file: File, executable: bool) -> Result<()> {
+        if self.metadata == Metadata::Canonical {
+            self.finish(file.as_fd(), executable)?;
+        }
+        if self.sync {
+            rustix::fs::fdatasync(&file).map_err(|error| self.error("syncing", error))?;
+        }
+        self.done();
+        Ok(())
+    }
+
+    /// Makes a whole file.
+    pub(crate) fn file(&mut self, executable: bool, contents: &[u8]) -> Result<()> {
+        let mut file = self.start_file(executable)?;
+        file.write_all(contents).map_err(|error| StoreError::io("writing", &self.path, error))?;
+        self.end_file(file, executable)
+    }
+
+    pub(crate) fn symlink(&mut self, target: &[u8]) -> Result<()> {
+        let (dir, name) = self.place();
+        rustix::fs::symlinkat(target, dir, name).map_err(|error| self.error("creating symlink", error))?;
+        if self.metadata == Metadata::Canonical {
+            rustix::fs::utimensat(dir, name, &TIMES, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| self.error("setting the modification time of", error))?;
+        }
+        self.done();
+        Ok(())
+    }
+
+    fn finish(&self, fd: BorrowedFd<'_>, executable: bool) -> Result<()> {
+        rustix::fs::fchmod(fd, canonical_mode(executable)).map_err(|error| self.error("changing the mode of", error))?;
+        rustix::fs::futimens(fd, &TIMES).map_err(|error| self.error("setting the modification time of", error))
+    }
+
+    /// Where the next node goes.
+    fn place(&self) -> (BorrowedFd<'_>, &OsStr) {
+        let dir = self.stack.last().map_or(self.top, |dir| dir.as_fd());
+        (dir, self.path.file_name().expect("every node has a name"))
+    }
+
+    fn error(&self, action: &'static str, error: Errno) -> StoreError {
+        StoreError::io(action, &self.path, error)
+    }
+
+    /// The path of the node that is being made.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}

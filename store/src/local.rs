@@ -1,0 +1,424 @@
+//! The store on the local disk, shared with other processes and other implementations.
+//!
+//! Everything that counts happens in the database: a path is valid when its row is there, and the row comes last. Files
+//! without a row are left-overs; the next addition of the path replaces them, a collection deletes them.
+//!
+//! One handle serves any number of threads. A handle holds a shared lock on the whole database (`db/big-lock`) as long
+//! as it lives, which makes others wait who want to change its schema.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+mod add;
+pub mod canonicalise;
+pub(crate) mod index;
+mod layout;
+pub mod locks;
+mod rows;
+mod schema;
+mod staging;
+
+pub use layout::Layout;
+pub(crate) use layout::make_dirs;
+
+use crate::derivation::Derivation;
+use crate::error::{IoContext, Result, StoreError};
+use crate::gc::temp_roots::TempRoots;
+use crate::local::index::{Index, Registration};
+use crate::local::locks::{LockMode, PathLocks, lock, open_lock_file};
+use crate::local::staging::Staging;
+use crate::path::{StoreDir, StorePath};
+use crate::path_info::PathInfo;
+use crate::store::{AddOptions, Addressing, Contents, Store, Text, check_info, parse_derivation, static_outputs};
+
+/// Where a local store is and how careful it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalStoreOptions {
+    /// Everything lies below this directory; paths keep naming `store_dir`. `None` is the file system's root.
+    pub root: Option<PathBuf>,
+    /// The directory that paths name.
+    pub store_dir: StoreDir,
+    /// Where the files are; otherwise `nix/store` below the root.
+    pub real_store_dir: Option<PathBuf>,
+    /// Database, roots and locks; otherwise `nix/var/nix` below the root.
+    pub state_dir: Option<PathBuf>,
+    /// Logs of builds; otherwise `nix/var/log/nix` below the root.
+    pub log_dir: Option<PathBuf>,
+    /// Nothing is written, made or locked.
+    pub read_only: bool,
+    /// Let the store directory be, or be below, a symbolic link.
+    pub allow_symlinked_store: bool,
+    /// `use-sqlite-wal`: write-ahead log. Without it, locks that work on network file systems.
+    pub use_wal: bool,
+    /// `fsync-metadata`: SQLite syncs.
+    pub fsync_metadata: bool,
+    /// `fsync-store-paths`: files are synced before they are registered.
+    pub fsync_store_paths: bool,
+    /// `sync-before-registering`: the whole file system is synced before a registration.
+    pub sync_before_registering: bool,
+    /// `ignored-acls`: extended attributes that stay.
+    pub ignored_acls: Vec<String>,
+    /// `gc-reserved-space` in bytes.
+    pub reserved_space: u64,
+}
+
+impl Default for LocalStoreOptions {
+    /// The reference's defaults.
+    fn default() -> LocalStoreOptions {
+        LocalStoreOptions {
+            root: None,
+            store_dir: StoreDir::default(),
+            real_store_dir: None,
+            state_dir: None,
+            log_dir: None,
+            read_only: false,
+            allow_symlinked_store: false,
+            use_wal: true,
+            fsync_metadata: true,
+            fsync_store_paths: false,
+            sync_before_registering: false,
+            ignored_acls: canonicalise::default_ignored_acls(),
+            reserved_space: 8 * 1024 * 1024,
+        }
+    }
+}
+
+impl LocalStoreOptions {
+    /// A store rooted in this directory, otherwise with the defaults.
+    pub fn rooted(root: impl Into<PathBuf>) -> LocalStoreOptions {
+        LocalStoreOptions { root: Some(root.into()), ..LocalStoreOptions::default() }
+    }
+}
+
+/// A store on the local disk.
+#[derive(Debug)]
+pub struct LocalStore {
+    layout: Layout,
+    options: LocalStoreOptions,
+    index: Index,
+    /// `None` if read-only.
+    temp_roots: Option<Arc<TempRoots>>,
+    store_fd: OwnedFd,
+    staging: Mutex<Option<Arc<Staging>>>,
+    /// Held shared as long as the store is open.
+    _big_lock: Option<File>,
+}
+
+impl LocalStore {
+    /// Opens a store, making it if there is none.
+    ///
+    /// # Errors
+    /// When directories can't be made, when the store directory is a symbolic link, when the database is of another
+    /// schema, or (read-only) when there is none.
+    ///
+    /// ```
+    /// use nixlang_store::local::{LocalStore, LocalStoreOptions};
+    /// use nixlang_store::store::Store;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let store = LocalStore::open(LocalStoreOptions::rooted(directory.path()))?;
+    /// let path = store.add_text("greeting", b"hello", &Default::default())?;
+    /// assert!(store.is_valid(&path)?);
+    /// // The path says /nix/store, the file is below the root.
+    /// assert!(store.real_path(&path).expect("on disk").starts_with(directory.path()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(options: LocalStoreOptions) -> Result<LocalStore> {
+        let layout = Layout::new(&options)?;
+        if !options.read_only {
+            layout.make_directories()?;
+        }
+        if !options.allow_symlinked_store {
+            layout.refuse_symlinks()?;
+        }
+        let big_lock = if options.read_only {
+            None
+        } else {
+            layout.reserve_space(options.reserved_space);
+            let path = layout.db_dir().join("big-lock");
+            let file = open_lock_file(&path)?;
+            lock(&file, LockMode::Shared, &path)?;
+            Some(file)
+        };
+        let index = open_index(&layout, &options)?;
+        let temp_roots = if options.read_only { None } else { Some(TempRoots::of(&layout.state_dir)?) };
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let store_fd =
+            rustix::fs::open(&layout.real_store_dir, flags, Mode::empty()).at("opening", &layout.real_store_dir)?;
+        Ok(LocalStore {
+            layout,
+            options,
+            index,
+            temp_roots,
+            store_fd,
+            staging: Mutex::new(None),
+            _big_lock: big_lock,
+        })
+    }
+
+    /// Returns where the store keeps what.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Returns the options it was opened with.
+    pub fn options(&self) -> &LocalStoreOptions {
+        &self.options
+    }
+
+    /// Returns where the files of this path are or would be.
+    pub fn to_real_path(&self, path: &StorePath) -> PathBuf {
+        self.layout.real_store_dir.join(path.base_name())
+    }
+
+    /// Locks paths against other writers, waiting for them. Whoever makes files of a store path outside of the methods
+    /// here, as a build does, holds these locks meanwhile and looks after locking whether the path is valid by now.
+    ///
+    /// # Errors
+    /// When the lock files can't be made.
+    pub fn lock_paths(&self, paths: &[StorePath]) -> Result<PathLocks> {
+        PathLocks::lock(&paths.iter().map(|path| self.to_real_path(path)).collect())
+    }
+
+    /// As [`LocalStore::lock_paths`], but returns `None` if somebody has one of them.
+    ///
+    /// # Errors
+    /// As [`LocalStore::lock_paths`].
+    pub fn try_lock_paths(&self, paths: &[StorePath]) -> Result<Option<PathLocks>> {
+        PathLocks::try_lock(&paths.iter().map(|path| self.to_real_path(path)).collect())
+    }
+
+    /// Returns the logical path that this real or logical path, or what lies below it, stands for; with the rest.
+    pub fn to_store_path<'p>(&self, path: &'p Path) -> Option<(StorePath, &'p Path)> {
+        let below = path
+            .strip_prefix(&self.layout.real_store_dir)
+            .or_else(|_| path.strip_prefix(self.layout.store_dir.as_str()))
+            .ok()?;
+        let mut components = below.components();
+        let std::path::Component::Normal(base_name) = components.next()? else { return None };
+        use std::os::unix::ffi::OsStrExt;
+        let store_path = StorePath::from_base_name(base_name.as_bytes()).ok()?;
+        Some((store_path, components.as_path()))
+    }
+
+    fn writable(&self, action: &'static str) -> Result<()> {
+        if self.options.read_only { Err(StoreError::ReadOnly { action }) } else { Ok(()) }
+    }
+
+    fn staging(&self) -> Result<Arc<Staging>> {
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(staging) = &*staging {
+            return Ok(Arc::clone(staging));
+        }
+        let made = Arc::new(Staging::new(&self.layout.real_store_dir)?);
+        *staging = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Makes registrations out of facts, after checking what can be checked without reading contents.
+    fn registrations<'i>(
+        &self,
+        infos: impl IntoIterator<Item = (&'i PathInfo, Option<Vec<(String, String)>>)>,
+    ) -> Result<Vec<Registration>> {
+        infos
+            .into_iter()
+            .map(|(info, outputs)| {
+                check_info(&self.layout.store_dir, info)?;
+                let outputs = match outputs {
+                    Some(outputs) => outputs,
+                    None if info.path.is_derivation() => {
+                        let bytes = self.read_unregistered_file(&info.path)?;
+                        let derivation = parse_derivation(&self.layout.store_dir, &info.path, &bytes)?;
+                        self.output_rows(&derivation)?
+                    }
+                    None => Vec::new(),
+                };
+                Ok(Registration { row: rows::to_row(&self.layout.store_dir, info), outputs })
+            })
+            .collect()
+    }
+
+    /// Returns names and full paths of the outputs whose paths are known.
+    fn output_rows(&self, derivation: &Derivation) -> Result<Vec<(String, String)>> {
+        let dir = &self.layout.store_dir;
+        let outputs = static_outputs(dir, derivation)?;
+        Ok(outputs.into_iter().filter_map(|(name, path)| Some((name, dir.display(&path?)))).collect())
+    }
+
+    fn register(&self, registrations: &[Registration]) -> Result<()> {
+        if self.options.sync_before_registering {
+            rustix::fs::syncfs(&self.store_fd).at("syncing", &self.layout.real_store_dir)?;
+        }
+        self.index.register(registrations, now())
+    }
+
+    /// Reads a regular file in the store, whether it is registered or not.
+    fn read_unregistered_file(&self, path: &StorePath) -> Result<Vec<u8>> {
+        let real = self.to_real_path(path);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match rustix::fs::openat(&self.store_fd, path.base_name(), flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::LOOP) => return Err(StoreError::UnsupportedFileType { path: real }),
+            Err(error) => return Err(StoreError::io("opening", real, error)),
+        };
+        let mut file = File::from(fd);
+        if !file.metadata().at("reading the status of", &real)?.is_file() {
+            return Err(StoreError::UnsupportedFileType { path: real });
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).at("reading", &real)?;
+        Ok(bytes)
+    }
+
+    fn display_all(&self, paths: &[StorePath]) -> Vec<String> {
+        paths.iter().map(|path| self.layout.store_dir.display(path)).collect()
+    }
+}
+
+/// Opens the database, making it if there is none.
+fn open_index(layout: &Layout, options: &LocalStoreOptions) -> Result<Index> {
+    let path = layout.db_dir().join("db.sqlite");
+    let found = layout.schema_version()?;
+    if found != schema::SCHEMA_VERSION && (found != 0 || options.read_only) {
+        return Err(StoreError::Schema { found, supported: schema::SCHEMA_VERSION });
+    }
+    let open = schema::OpenOptions {
+        read_only: options.read_only,
+        use_wal: options.use_wal,
+        sync: options.fsync_metadata,
+    };
+    let connection = schema::open(&path, found == 0, open)?;
+    if found == 0 {
+        // Only now: whoever was interrupted before has left no version and starts again.
+        layout.write_schema_version(schema::SCHEMA_VERSION)?;
+    }
+    Ok(Index::new(path, connection))
+}
+
+impl Store for LocalStore {
+    fn store_dir(&self) -> &StoreDir {
+        &self.layout.store_dir
+    }
+
+    fn query_path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>> {
+        let texts = self.display_all(paths);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let rows = self.index.rows(&texts)?;
+        rows.into_iter().map(|row| row.map(|row| rows::from_row(&self.layout.store_dir, row)).transpose()).collect()
+    }
+
+    fn are_valid(&self, paths: &[StorePath]) -> Result<Vec<bool>> {
+        let texts = self.display_all(paths);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        self.index.are_valid(&texts)
+    }
+
+    fn all_valid_paths(&self) -> Result<Vec<StorePath>> {
+        self.index.all_paths()?.iter().map(|path| rows::parse_path(&self.layout.store_dir, path)).collect()
+    }
+
+    fn path_from_hash_part(&self, hash_part: &[u8; 20]) -> Result<Option<StorePath>> {
+        let digits = crate::hash::nix32::encode(hash_part);
+        let prefix = format!("{}/{digits}", self.layout.store_dir);
+        let found = self.index.first_with_prefix(&prefix)?;
+        found.map(|path| rows::parse_path(&self.layout.store_dir, &path)).transpose()
+    }
+
+    fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        let dir = &self.layout.store_dir;
+        self.index.referrers(&dir.display(path))?.iter().map(|path| rows::parse_path(dir, path)).collect()
+    }
+
+    fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        let dir = &self.layout.store_dir;
+        self.index.derivers(&dir.display(path))?.iter().map(|path| rows::parse_path(dir, path)).collect()
+    }
+
+    fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
+        // The table has only the outputs whose paths are known; their names are in the file.
+        let bytes = self.read_file(derivation)?;
+        let parsed = parse_derivation(&self.layout.store_dir, derivation, &bytes)?;
+        let mut outputs = static_outputs(&self.layout.store_dir, &parsed)?;
+        for (name, path) in self.index.outputs(&self.layout.store_dir.display(derivation))? {
+            outputs.insert(name, Some(rows::parse_path(&self.layout.store_dir, &path)?));
+        }
+        Ok(outputs)
+    }
+
+    fn write_nar(&self, path: &StorePath, sink: &mut dyn Write) -> Result<()> {
+        if !self.is_valid(path)? {
+            return Err(self.invalid(path));
+        }
+        crate::fs::dump(&self.to_real_path(path), None, sink)
+    }
+
+    fn read_file(&self, path: &StorePath) -> Result<Vec<u8>> {
+        if !self.is_valid(path)? {
+            return Err(self.invalid(path));
+        }
+        self.read_unregistered_file(path)
+    }
+
+    fn real_path(&self, path: &StorePath) -> Option<PathBuf> {
+        Some(self.to_real_path(path))
+    }
+
+    fn add_nar(&self, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()> {
+        add::nar(self, info, nar, options)
+    }
+
+    fn add_contents(&self, addressing: &Addressing<'_>, contents: Contents<'_>) -> Result<PathInfo> {
+        add::contents(self, addressing, contents)
+    }
+
+    fn add_texts(&self, texts: &[Text<'_>]) -> Result<Vec<StorePath>> {
+        add::texts(self, texts)
+    }
+
+    fn register_paths(&self, infos: &[PathInfo]) -> Result<()> {
+        self.writable("registering paths")?;
+        let references =
+            infos.iter().map(|info| (info.path.clone(), info.references.clone())).collect::<BTreeMap<_, _>>();
+        crate::closure::sort(&self.layout.store_dir, &references)?;
+        let registrations = self.registrations(infos.iter().map(|info| (info, None)))?;
+        self.register(&registrations)
+    }
+
+    fn add_signatures(&self, path: &StorePath, signatures: &[String]) -> Result<()> {
+        self.writable("adding signatures")?;
+        self.index.add_signatures(&self.layout.store_dir.display(path), signatures)
+    }
+
+    fn add_temp_roots(&self, paths: &[StorePath]) -> Result<()> {
+        // A read-only store can't collect garbage either.
+        let Some(temp_roots) = &self.temp_roots else { return Ok(()) };
+        let texts = self.display_all(paths);
+        temp_roots.add(texts.iter().map(String::as_str))
+    }
+
+    fn add_indirect_root(&self, link: &Path) -> Result<()> {
+        self.writable("adding a root")?;
+        crate::gc::roots::add_indirect(&self.layout, link)
+    }
+
+    fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()> {
+        self.writable("adding a root")?;
+        crate::gc::roots::add_permanent(&self.layout, path, link)
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(1)
+}
