@@ -9,7 +9,7 @@ pub(crate) mod json;
 pub(crate) mod number;
 pub(crate) mod regex;
 pub(crate) mod suggestions;
-
+pub(crate) mod toml;
 pub(crate) mod versions;
 pub(crate) mod xml;
 

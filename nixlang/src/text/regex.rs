@@ -43,7 +43,7 @@ impl From<OutOfBudget> for RegexError {
 /// Steps after which a linear-time engine is asked, where there is one.
 const CHEAP_STEPS: u64 = 4_096;
 /// Steps after which the search is given up.
-const MAX_STEPS: u64 = 1 << 30;
+const MAX_STEPS: u64 = 1 << 28;
 
 /// A compiled regular expression. Immutable, so that threads can share it.
 #[derive(Debug)]
@@ -158,33 +158,19 @@ impl Regex {
     fn search(&self, text: &[u8], from: usize, limit: u64, steps: &mut Steps) -> Result<Option<Found>, OutOfBudget> {
         let mut executor = Executor::new(&self.program, text, limit);
         let mut at = from;
-        let mut outcome = Ok(None);
-        while at <= text.len() {
-            if let Some(first) = &self.program.first_bytes {
-                let candidate = match first.single() {
-                    Some(byte) => memchr::memchr(byte, &text[at..]),
-                    None => text[at..].iter().position(|&byte| first.contains(byte)),
-                };
-                match candidate {
-                    Some(offset) => at += offset,
-                    None => break,
-                }
-            }
-            match executor.run(at, Mode::Prefix) {
+        let outcome = loop {
+            let Some(start) = self.program.candidate(text, at) else { break Ok(None) };
+            match executor.run(start, Mode::Prefix) {
                 Ok(Some((end, groups))) => {
-                    outcome = Ok(Some(Found {
-                        span: at..end,
+                    break Ok(Some(Found {
+                        span: start..end,
                         groups: captures(groups),
                     }));
-                    break;
                 }
-                Ok(None) => at += 1,
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
+                Ok(None) => at = start + 1,
+                Err(error) => break Err(error),
             }
-        }
+        };
         steps.left = steps.left.saturating_sub(limit - executor.steps_left());
         outcome
     }
@@ -284,8 +270,10 @@ fn to_hir(node: &Node) -> hir::Hir {
 /// Compiled expressions by pattern, errors too. Owned by an evaluator, shared by its threads.
 #[derive(Debug, Default)]
 pub(crate) struct RegexCache {
-    compiled: RwLock<HashMap<Box<[u8]>, Result<Arc<Regex>, RegexError>, FxBuildHasher>>,
+    compiled: RwLock<HashMap<Box<[u8]>, Compiled, FxBuildHasher>>,
 }
+
+type Compiled = Result<Arc<Regex>, RegexError>;
 
 /// More patterns than this are compiled anew each time: they are computed, and would only pile up.
 const CACHE_LIMIT: usize = 10_000;

@@ -16,7 +16,9 @@ pub(super) struct Program {
     n_counters: u32,
     n_groups: u32,
     /// Bytes that a match can begin with; `None` if it can be empty.
-    pub(super) first_bytes: Option<ByteSet>,
+    first_bytes: Option<ByteSet>,
+    /// The byte, if there is only one.
+    first_byte: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +57,26 @@ impl Program {
             n_counters: 0,
             n_groups: parsed.n_groups,
             first_bytes: None,
+            first_byte: None,
         };
         program.start = program.compile(&parsed.node, 0);
         if !parsed.node.is_nullable() {
-            program.first_bytes = Some(program.first_bytes_of(&parsed.node));
+            let first = first_bytes(&parsed.node);
+            program.first_byte = first.single();
+            program.first_bytes = Some(first);
         }
         program
+    }
+
+    /// Returns the first place from `at` on where a match might begin.
+    pub(super) fn candidate(&self, text: &[u8], at: usize) -> Option<usize> {
+        let rest = text.get(at..)?;
+        let offset = match (&self.first_bytes, self.first_byte) {
+            (None, _) => 0,
+            (_, Some(byte)) => memchr::memchr(byte, rest)?,
+            (Some(first), None) => rest.iter().position(|&byte| first.contains(byte))?,
+        };
+        Some(at + offset)
     }
 
     fn push(&mut self, state: State) -> u32 {
@@ -154,27 +170,24 @@ impl Program {
         let state = self.repeat_state(inner, body, next);
         self.push(state)
     }
+}
 
-    /// What a match of `node` can begin with, and of what follows it if it can be empty.
-    #[expect(clippy::only_used_in_recursion, reason = "reads better as a method beside `compile`")]
-    fn first_bytes_of(&self, node: &Node) -> ByteSet {
-        match node {
-            Node::Set(set) => *set,
-            Node::Start | Node::End => ByteSet::EMPTY,
-            Node::Group(_, inner) | Node::Repeat(inner, _) => self.first_bytes_of(inner),
-            Node::Alternate(parts) => parts
-                .iter()
-                .fold(ByteSet::EMPTY, |set, part| set.union(self.first_bytes_of(part))),
-            Node::Concat(parts) => {
-                let mut set = ByteSet::EMPTY;
-                for part in parts {
-                    set = set.union(self.first_bytes_of(part));
-                    if !part.is_nullable() {
-                        break;
-                    }
+/// What a match of `node` that isn't empty can begin with.
+fn first_bytes(node: &Node) -> ByteSet {
+    match node {
+        Node::Set(set) => *set,
+        Node::Start | Node::End => ByteSet::EMPTY,
+        Node::Group(_, inner) | Node::Repeat(inner, _) => first_bytes(inner),
+        Node::Alternate(parts) => parts.iter().fold(ByteSet::EMPTY, |set, part| set.union(first_bytes(part))),
+        Node::Concat(parts) => {
+            let mut set = ByteSet::EMPTY;
+            for part in parts {
+                set = set.union(first_bytes(part));
+                if !part.is_nullable() {
+                    break;
                 }
-                set
             }
+            set
         }
     }
 }
