@@ -12,6 +12,7 @@ mod names;
 mod operators;
 mod print;
 mod select;
+mod session;
 
 use std::cell::{Cell, RefCell};
 
@@ -20,7 +21,8 @@ use rustc_hash::FxHashMap;
 pub use coerce::Coercion;
 pub use error::{ErrorData, ErrorKind, EvalError, EvalResult, Frame};
 pub use names::Names;
-pub use print::PrintOptions;
+pub use print::{PrintOptions, print_attr_name, print_string};
+pub use session::session;
 
 use crate::heap::{Env, Heap, Value};
 use crate::host::Host;
@@ -107,7 +109,7 @@ pub struct Evaluator<'h> {
 
 impl<'h> Evaluator<'h> {
     /// Returns an evaluator on an empty heap.
-    pub fn new(heap: &'h Heap, host: Box<dyn Host>, options: EvalOptions) -> Self {
+    pub(crate) fn new(heap: &'h Heap, host: Box<dyn Host>, options: EvalOptions) -> Self {
         let symbols = SymbolTable::new(heap);
         let names = Names::new(&symbols);
         let evaluator = Evaluator {

@@ -2,16 +2,16 @@
 //! below this module; what it exports is safe.
 //!
 //! `'h` names a heap, it does not mean "how long": every value, expression, shape and environment carries the `'h` of the heap it lives in, the types are
-//! invariant in it, and a heap's `'h` can be entered only through [`Engine`](crate::Engine), which hands it to a closure
+//! invariant in it, and a heap's `'h` can be entered only through [`session`](crate::eval::session), which hands it to a closure
 //! `for<'h>`. So values of two heaps cannot be mixed, and none outlives its heap:
 //!
 //! ```compile_fail
-//! use nixlang::heap::{Heap, Value};
+//! use nixlang::heap::Value;
 //! fn mix<'a, 'b>(a: Value<'a>, b: Value<'b>) -> [Value<'a>; 2] { [a, b] } // two heaps
 //! ```
 //! ```compile_fail
-//! use nixlang::heap::{Heap, Value};
-//! fn escape() -> Value<'static> { let heap = Heap::new(); heap.string(b"x").into() } // outlives its heap
+//! use nixlang::{eval::{session, EvalOptions}, host::MemoryHost};
+//! let escaped = session(|| Box::new(MemoryHost::default()), EvalOptions::default(), |eval| eval.heap.int(1)); // outlives its heap
 //! ```
 //! ```compile_fail
 //! fn send<T: Send>() {}

@@ -38,15 +38,9 @@ pub struct Heap {
     next_shape: Cell<u32>,
 }
 
-impl Default for Heap {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Heap {
     /// Returns an empty heap.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1) }
     }
 
