@@ -19,6 +19,7 @@ pub mod nix32;
 mod parse;
 
 pub use parse::HashError;
+pub(crate) use parse::decode_base64;
 
 /// A hash algorithm that store objects can be addressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

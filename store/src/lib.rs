@@ -1,14 +1,92 @@
 //! Nix store objects: pure formats and rules, and a local store.
+//!
+//! # The two halves
+//!
+//! The **pure half** is always there: bytes in, values out. It has no file system, clock, process or
+//! thread in it, takes a [`path::StoreDir`] where a directory matters, and asks its caller through a
+//! closure where it needs something it does not have. It runs in a browser as well as in a daemon.
+//! `default-features = false` gives exactly this half.
+//!
+//! The **effect half** (feature `effects`, on by default) puts it on disks: stores, locks, garbage
+//! collection, copying.
+//!
+//! The layer rule: a module uses only modules above it in this list, and nothing in the pure half
+//! knows the effect half.
+//!
+//! 1. [`hash`], [`json`]: digests and their four encodings; JSON text as the reference prints it
+//! 2. [`path`] and [`content_address`]: store paths and how they are computed
+//! 3. [`nar`], [`references`], [`signature`]: archives, scanning, keys
+//! 4. [`derivation`], [`path_info`], [`narinfo`]: what is known of objects
+//! 5. the effect half
+//!
+//! # One path through it
+//!
+//! From a build step as an evaluator makes it to the file that a store keeps:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use nixlang_store::derivation::{Derivation, DerivationOutput};
+//! use nixlang_store::path::StoreDir;
+//!
+//! let mut derivation = Derivation {
+//!     name: "hello".into(),
+//!     system: b"x86_64-linux".to_vec(),
+//!     builder: b"/bin/sh".to_vec(),
+//!     ..Derivation::default()
+//! };
+//! derivation.outputs.insert("out".into(), DerivationOutput::Deferred);
+//! for (key, value) in [("name", "hello"), ("builder", "/bin/sh"), ("system", "x86_64-linux"), ("out", "")] {
+//!     derivation.env.insert(key.into(), value.into());
+//! }
+//!
+//! // Input derivations that are not in the memo are asked for; this one has none.
+//! let mut memo = HashMap::new();
+//! let mut lookup = |_: &_| Err("no inputs".into());
+//! let dir = StoreDir::default();
+//! let instantiated = derivation.instantiate(&dir, &mut memo, &mut lookup)?;
+//!
+//! assert_eq!(dir.display(&instantiated.path), "/nix/store/x0sj6ynccvc1a8kxr8fifnlf7qlxw6hd-hello.drv");
+//! let DerivationOutput::InputAddressed(out) = &derivation.outputs["out"] else { unreachable!() };
+//! assert_eq!(dir.display(out), "/nix/store/pnwh4xsfs4j508bs9iw6bpkyc4zw6ryx-hello");
+//! assert!(instantiated.contents.starts_with(b"Derive([(\"out\",\"/nix/store/"));
+//! # Ok::<(), nixlang_store::derivation::OutputPathError>(())
+//! ```
+//!
+//! # Terminology
+//!
+//! - **store object**: a file tree together with its references.
+//! - **store directory**: the directory that store paths are written with, `/nix/store` by default.
+//! - **store path**: names a store object: a *hash part* of 20 bytes and a *name*. Its **base name** is
+//!   its file name in the store directory.
+//! - **reference**: a store path whose hash part occurs in an object. The **closure** of a path is all
+//!   that its references lead to.
+//! - **NAR**: the archive format whose hash identifies a file tree.
+//! - **content address**: method and hash from which a store path follows.
+//! - **derivation**: a build step; **instantiate**: turn one into a `.drv` file. The **deriver** of a
+//!   path is the derivation that built it.
+//! - **output**: what a derivation makes, by name. It is *input-addressed*, *fixed*, *floating*,
+//!   *deferred* or *impure*.
+//! - **hash modulo**: the hash of a derivation in which each input stands for what it makes.
+//! - **placeholder**: a string that stands for a path that is not known yet.
+//! - **realisation**: which path an output of a content-addressed derivation turned out to be.
+//! - **narinfo**: what a binary cache says about an object; **fingerprint**: the line that is signed.
+//! - **valid path**: one that a store has registered with its path info.
 #![deny(unsafe_code)]
 
 // The pure half: bytes in, values out. No file system, clock, process or thread.
-pub mod content_address;
-pub mod derivation;
 pub mod hash;
-pub mod path;
-pub mod path_info;
 pub mod json;
+
+pub mod content_address;
+pub mod path;
+
 pub mod nar;
+pub mod references;
+pub mod signature;
+
+pub mod derivation;
+pub mod narinfo;
+pub mod path_info;
 
 // The half with effects: disks, databases, other processes.
 #[cfg(feature = "effects")]

@@ -1,13 +1,17 @@
 //! What a store knows about a valid path besides its contents.
 //!
-//! The surprising thing: two of the fields, `registration_time` and `ultimate`,
+//! [`json`] is what `nix path-info --json` prints; the narinfo text is in [`crate::narinfo`]. The
+//! surprising thing: two of the fields, `registration_time` and `ultimate`,
 //! are facts about the *store*, not about the object, and don't take part in signatures.
 
 use std::collections::BTreeSet;
 
 use crate::content_address::{ContentAddress, ContentAddressWithReferences};
-use crate::hash::Hash;
-use crate::path::StorePath;
+use crate::hash::{Hash, HashFormat};
+use crate::path::{StoreDir, StorePath};
+use crate::signature::{SecretKey, Signature, TrustedKeys};
+
+pub mod json;
 
 /// Facts about a valid path that don't name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,66 @@ impl PathInfo {
         let self_reference = references.remove(&self.path);
         Some(ContentAddressWithReferences { method, hash, references, self_reference })
     }
+
+    /// Tells whether the path is the one that its content address makes. Nobody needs to vouch for
+    /// such an object: its contents do.
+    pub fn is_content_addressed(&self, store_dir: &StoreDir) -> bool {
+        self.content_address_with_references().is_some_and(|content| {
+            store_dir.fixed_output_path(self.path.name(), &content).as_ref() == Ok(&self.path)
+        })
+    }
+
+    /// Returns the line that signatures are made over:
+    /// `1;<path>;sha256:<nix32>;<size>;<references, separated by commas>`.
+    ///
+    /// # Errors
+    /// When the size of the archive is not known.
+    pub fn fingerprint(&self, store_dir: &StoreDir) -> Result<String, UnknownSizeError> {
+        let path = store_dir.display(&self.path);
+        if self.info.nar_size == 0 {
+            return Err(UnknownSizeError { path });
+        }
+        let hash = self.info.nar_hash.format(HashFormat::Nix32, true);
+        let mut line = format!("1;{path};{hash};{};", self.info.nar_size);
+        for (idx, reference) in self.info.references.iter().enumerate() {
+            if idx > 0 {
+                line.push(',');
+            }
+            line.push_str(&store_dir.display(reference));
+        }
+        Ok(line)
+    }
+
+    /// Adds a signature.
+    ///
+    /// # Errors
+    /// When the size of the archive is not known.
+    pub fn sign(&mut self, store_dir: &StoreDir, key: &SecretKey) -> Result<(), UnknownSizeError> {
+        let fingerprint = self.fingerprint(store_dir)?;
+        self.info.signatures.insert(key.sign(fingerprint.as_bytes()).to_string());
+        Ok(())
+    }
+
+    /// Returns the number of signatures that trusted keys made over this path. A content-addressed
+    /// path needs none, see [`PathInfo::is_content_addressed`].
+    pub fn n_good_signatures(&self, store_dir: &StoreDir, keys: &TrustedKeys) -> usize {
+        let Ok(fingerprint) = self.fingerprint(store_dir) else {
+            return 0;
+        };
+        let is_good = |text: &&String| {
+            text.parse::<Signature>()
+                .is_ok_and(|signature| keys.verify(fingerprint.as_bytes(), &signature))
+        };
+        self.info.signatures.iter().filter(is_good).count()
+    }
+}
+
+/// The size of an archive is not known, so nothing can be said about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot calculate fingerprint of path '{path}' because its size is not known")]
+pub struct UnknownSizeError {
+    /// The path.
+    pub path: String,
 }
 
 impl std::ops::Deref for PathInfo {
@@ -73,3 +137,6 @@ impl std::ops::Deref for PathInfo {
         &self.info
     }
 }
+
+#[cfg(test)]
+mod tests;
