@@ -133,12 +133,13 @@ impl Layout {
     /// Writes `db/schema`, which says that the database is complete.
     pub(crate) fn write_schema_version(&self, version: u32) -> Result<()> {
         let path = self.db_dir().join("schema");
-        let temporary = self.db_dir().join(format!(".schema-{}", std::process::id()));
         let write = || {
-            let mut file = File::create(&temporary)?;
+            // Others may be making the same store; the name is ours alone.
+            let mut file = tempfile::Builder::new().prefix(".schema-").tempfile_in(self.db_dir())?;
             file.write_all(version.to_string().as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &path)
+            file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error).map(drop)
         };
         write().at("writing", &path)
     }
