@@ -1,20 +1,176 @@
 //! From text to the IR.
+//!
+//! Two passes over one source. The parser feeds a builder (`build.rs`) that makes a compact tree
+//! with names, doing what the reference's parser does at the same moments; then the resolver
+//! (`resolve.rs`) turns names into slots and the tree into IR in the heap. The tree is freed
+//! afterwards.
+//!
+//! The surprising thing: a variable that nothing defines is an error of the whole source, even in
+//! code that is never evaluated.
 
+mod bindings;
+mod build;
+mod delay;
+mod error;
 pub mod expr;
+mod resolve;
+mod scope;
+mod show;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod tree;
 
-use crate::eval::{EvalResult, Evaluator};
+use bumpalo::Bump;
+
+pub use build::{Home, PathContext};
+pub use error::{LowerError, LowerErrorKind};
+
+use self::build::Builder;
+use self::delay::Place;
+use self::resolve::Resolver;
+use self::show::Show;
+use self::tree::Raw;
+use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::source::Pos;
 use crate::symbol::Symbol;
+use crate::syntax::grammar;
+use crate::syntax::lexer::{LexOptions, lex};
+use crate::syntax::parser::{Parser, Stop};
 use expr::Expr;
 
-/// Variables that are in scope beside the globals: name `i` is in slot `i` of the environment that the text is evaluated in.
+/// Variables that are in scope beside the globals: name `i` is in slot `i` of the environment that
+/// the text is evaluated in.
 #[derive(Clone, Debug, Default)]
 pub struct StaticScope {
     /// The names, one per slot.
     pub names: Vec<Symbol>,
 }
 
-/// Parses a source and resolves its variables. `start` is the position of its first byte, `base` the directory that relative paths start from.
-pub fn parse<'h>(eval: &Evaluator<'h>, _text: &[u8], start: Pos, _base: &[u8], _scope: &StaticScope) -> EvalResult<&'h Expr<'h>> {
-    Err(crate::eval::EvalError::new(crate::eval::ErrorKind::Unsupported, "the parser has not landed").at(start)).inspect(|_: &&Expr<'h>| drop(eval.heap))
+/// Whether a source is an expression or a line of bindings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Entry {
+    Expression,
+    Bindings,
+}
+
+/// What to do with the tree.
+struct Lowering<'e, 'h> {
+    eval: &'e Evaluator<'h>,
+    start: Pos,
+    base: &'e [u8],
+    scope: &'e StaticScope,
+    entry: Entry,
+}
+
+/// Parses a source and resolves its variables. `start` is the position of its first byte, `base`
+/// the directory that relative paths start from.
+///
+/// # Errors
+/// The first error of the source, with its position.
+pub fn parse<'h>(
+    eval: &Evaluator<'h>,
+    text: &[u8],
+    start: Pos,
+    base: &[u8],
+    scope: &StaticScope,
+) -> EvalResult<&'h Expr<'h>> {
+    let lowering = Lowering { eval, start, base, scope, entry: Entry::Expression };
+    lowering.run(text, None)
+}
+
+/// As [`parse`], of bindings as the line editor takes them (`a = 1; inherit (b) c;`): the IR is
+/// that of a set that isn't recursive.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_bindings<'h>(
+    eval: &Evaluator<'h>,
+    text: &[u8],
+    start: Pos,
+    base: &[u8],
+    scope: &StaticScope,
+) -> EvalResult<&'h Expr<'h>> {
+    let lowering = Lowering { eval, start, base, scope, entry: Entry::Bindings };
+    lowering.run(text, None)
+}
+
+/// Returns what an expression is after parsing, as text (`nix-instantiate --parse`).
+///
+/// # Errors
+/// As [`parse`]: variables are checked as well.
+pub fn show(eval: &Evaluator<'_>, text: &[u8], start: Pos, base: &[u8]) -> EvalResult<Vec<u8>> {
+    let scope = &StaticScope::default();
+    let lowering = Lowering { eval, start, base, scope, entry: Entry::Expression };
+    let mut shown = Vec::new();
+    lowering.run(text, Some(&mut shown))?;
+    Ok(shown)
+}
+
+impl<'h> Lowering<'_, 'h> {
+    fn run(&self, text: &[u8], shown: Option<&mut Vec<u8>>) -> EvalResult<&'h Expr<'h>> {
+        self.lower(text, shown).map_err(|error| to_eval_error(self.eval, error))
+    }
+
+    fn lower(
+        &self,
+        text: &[u8],
+        shown: Option<&mut Vec<u8>>,
+    ) -> Result<&'h Expr<'h>, LowerError> {
+        let eval = self.eval;
+        let lex_options = LexOptions {
+            pipe_operators: eval.options.has_feature("pipe-operators"),
+            keep_trivia: false,
+        };
+        let lexed = lex(text, lex_options);
+        let bump = Bump::new();
+        let home = match &eval.options.home {
+            _ if eval.options.pure => Home::Pure,
+            Some(home) => Home::Directory(home.as_bytes()),
+            None => Home::Unknown,
+        };
+        let paths = PathContext { base: self.base, home };
+        let bindings = self.entry == Entry::Bindings;
+        let builder = Builder::new(&bump, text, self.start, &eval.symbols, paths, bindings);
+        let mut parser = Parser::new(&lexed, builder, nesting_limit(eval.stack_left()));
+        let result = match self.entry {
+            Entry::Expression => grammar::source(&mut parser),
+            Entry::Bindings => grammar::repl_bindings(&mut parser),
+        };
+        let mut builder = parser.into_sink();
+        if let Err(Stop) = result {
+            return Err(builder.error.take().expect("whoever stopped the parser said why"));
+        }
+        let raw: &Raw<'_> = builder.finished().expect("a source without errors is an expression");
+        if let Some(shown) = shown {
+            Show::new(&eval.symbols, &builder.sets).expression(raw, shown);
+        }
+        let mut resolver = Resolver::new(eval, builder.sets, &self.scope.names);
+        let expr = resolver.expr(raw, Place::Other)?;
+        Ok(eval.heap.alloc(expr))
+    }
+}
+
+/// Returns how deeply expressions may nest, if so many bytes of stack are left.
+fn nesting_limit(stack_left: Option<usize>) -> u32 {
+    const BYTES_PER_LEVEL: usize = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
+    const UNKNOWN_STACK: usize = 1024 * 1024;
+    const MOST: usize = 50_000;
+    (stack_left.unwrap_or(UNKNOWN_STACK) / BYTES_PER_LEVEL).min(MOST) as u32
+}
+
+fn to_eval_error(eval: &Evaluator<'_>, error: LowerError) -> EvalError {
+    let mut message = error.to_string();
+    if let Some(previous) = error.kind.previous() {
+        message.push_str(&eval.show_pos(previous));
+    }
+    let kind = match &error.kind {
+        LowerErrorKind::UndefinedVariable { .. } => ErrorKind::UndefinedVariable,
+        LowerErrorKind::Syntax(crate::syntax::error::SyntaxErrorKind::TooDeep) => {
+            ErrorKind::StackOverflow
+        }
+        LowerErrorKind::HomeInPureMode { .. } => ErrorKind::Restricted,
+        _ => ErrorKind::Syntax,
+    };
+    EvalError::new(kind, message).at(error.pos)
 }

@@ -33,6 +33,14 @@ impl<'h> Evaluator<'h> {
         self.stack_limit.set(limit);
     }
 
+    /// Returns how many bytes of the machine stack may still be used, if anybody said how large it is.
+    pub(crate) fn stack_left(&self) -> Option<usize> {
+        match self.stack_limit.get() {
+            0 => None,
+            limit => Some(stack_pointer().saturating_sub(limit)),
+        }
+    }
+
     /// Counts one more nested call.
     #[inline]
     pub fn enter_call(&self, pos: Pos) -> EvalResult<CallDepth<'_>> {

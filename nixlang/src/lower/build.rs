@@ -441,7 +441,8 @@ impl<'a> Sink for Builder<'a, '_> {
             _ => false,
         };
         let set = if makes_set {
-            self.sets.push(Set { pos: self.pos(position), ..Set::default() });
+            let pos = self.pos(position);
+            self.sets.push(Set::at(pos));
             SetId(self.sets.len() as u32 - 1)
         } else {
             NO_SET

@@ -117,6 +117,11 @@ pub(super) struct RawDynamic<'a> {
 const FEW: usize = 12;
 
 impl<'a> Set<'a> {
+    /// Returns an empty set that stands at `pos`.
+    pub(super) fn at(pos: Pos) -> Set<'a> {
+        Set { pos, ..Set::default() }
+    }
+
     /// Returns the attribute with this name. Not to be used after [`Set::sort`].
     pub(super) fn find(&self, symbol: Symbol) -> Option<RawAttr<'a>> {
         if self.attrs.len() <= FEW {
