@@ -1,6 +1,9 @@
 //! Derivations: the build step that a `.drv` file describes.
 //!
-//! A [`Derivation`] is plain data. Strings of a derivation are bytes, not UTF-8.
+//! A [`Derivation`] is plain data whose strings are bytes, not UTF-8. Its text is the ATerm form
+//! ([`Derivation::to_aterm`], [`Derivation::parse_aterm`]); [`Derivation::instantiate`] fills in where
+//! its outputs go and makes the `.drv` file; [`Derivation::to_json`] is what `nix derivation show`
+//! prints; [`options`] reads what the builder asks for.
 //!
 //! The surprising thing: a derivation does not contain its own path or, for a fixed output, the path
 //! of its output. Both follow from the rest and the store directory.
@@ -15,6 +18,7 @@ use crate::path::StorePath;
 
 mod hash_modulo;
 mod json;
+pub mod options;
 mod output;
 mod output_paths;
 mod parse;

@@ -15,8 +15,8 @@
 //!
 //! 1. [`hash`], [`json`]: digests and their four encodings; JSON text as the reference prints it
 //! 2. [`path`] and [`content_address`]: store paths and how they are computed
-//! 3. [`nar`], [`references`], [`signature`]: archives, scanning, keys
-//! 4. [`derivation`], [`path_info`], [`narinfo`]: what is known of objects
+//! 3. [`nar`], [`references`], [`signature`], [`wire`]: archives, scanning, keys, protocol numbers
+//! 4. [`derivation`], [`path_info`], [`narinfo`], [`realisation`]: what is known of objects
 //! 5. the effect half
 //!
 //! # One path through it
@@ -83,10 +83,12 @@ pub mod path;
 pub mod nar;
 pub mod references;
 pub mod signature;
+pub mod wire;
 
 pub mod derivation;
 pub mod narinfo;
 pub mod path_info;
+pub mod realisation;
 
 // The half with effects: disks, databases, other processes.
 #[cfg(feature = "effects")]
