@@ -6,9 +6,13 @@
 #![allow(dead_code)]
 
 mod bytes;
+pub mod error;
 pub mod event;
 pub mod executor;
 pub mod log;
+pub mod options;
+mod outputs;
+mod prepare;
 pub mod result;
 pub mod sandbox;
 

@@ -1,0 +1,485 @@
+//! From a derivation to a [`BuildRequest`]: inputs, sandbox, environment, directories; all policy is decided here.
+//!
+//! The surprising part is where outputs appear. In a sandbox the builder writes to the logical store path inside the
+//! sandbox's root directory, which lies beside the derivation in the real store directory, so that outputs are later
+//! moved into place by a rename. That root directory has a fixed name: whoever holds the output locks owns it, and
+//! removes what a killed build left there.
+
+pub(crate) mod derivation_options;
+pub(crate) mod environment;
+mod references_graph;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
+use nixlang_store::fs::remove_tree;
+use nixlang_store::hash::HashFormat;
+use nixlang_store::local::LocalStore;
+use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
+
+use self::derivation_options::DerivationOptions;
+use self::environment::{Context, Environment, Rewrites};
+use crate::bytes::Bytes;
+use crate::error::BuildError;
+use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
+use crate::executor::{BuildRequest, Program};
+use crate::options::BuildOptions;
+use crate::sandbox::helper::base_name;
+use crate::sandbox::{Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
+
+/// A build that is ready to run, with its directories.
+pub(crate) struct Prepared {
+    /// What to run.
+    pub(crate) request: BuildRequest,
+    /// The outputs.
+    pub(crate) outputs: BTreeMap<OutputName, OutputPlace>,
+    /// Closure of the inputs.
+    pub(crate) inputs: BTreeSet<StorePath>,
+    /// Attributes that mean something.
+    pub(crate) options: DerivationOptions,
+    /// Directories that go with the build.
+    pub(crate) workspace: Workspace,
+}
+
+/// Where an output is.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputPlace {
+    /// Its store path.
+    pub(crate) path: StorePath,
+    /// Where the builder leaves it on the machine.
+    pub(crate) made_at: PathBuf,
+}
+
+/// Directories of one build; removed when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    /// Holds the build directory.
+    top: Option<PathBuf>,
+    /// Holds the sandbox's root.
+    chroot: Option<PathBuf>,
+    /// Keep the build directory.
+    pub(crate) keep: bool,
+}
+
+impl Workspace {
+    /// The build directory, if it is to be kept.
+    pub(crate) fn kept(&self) -> Option<&Path> {
+        if self.keep { self.top.as_deref() } else { None }
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Some(chroot) = &self.chroot {
+            let _ = remove_tree(chroot);
+        }
+        if let Some(top) = &self.top {
+            if self.keep {
+                let _ = fs::set_permissions(top, fs::Permissions::from_mode(0o755));
+            } else {
+                let _ = remove_tree(top);
+            }
+        }
+    }
+}
+
+/// Prepares the build of `derivation`, found at `path`. The caller holds the locks of its outputs.
+pub(crate) fn prepare(
+    store: &LocalStore,
+    options: &BuildOptions,
+    shell: Option<&Shell>,
+    path: &StorePath,
+    derivation: &Derivation,
+) -> Result<Prepared, BuildError> {
+    let dir = store.store_dir();
+    let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
+    let kind = derivation.kind().map_err(|error| reject(error.to_string()))?;
+    let feature = match kind {
+        DerivationType::InputAddressed { deferred: false } | DerivationType::ContentAddressed { fixed: true, .. } => None,
+        DerivationType::Impure => Some("impure derivations"),
+        _ => Some("content-addressed derivations"),
+    };
+    if let Some(feature) = feature {
+        return Err(BuildError::Unsupported { derivation: dir.display(path), feature });
+    }
+    let derivation_options = derivation_options::parse(dir, path, derivation)?;
+    let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
+    let inputs = input_closure(store, path, derivation)?;
+
+    let mut workspace = Workspace::default();
+    let top = make_top_directory(store, options)?;
+    workspace.top = Some(top.clone());
+    let build_dir = if sandboxed { top.join("build") } else { top.clone() };
+    let build_dir_inside = if sandboxed { options.sandbox_build_dir.clone() } else { build_dir.clone() };
+    let build_dir_text =
+        build_dir_inside.to_str().ok_or_else(|| reject(format!("the build directory {build_dir_inside:?} is not UTF-8")))?;
+    if sandboxed {
+        make_directory(&build_dir, 0o700)?;
+    }
+
+    let chroot = store.to_real_path(path).with_added_extension("chroot");
+    let root = chroot.join("root");
+    let logical_store = Path::new(dir.as_str());
+    let mut outputs = BTreeMap::new();
+    for (name, output) in &derivation.outputs {
+        let output_path = output_path(store, path, derivation, name, output)?;
+        let made_at = if sandboxed {
+            root.join(logical_store.strip_prefix("/").unwrap_or(logical_store)).join(output_path.base_name())
+        } else {
+            store.to_real_path(&output_path)
+        };
+        outputs.insert(name.clone(), OutputPlace { path: output_path, made_at });
+    }
+
+    let rewrites =
+        Rewrites::for_outputs(outputs.iter().map(|(name, place)| (name.as_str(), dir.display(&place.path))));
+    let exports =
+        references_graph::exports(store, &derivation_options, &inputs, derivation.structured_attrs.is_some())?;
+    let context = Context {
+        options,
+        derivation_options: &derivation_options,
+        store_dir: dir.as_str(),
+        build_dir: build_dir_text,
+        exports,
+    };
+    let Environment { variables, files } = environment::environment(derivation, context)?;
+    for (name, text) in &files {
+        write_new_file(&build_dir.join(name), &rewrites.apply(text))?;
+    }
+
+    let program = if derivation.is_builtin() {
+        Program::Builtin(builtin(store, options, path, derivation, &outputs)?)
+    } else {
+        let mut arguments = vec![Bytes::from(base_name(&derivation.builder))];
+        arguments.extend(derivation.args.iter().map(|argument| Bytes(rewrites.apply(argument))));
+        let environment =
+            variables.iter().map(|(name, value)| Bytes(rewrites.apply(&[name, &b"="[..], value].concat()))).collect();
+        Program::Execute {
+            path: Bytes::from(derivation.builder.as_slice()),
+            arguments,
+            environment,
+            linux32: is_32_bit(&derivation.system),
+        }
+    };
+
+    let sandbox = if sandboxed {
+        remove_tree(&chroot)?;
+        make_directory(&chroot, 0o700)?;
+        workspace.chroot = Some(chroot);
+        make_directory(&root, 0o750)?;
+        let network = if kind.is_sandboxed() { Network::Private } else { Network::Host };
+        let spec = SandboxSpec::for_build(SpecOptions {
+            root,
+            store_dir: logical_store.to_owned(),
+            build_dir,
+            build_dir_inside: build_dir_inside.clone(),
+            network,
+            kvm: options.system_features.contains("kvm"),
+            ca_file: ca_file(options),
+            dev_shm_size: options.dev_shm_size.clone(),
+            filter_syscalls: options.filter_syscalls,
+            allow_new_privileges: options.allow_new_privileges,
+        });
+        let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.path).collect();
+        Some(add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?)
+    } else {
+        None
+    };
+    // What a build that was killed left in the outputs' places; the caller has seen that they are not valid.
+    for place in outputs.values() {
+        if !sandboxed && !store.is_valid(&place.path)? {
+            remove_tree(&place.made_at)?;
+        }
+    }
+
+    let request = BuildRequest {
+        derivation: path.clone(),
+        is_fixed_output: kind.is_fixed(),
+        program,
+        directory: build_dir_inside,
+        sandbox,
+        limits: options.limits,
+    };
+    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace })
+}
+
+/// Returns whether this build runs in a sandbox.
+fn decide_sandbox(
+    store: &LocalStore,
+    options: &BuildOptions,
+    path: &StorePath,
+    kind: DerivationType,
+    derivation_options: &DerivationOptions,
+) -> Result<bool, BuildError> {
+    let sandboxed = match options.sandbox {
+        SandboxMode::Required if derivation_options.no_chroot => {
+            return Err(BuildError::Derivation {
+                derivation: store.store_dir().display(path),
+                reason: "it has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'".to_owned(),
+            });
+        }
+        SandboxMode::Required => true,
+        SandboxMode::Relaxed => {
+            // A rooted store can only be shown to a builder by a sandbox.
+            (kind.is_sandboxed() && !derivation_options.no_chroot) || store.layout().is_rooted()
+        }
+        SandboxMode::Off => false,
+    };
+    if !sandboxed {
+        let (logical, real) = (Path::new(store.store_dir().as_str()), &store.layout().real_store_dir);
+        if let Some(reason) = none::obstacle(logical, real) {
+            return Err(BuildError::NoSandbox { reason });
+        }
+    }
+    Ok(sandboxed)
+}
+
+/// Returns the path of an output, which is known before the build.
+pub(crate) fn output_path(
+    store: &LocalStore,
+    path: &StorePath,
+    derivation: &Derivation,
+    name: &str,
+    output: &DerivationOutput,
+) -> Result<StorePath, BuildError> {
+    let dir = store.store_dir();
+    let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
+    let output = output.path(dir, &derivation.name, name).map_err(|error| reject(error.to_string()))?;
+    output.ok_or_else(|| BuildError::Unsupported {
+        derivation: dir.display(path),
+        feature: "content-addressed derivations",
+    })
+}
+
+/// Returns the paths that the builder may see: outputs of input derivations, input sources, and all they refer to.
+fn input_closure(
+    store: &LocalStore,
+    path: &StorePath,
+    derivation: &Derivation,
+) -> Result<BTreeSet<StorePath>, BuildError> {
+    let dir = store.store_dir();
+    let mut inputs: Vec<StorePath> = derivation.input_sources.iter().cloned().collect();
+    for (input, wanted) in &derivation.input_derivations {
+        if !wanted.dynamic.is_empty() {
+            return Err(BuildError::Unsupported { derivation: dir.display(path), feature: "dynamic derivations" });
+        }
+        let outputs = store.derivation_outputs(input)?;
+        for name in &wanted.outputs {
+            match outputs.get(name.as_str()) {
+                Some(Some(output)) => inputs.push(output.clone()),
+                Some(None) => {
+                    return Err(BuildError::Unsupported {
+                        derivation: dir.display(path),
+                        feature: "content-addressed derivations as inputs",
+                    });
+                }
+                None => {
+                    let input = dir.display(input);
+                    let reason = format!("requires non-existent output '{name}' from input derivation '{input}'");
+                    return Err(BuildError::Derivation { derivation: dir.display(path), reason });
+                }
+            }
+        }
+    }
+    Ok(store.closure(&inputs)?)
+}
+
+/// Adds everything that the builder sees of the machine. Mounts are sorted by target, so that parents come first.
+#[expect(clippy::too_many_arguments, reason = "one use, and all of it is context")]
+fn add_mounts(
+    mut spec: SandboxSpec,
+    store: &LocalStore,
+    options: &BuildOptions,
+    shell: Option<&Shell>,
+    path: &StorePath,
+    derivation_options: &DerivationOptions,
+    inputs: &BTreeSet<StorePath>,
+    own: &BTreeSet<&StorePath>,
+) -> Result<SandboxSpec, BuildError> {
+    let dir = store.store_dir();
+    let mut mounts: BTreeMap<PathBuf, Mount> = BTreeMap::new();
+    let mut add = |mount: Mount| {
+        mounts.insert(mount.target.clone(), mount);
+    };
+    for mount in spec.mounts.drain(..) {
+        add(mount);
+    }
+    for mount in shell.into_iter().flat_map(Shell::mounts) {
+        add(mount);
+    }
+    let mut visible = inputs.clone();
+    for mount in &options.sandbox_paths {
+        let mut mount = mount.clone();
+        // A path in the store brings its closure, and is really somewhere else.
+        if let Some((store_path, rest)) = store.to_store_path(&mount.source) {
+            mount.source = store.to_real_path(&store_path).join(rest);
+            visible.extend(store.closure(std::slice::from_ref(&store_path))?);
+        }
+        add(mount);
+    }
+    for wanted in &derivation_options.impure_host_deps {
+        let wanted = Path::new(wanted);
+        let plain = wanted.components().all(|component| !matches!(component, std::path::Component::ParentDir));
+        if !plain || !options.allowed_impure_paths.iter().any(|allowed| wanted.starts_with(allowed)) {
+            return Err(BuildError::Derivation {
+                derivation: dir.display(path),
+                reason: format!(
+                    "requested impure path '{}', but it was not in allowed-impure-host-deps",
+                    wanted.display()
+                ),
+            });
+        }
+        add(Mount { optional: true, ..Mount::read_only(wanted, wanted) });
+    }
+    for input in visible.iter().filter(|input| !own.contains(input)) {
+        add(Mount::read_only(store.to_real_path(input), dir.display(input)));
+    }
+    spec.mounts = mounts.into_values().collect();
+    Ok(spec)
+}
+
+/// Makes the request of a built-in builder.
+fn builtin(
+    store: &LocalStore,
+    options: &BuildOptions,
+    path: &StorePath,
+    derivation: &Derivation,
+    outputs: &BTreeMap<OutputName, OutputPlace>,
+) -> Result<BuiltinRequest, BuildError> {
+    let dir = store.store_dir();
+    let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
+    let name = String::from_utf8_lossy(&derivation.builder).into_owned();
+    let attribute = |attribute: &str| {
+        let value = derivation.env.get(attribute.as_bytes());
+        value.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    let required = |name: &str| attribute(name).ok_or_else(|| reject(format!("attribute '{name}' missing")));
+    let out = outputs.get("out").ok_or_else(|| reject(format!("'{name}' requires an 'out' output")))?;
+    let out = PathBuf::from(dir.display(&out.path));
+    match name.as_str() {
+        "builtin:fetchurl" => {
+            let Some(DerivationOutput::Fixed(address)) = derivation.outputs.get("out") else {
+                return Err(reject("'builtin:fetchurl' must be a fixed-output or impure derivation".to_owned()));
+            };
+            let url = required("url")?;
+            let mut urls = Vec::new();
+            if address.method == ContentAddressMethod::Flat {
+                let (algorithm, hash) = (address.hash.algorithm().name(), address.hash.format(HashFormat::Base16, false));
+                urls.extend(
+                    options.hashed_mirrors.iter().map(|m| format!("{}/{algorithm}/{hash}", m.trim_end_matches('/'))),
+                );
+            }
+            urls.push(url.clone());
+            Ok(BuiltinRequest::Fetchurl(Fetch {
+                urls,
+                out,
+                unpack: attribute("unpack").is_some_and(|value| value == "1"),
+                executable: attribute("executable").is_some_and(|value| value == "1"),
+                certificates: ca_file(options).and_then(|file| fs::read_to_string(file).ok()),
+                proxy: proxy(options, &url),
+            }))
+        }
+        "builtin:buildenv" => {
+            let packages = buildenv::parse_packages(&required("derivations")?)
+                .ok_or_else(|| reject("attribute 'derivations' is malformed".to_owned()))?;
+            Ok(BuiltinRequest::Buildenv { out, manifest: required("manifest")?.into(), packages })
+        }
+        other => {
+            let other = other.strip_prefix("builtin:").unwrap_or(other);
+            Err(reject(format!("unsupported builtin builder '{other}'")))
+        }
+    }
+}
+
+/// Returns the certificates that downloads trust: a setting, a variable, or the machine's own.
+fn ca_file(options: &BuildOptions) -> Option<PathBuf> {
+    let from_environment =
+        || ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].iter().find_map(|name| options.environment_variable(name));
+    options
+        .ca_file
+        .clone()
+        .or_else(|| from_environment().map(PathBuf::from))
+        .or_else(|| Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")))
+        .filter(|file| file.is_file())
+}
+
+/// Returns the proxy that the environment names for an address.
+fn proxy(options: &BuildOptions, url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let variable = |name: &str| {
+        let value = options.environment_variable(name).or_else(|| options.environment_variable(&name.to_uppercase()));
+        value.and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
+    };
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    let is_excluded = variable("no_proxy").is_some_and(|list| {
+        list.split(',').map(|item| item.trim().trim_start_matches('.')).any(|item| {
+            item == "*" || (!item.is_empty() && (host == item || host.ends_with(&format!(".{item}"))))
+        })
+    });
+    if is_excluded {
+        return None;
+    }
+    match scheme {
+        // Upper case would be a header of a CGI program.
+        "http" => options.environment_variable("http_proxy").and_then(|value| value.into_string().ok()),
+        "https" => variable("https_proxy"),
+        _ => return None,
+    }
+    .or_else(|| variable("all_proxy"))
+    .filter(|proxy| !proxy.is_empty())
+}
+
+/// Whether programs for `system` expect a 32-bit machine where this one has 64.
+fn is_32_bit(system: &[u8]) -> bool {
+    match std::env::consts::ARCH {
+        "x86_64" => system == b"i686-linux",
+        "aarch64" => matches!(system, b"armv7l-linux" | b"armv6l-linux" | b"armv5tel-linux"),
+        _ => false,
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), BuildError> {
+    fs::DirBuilder::new().mode(mode).create(path).map_err(BuildError::io("creating", path))
+}
+
+/// Makes the directory that a build's own directory is in.
+fn make_top_directory(store: &LocalStore, options: &BuildOptions) -> Result<PathBuf, BuildError> {
+    let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
+    fs::create_dir_all(&parent).map_err(BuildError::io("creating", &parent))?;
+    let prefix = format!("nix-{}-", std::process::id());
+    let made = tempfile::Builder::new().prefix(&prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(&parent);
+    Ok(made.map_err(BuildError::io("creating a directory in", &parent))?.keep())
+}
+
+/// Writes a file of the build directory; `path` must not exist.
+fn write_new_file(path: &Path, text: &[u8]) -> Result<(), BuildError> {
+    use std::io::Write;
+    debug_assert!(path.file_name().is_some_and(|name| !name.as_bytes().contains(&b'/')));
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    file.and_then(|mut file| file.write_all(text)).map_err(BuildError::io("writing", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Helper;
+
+    #[test]
+    fn proxies_come_from_the_environment() {
+        let mut options = BuildOptions::new(Helper::program("/helper"));
+        let variables = [("https_proxy", "http://s"), ("http_proxy", "http://p"), ("no_proxy", "localhost,.example.org")];
+        options.environment = Some(variables.map(|(name, value)| (name.into(), value.into())).into());
+        assert_eq!(proxy(&options, "https://a/b"), Some("http://s".to_owned()));
+        assert_eq!(proxy(&options, "http://user@a:80/b"), Some("http://p".to_owned()));
+        assert_eq!(proxy(&options, "http://localhost:8080/b"), None);
+        assert_eq!(proxy(&options, "https://x.example.org"), None);
+        assert_eq!(proxy(&options, "file:///b"), None);
+    }
+}
