@@ -1,5 +1,6 @@
 //! What a host can watch while builds run, and how it stops them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,13 +75,15 @@ impl Observer for () {}
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken {
     shared: Arc<Shared>,
+    /// Tokens whose cancellation counts for this one as well.
+    parent: Option<Box<CancelToken>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     cancelled: AtomicBool,
     /// Readable once cancelled. Never read, so it wakes everybody who waits. None where the system has no room for it.
-    wake: Option<std::os::fd::OwnedFd>,
+    wake: Option<OwnedFd>,
 }
 
 impl Default for Shared {
@@ -96,6 +99,11 @@ impl CancelToken {
         CancelToken::default()
     }
 
+    /// Returns a token that this one cancels too, but not the other way round.
+    pub fn child(&self) -> CancelToken {
+        CancelToken { shared: Arc::default(), parent: Some(Box::new(self.clone())) }
+    }
+
     /// Stops everything that runs with this token. Safe to call from any thread, also several times.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::Release);
@@ -106,11 +114,28 @@ impl CancelToken {
 
     /// Returns whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
+        self.shared.cancelled.load(Ordering::Acquire) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
     }
 
-    /// Becomes readable on cancellation.
-    pub(crate) fn wake(&self) -> Option<&std::os::fd::OwnedFd> {
-        self.shared.wake.as_ref()
+    /// Returns what becomes readable on cancellation; one item per token of the chain, none where that is not possible.
+    pub(crate) fn wakes(&self) -> Vec<Option<&OwnedFd>> {
+        let mut wakes = self.parent.as_ref().map(|parent| parent.wakes()).unwrap_or_default();
+        wakes.push(self.shared.wake.as_ref());
+        wakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancellation_goes_down_but_not_up() {
+        let parent = CancelToken::new();
+        let (one, two) = (parent.child(), parent.child());
+        one.cancel();
+        assert!(one.is_cancelled() && !two.is_cancelled() && !parent.is_cancelled());
+        parent.clone().cancel();
+        assert!(two.is_cancelled());
     }
 }

@@ -100,10 +100,8 @@ impl Watch<'_> {
                 let log_fd = if log_open { self.running.log.as_fd() } else { self.running.replies.as_fd() };
                 let replies_fd = if replies_open { self.running.replies.as_fd() } else { self.running.log.as_fd() };
                 let mut events = vec![PollFd::new(&log_fd, PollFlags::IN), PollFd::new(&replies_fd, PollFlags::IN)];
-                let wake = self.cancel.wake().filter(|_| self.forced.is_none());
-                if let Some(wake) = wake {
-                    events.push(PollFd::new(wake, PollFlags::IN));
-                }
+                let wakes = if self.forced.is_none() { self.cancel.wakes() } else { Vec::new() };
+                events.extend(wakes.into_iter().flatten().map(|wake| PollFd::new(wake, PollFlags::IN)));
                 match poll(&mut events, timeout.as_ref()) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(ExecuteError::Log { source: error.into() }),
@@ -186,7 +184,7 @@ impl Watch<'_> {
             return None;
         }
         // Without a descriptor to wake up on, look often.
-        if self.cancel.wake().is_none() { Some(Duration::from_millis(50)) } else { nearest }
+        if self.cancel.wakes().iter().any(Option::is_none) { Some(Duration::from_millis(50)) } else { nearest }
     }
 
     fn stop(&mut self, end: End) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nixlang_store::fs::{Metadata, restore};
 use serde::{Deserialize, Serialize};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -55,11 +56,13 @@ fn fetch_one(fetch: &Fetch, url: &str, main: &str) -> Result<(), String> {
     let source = open(fetch, url)?;
     let failed = |error: io::Error| format!("unable to download '{url}': {error}");
     if fetch.unpack {
-        if main.ends_with(".xz") {
-            unpack(io::BufReader::new(liblzma::read::XzDecoder::new(source)), &fetch.out).map_err(failed)?;
+        let mut source: Box<dyn Read> = if main.ends_with(".xz") {
+            Box::new(io::BufReader::new(liblzma::read::XzDecoder::new(source)))
         } else {
-            unpack(io::BufReader::new(source), &fetch.out).map_err(failed)?;
-        }
+            Box::new(io::BufReader::new(source))
+        };
+        restore(&mut source, &fetch.out, Metadata::Ordinary)
+            .map_err(|error| format!("unable to unpack '{url}': {error}"))?;
     } else {
         let mut source = source;
         let mut out = File::create(&fetch.out).map_err(failed)?;
@@ -69,11 +72,6 @@ fn fetch_one(fetch: &Fetch, url: &str, main: &str) -> Result<(), String> {
         fs::set_permissions(&fetch.out, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
     Ok(())
-}
-
-fn unpack(source: impl Read, out: &Path) -> io::Result<()> {
-    let _ = (source, out);
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Opens an address for reading.
