@@ -32,6 +32,12 @@ pub enum BuildError {
         #[source]
         source: ShellError,
     },
+    /// As [`BuildError::Shell`], found out by an earlier build.
+    #[error("{message}")]
+    NoShell {
+        /// Why.
+        message: String,
+    },
     /// A file operation in the build or store directory failed.
     #[error("{action} '{}': {source}", path.display())]
     Io {
@@ -175,6 +181,7 @@ impl BuildError {
             BuildError::Store(_)
             | BuildError::Execute { .. }
             | BuildError::Shell { .. }
+            | BuildError::NoShell { .. }
             | BuildError::Io { .. }
             | BuildError::NoSandbox { .. } => BuildStatus::MiscFailure,
             BuildError::Derivation { .. }

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 #![allow(dead_code)]
 
+mod builder;
 mod bytes;
 pub mod error;
 pub mod event;
@@ -12,12 +13,18 @@ pub mod executor;
 pub mod log;
 pub mod options;
 mod outputs;
+pub mod plan;
 mod prepare;
 pub mod result;
 pub mod sandbox;
+mod scheduler;
 
+pub use builder::Builder;
 pub use bytes::Bytes;
 pub use event::{BuildEvent, CancelToken, Observer};
+pub use error::BuildError;
 pub use executor::{BuildRequest, Executor, Limits};
+pub use options::{BuildMode, BuildOptions};
+pub use plan::{DerivedPath, Plan, WantedOutputs};
 pub use result::{BuildOutcome, BuildResult, BuildStatus};
 pub use sandbox::helper::{Helper, helper_main};

@@ -5,7 +5,6 @@
 //! so that a corrected derivation need not download it again.
 
 mod checks;
-mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,9 +21,9 @@ use nixlang_store::local::canonicalise::{CanonicaliseOptions, InodesSeen, canoni
 use nixlang_store::path::StorePath;
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
 
+use nixlang_store::references::ReferenceScanner;
 use nixlang_store::store::Store;
 
-use self::scan::ReferenceScanner;
 use crate::error::BuildError;
 use crate::options::{BuildMode, BuildOptions};
 use crate::prepare::Prepared;
@@ -310,7 +309,7 @@ impl Pass {
     }
 
     fn finish(self) -> (Hash, u64, BTreeSet<StorePath>) {
-        let references = self.scanner.map(ReferenceScanner::finish).unwrap_or_default();
+        let references = self.scanner.map(ReferenceScanner::into_found).unwrap_or_default();
         (self.hash.finish(), self.size, references)
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nixlang_store::fs::{Metadata, restore};
@@ -169,6 +169,8 @@ fn percent_decoded(text: &str) -> std::ffi::OsString {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn fetch(url: &str, out: &Path) -> Result<(), String> {

@@ -1,0 +1,369 @@
+//! Small builds with nothing but /bin/sh: what a builder gets, what is registered, and how failures read.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
+
+use nixlang_build::sandbox::{Isolation, SandboxMode};
+use nixlang_build::{BuildMode, BuildOptions, BuildStatus, Limits};
+use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::hash::{Algorithm, Hash, HashFormat};
+use nixlang_store::store::Store;
+use support::{World, sh};
+
+#[test]
+fn a_build_registers_its_output_with_references_and_says_how_it_was_isolated() {
+    let world = World::new();
+    let source = world.store.add_text("source", b"hello", &BTreeSet::new()).unwrap();
+    let dir = world.store.store_dir().clone();
+    let (first, first_out) = world.add_one(
+        sh("first", "read x < $src; echo $x > $out; echo $out >> $out; echo $src >> $out")
+            .env("src", &dir.display(&source))
+            .source(&source),
+    );
+    let (second, second_out) =
+        world.add_one(sh("second", "echo $first > $out").env("first", &dir.display(&first_out)).input(&first));
+
+    let (outcome, recorder) = world.build_with(world.options(), std::slice::from_ref(&second));
+    assert!(outcome.is_success(), "{outcome:#?}");
+    assert_eq!(
+        recorder.events(),
+        [
+            "started first.drv",
+            "finished first.drv Built",
+            "started second.drv",
+            "finished second.drv Built"
+        ]
+    );
+    let result = &outcome.results[&second];
+    assert_eq!(result.isolation, Some(Isolation::Full));
+    assert!(result.shell.as_ref().is_some_and(|shell| shell.contains('/')), "{result:?}");
+    assert!(result.start_time > 0 && result.stop_time >= result.start_time);
+
+    let info = world.store.path_info(&first_out).unwrap();
+    assert_eq!(info.references, [source, first_out.clone()].into());
+    assert_eq!(info.deriver.as_ref(), Some(&first));
+    assert!(info.ultimate);
+    let real = world.real(&first_out);
+    let text = format!("hello\n{}\n", dir.display(&first_out));
+    assert!(std::fs::read_to_string(&real).unwrap().starts_with(&text));
+    let metadata = real.metadata().unwrap();
+    assert_eq!((metadata.permissions().mode() & 0o777, metadata.mtime()), (0o444, 1));
+    assert_eq!(world.store.path_info(&second_out).unwrap().references, [first_out].into());
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+
+    let outcome = world.build(&second);
+    assert_eq!(outcome.results[&second].status, BuildStatus::AlreadyValid);
+}
+
+#[test]
+fn several_outputs_refer_to_each_other_but_not_in_a_circle() {
+    let world = World::new();
+    let (path, outputs) = world.add(
+        sh("multi", "echo lib > $lib; echo $lib > $out; echo none > $dev").outputs(&["out", "lib", "dev"]),
+    );
+    assert!(world.build(&path).is_success());
+    let references = |name: &str| world.store.path_info(&outputs[name]).unwrap().references.clone();
+    assert_eq!(references("out"), [outputs["lib"].clone()].into());
+    assert_eq!(references("dev"), BTreeSet::new());
+
+    let (path, _) =
+        world.add(sh("i", "echo $out $out2 > $out; echo $out > $out2").outputs(&["out", "out2"]));
+    let outcome = world.build(&path);
+    let dir = world.store.store_dir();
+    assert_eq!(
+        outcome.results[&path].message,
+        format!(
+            "cycle detected in build of '{}' in the references of output 'out' from output 'out2'",
+            dir.display(&path)
+        )
+    );
+    assert_eq!(outcome.exit_status(), 1);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn placeholders_become_paths_everywhere() {
+    let world = World::new();
+    let placeholder = nixlang_store::derivation::placeholder("out");
+    let script = format!("echo $out > {placeholder}; echo $var; test $out = {placeholder}");
+    let text = world.output_text(sh("p", &script).env("var", &format!("x{placeholder}")));
+    assert!(text.starts_with("/nix/store/"), "{text}");
+}
+
+#[test]
+fn failures_read_as_the_references() {
+    let world = World::new();
+    let dir = world.store.store_dir().clone();
+    let (path, out) = world.add_one(sh("a", "echo hi; echo there; exit 3"));
+    let outcome = world.build(&path);
+    let result = &outcome.results[&path];
+    let (path_text, out_text) = (dir.display(&path), dir.display(&out));
+    assert_eq!(
+        result.message,
+        format!("Cannot build '{path_text}'.\nReason: builder failed with exit code 3.\nOutput paths:\n  {out_text}")
+    );
+    assert_eq!(
+        result.message_with_log(&format!("nix-store -l {path_text}")),
+        format!(
+            "Cannot build '{path_text}'.\nReason: builder failed with exit code 3.\nOutput paths:\n  {out_text}\n\
+             Last 2 log lines:\n> hi\n> there\nFor full logs, run:\n  nix-store -l {path_text}"
+        )
+    );
+    assert_eq!((result.status, outcome.exit_status()), (BuildStatus::PermanentFailure, 100));
+    let mut log = nixlang_build::log::log_path(&world.store.layout().log_dir, &path);
+    log.as_mut_os_string().push(".bz2");
+    assert!(log.is_file(), "{log:?}");
+
+    let (dependent, dependent_out) =
+        world.add_one(sh("d", ": > $out").env("dep", &out_text).input(&path));
+    let outcome = world.build(&dependent);
+    assert_eq!(
+        outcome.results[&dependent].message,
+        format!(
+            "Cannot build '{}'.\nReason: 1 dependency failed.\nOutput paths:\n  {}",
+            dir.display(&dependent),
+            dir.display(&dependent_out)
+        )
+    );
+    assert_eq!(outcome.failures()[0].0, &path);
+
+    let (path, out) = world.add_one(sh("g", "echo foo"));
+    let outcome = world.build(&path);
+    let message = &outcome.results[&path].message;
+    let start = format!("builder for '{}' failed to produce output path for output 'out' at ", dir.display(&path));
+    assert!(message.starts_with(&start) && message.contains(&out.base_name()), "{message}");
+
+    let mut recipe = sh("b", "");
+    recipe.derivation.builder = b"/nonexist/sh".to_vec();
+    let (path, _) = world.add_one(recipe);
+    let (outcome, recorder) = world.build_with(world.options(), std::slice::from_ref(&path));
+    assert_eq!(recorder.lines(), ["error: executing '/nonexist/sh': No such file or directory"]);
+    assert!(outcome.results[&path].message.contains("builder failed with exit code 1"));
+
+    let mut recipe = sh("e", "");
+    recipe.derivation.system = b"riscv64-linux".to_vec();
+    let (path, _) = world.add_one(recipe.env("requiredSystemFeatures", "quantum"));
+    let options = BuildOptions { system_features: ["a".to_owned()].into(), ..world.options() };
+    let (outcome, _) = world.build_with(options, std::slice::from_ref(&path));
+    assert_eq!(
+        outcome.results[&path].message,
+        format!(
+            "Cannot build '{}'.\nReason: platform mismatch\nRequired system: 'riscv64-linux'\n\
+             Current system: 'x86_64-linux'\nReason: missing system features\nRequired features: {{quantum}}\n\
+             Available features: {{a}}",
+            dir.display(&path)
+        )
+    );
+    assert_eq!(outcome.exit_status(), 100);
+}
+
+#[test]
+fn fixed_outputs_are_verified_and_kept_under_their_real_hash() {
+    let world = World::new();
+    let dir = world.store.store_dir().clone();
+    let good = Hash::digest(Algorithm::Sha256, b"foo\n");
+    let wrong = Hash::zero(Algorithm::Sha256);
+    let recipe = || sh("f", "echo foo > $out; test \"$NIX_OUTPUT_CHECKED\" = 1");
+
+    let (path, wrong_out) = world.add_one(recipe().fixed(ContentAddressMethod::Flat, wrong));
+    let outcome = world.build(&path);
+    assert_eq!(
+        outcome.results[&path].message,
+        format!(
+            "hash mismatch in fixed-output derivation '{}':\n  specified: {}\n     got:    {}",
+            dir.display(&path),
+            wrong.format(HashFormat::Sri, true),
+            good.format(HashFormat::Sri, true)
+        )
+    );
+    assert_eq!(outcome.exit_status(), 102);
+    assert!(!world.store.is_valid(&wrong_out).unwrap());
+
+    let (path, out) = world.add_one(recipe().fixed(ContentAddressMethod::Flat, good));
+    assert!(world.store.is_valid(&out).unwrap(), "what the wrong one made is there");
+    assert_eq!(world.build(&path).results[&path].status, BuildStatus::AlreadyValid);
+    let info = world.store.path_info(&out).unwrap();
+    assert_eq!(info.content_address.unwrap().hash, good);
+
+    // By archive, in another algorithm, and with network.
+    let (path, _) = world.add_one(
+        sh("n", "echo foo > $out").fixed(ContentAddressMethod::Nar, Hash::zero(Algorithm::Sha1)),
+    );
+    let outcome = world.build(&path);
+    let message = outcome.results[&path].message.clone();
+    assert_eq!(outcome.results[&path].isolation, Some(Isolation::HostNetwork));
+    let got = message.rsplit("got:    ").next().unwrap();
+    let (path, _) = world
+        .add_one(sh("n", "echo foo > $out").fixed(ContentAddressMethod::Nar, Hash::parse_sri(got).unwrap()));
+    assert!(world.build(&path).is_success());
+
+    let (path, _) = world.add_one(sh("x", "echo $out > $out").fixed(ContentAddressMethod::Flat, wrong));
+    assert_eq!(world.build(&path).results[&path].status, BuildStatus::HashMismatch);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn rules_for_references_are_kept() {
+    let world = World::new();
+    let dir = world.store.store_dir().clone();
+    let (dep, dep_out) = world.add_one(sh("dep", "echo dep > $out"));
+    let dep_text = dir.display(&dep_out);
+    let recipe = |rule: &str, value: &str| {
+        sh("r", "echo $dep $out > $out").env("dep", &dep_text).env(rule, value).input(&dep)
+    };
+    for (rule, value, is_fine) in [
+        ("allowedReferences", "", false),
+        ("allowedReferences", "out", false),
+        ("allowedReferences", &*format!("{dep_text} out"), true),
+        ("allowedRequisites", &*dep_text, true),
+        ("disallowedReferences", "out", false),
+        ("disallowedRequisites", "out", true),
+        ("disallowedReferences", &*dep_text, false),
+        ("allowedReferences", "nonsense", false),
+    ] {
+        let (path, out) = world.add_one(recipe(rule, value));
+        let outcome = world.build(&path);
+        let message = &outcome.results[&path].message;
+        assert_eq!(outcome.is_success(), is_fine, "{rule} = {value}: {message}");
+        if !is_fine && value != "nonsense" {
+            let start = format!("output '{}' is not allowed to refer to the following paths:\n  ", dir.display(&out));
+            assert!(message.starts_with(&start), "{message}");
+        }
+    }
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn files_and_structured_attributes_arrive() {
+    let world = World::new();
+    let text = world.output_text(
+        sh("f", "read x < $bigPath; echo $x $NIX_STORE $NIX_BUILD_TOP $PWD $HOME $PATH > $out")
+            .env("big", "contents\n")
+            .env("passAsFile", "big"),
+    );
+    assert_eq!(text, "contents /nix/store /build /build /homeless-shelter /path-not-set\n");
+
+    let text = world.output_text(
+        sh("s", "while read l; do case $l in declare\\ a=*) a=${l#declare a=};; *outputs*) o=$l;; esac; done < $NIX_ATTRS_SH_FILE; \
+                 o=${o#*=(*=\\'}; o=${o%%\\'*}; echo $a ${out-unset} > $o; test -s $NIX_ATTRS_JSON_FILE")
+            .structured(r#"{"a":5}"#),
+    );
+    assert_eq!(text, "5 unset\n");
+
+    let (dep, dep_out) = world.add_one(sh("dep", "echo dep > $out"));
+    let dep_text = world.store.store_dir().display(&dep_out);
+    let text = world.output_text(
+        sh("g", "while read l; do echo \"$l\"; done < graph > $out")
+            .env("exportReferencesGraph", &format!("graph {dep_text}"))
+            .input(&dep),
+    );
+    assert_eq!(text, format!("{dep_text}\n\n0\n"));
+}
+
+#[test]
+fn builders_see_inputs_only_and_cannot_change_them() {
+    let world = World::new();
+    let dir = world.store.store_dir().clone();
+    let seen = world.store.add_text("seen", b"seen", &BTreeSet::new()).unwrap();
+    world.store.add_text("unseen", b"unseen", &BTreeSet::new()).unwrap();
+    let text = world.output_text(
+        sh("v", "for f in /nix/store/*; do echo $f; done > $out; echo x 2>/dev/null > $src || echo read-only >> $out")
+            .env("src", &dir.display(&seen))
+            .source(&seen),
+    );
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0].contains("-v") || lines[1].contains("-v")), (3, true), "{text}");
+    assert!(text.contains(&dir.display(&seen)) && text.ends_with("read-only\n"), "{text}");
+    assert_eq!(std::fs::read(world.real(&seen)).unwrap(), b"seen");
+}
+
+#[test]
+fn limits_have_their_own_status() {
+    let world = World::new();
+    let check = |script: &str, limits: Limits, expected: BuildStatus, message: &str| {
+        let (path, _) = world.add_one(sh("l", script));
+        let options = BuildOptions { limits, ..world.options() };
+        let (outcome, _) = world.build_with(options, std::slice::from_ref(&path));
+        let result = &outcome.results[&path];
+        assert_eq!(result.status, expected);
+        assert!(result.message.contains(message), "{}", result.message);
+    };
+    let timeout = Limits { timeout: Some(Duration::from_secs(1)), ..Limits::default() };
+    check("while :; do :; done", timeout, BuildStatus::TimedOut, "timed out after 1 seconds");
+    let log = Limits { max_log_bytes: Some(1000), ..Limits::default() };
+    check("while :; do echo x; done", log, BuildStatus::LogLimitExceeded, "more than 1000 bytes of log output");
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn keep_going_and_jobs() {
+    let world = World::new();
+    let dir = world.store.store_dir().clone();
+    let leaves: Vec<_> = (0..6).map(|n| world.add_one(sh(&format!("leaf{n}"), &format!("test {n} != 3; echo $? > $out; test {n} != 3")))).collect();
+    let mut top = sh("top", ": > $out");
+    for (n, (path, out)) in leaves.iter().enumerate() {
+        top = top.env(&format!("dep{n}"), &dir.display(out)).input(path);
+    }
+    let (top, _) = world.add_one(top);
+    let options = BuildOptions { keep_going: true, max_jobs: 4, ..world.options() };
+    let (outcome, _) = world.build_with(options, std::slice::from_ref(&top));
+    let built = outcome.results.values().filter(|result| result.status == BuildStatus::Built).count();
+    assert_eq!(built, 5);
+    assert_eq!(outcome.results[&top].status, BuildStatus::DependencyFailed);
+    assert_eq!(outcome.failures().len(), 2);
+}
+
+#[test]
+fn checking_builds_again_and_compares() {
+    let world = World::new();
+    let (stable, _) = world.add_one(sh("stable", "echo same > $out"));
+    let (unstable, _) = world.add_one(sh("unstable", "read x < /proc/sys/kernel/random/uuid; echo $x > $out"));
+    let both = [stable.clone(), unstable.clone()];
+    assert!(world.build_with(world.options(), &both).0.is_success());
+    let options = BuildOptions { mode: BuildMode::Check, keep_going: true, ..world.options() };
+    let (outcome, _) = world.build_with(options, &both);
+    assert_eq!(outcome.results[&stable].status, BuildStatus::Built);
+    assert_eq!(outcome.results[&unstable].status, BuildStatus::NotDeterministic);
+    assert_eq!(outcome.exit_status(), 104);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_rooted_store_is_never_built_in_without_a_sandbox() {
+    let world = World::new();
+    let (path, _) = world.add_one(sh("x", "echo x > $out"));
+    let options = BuildOptions { sandbox: SandboxMode::Off, ..world.options() };
+    let (outcome, _) = world.build_with(options, std::slice::from_ref(&path));
+    let message = &outcome.results[&path].message;
+    assert!(message.starts_with("cannot build without a sandbox: the store '/nix/store' is really at"), "{message}");
+}
+
+#[test]
+fn failed_builds_can_be_kept() {
+    let world = World::new();
+    let (path, _) = world.add_one(sh("k", "echo evidence > file; exit 1"));
+    let options = BuildOptions { keep_failed: true, ..world.options() };
+    let (_, recorder) = world.build_with(options, std::slice::from_ref(&path));
+    let kept = recorder.lines().into_iter().find_map(|line| {
+        line.strip_prefix("note: keeping build directory '")?.strip_suffix('\'').map(std::path::PathBuf::from)
+    });
+    let kept = kept.expect("the note says where");
+    assert_eq!(std::fs::read_to_string(kept.join("build/file")).unwrap(), "evidence\n");
+}
+
+#[test]
+fn missing_paths_are_unknown() {
+    let world = World::new();
+    let (path, _) = world.add_one(sh("x", "echo x > $out"));
+    let other = World::new();
+    let (outcome, _) = other.build_with(other.options(), std::slice::from_ref(&path));
+    assert!(!outcome.is_success());
+    assert_eq!(
+        outcome.missing[&path],
+        format!("path '{}' does not exist and cannot be created", world.store.store_dir().display(&path))
+    );
+    assert_eq!(outcome.exit_status(), 1);
+}
