@@ -18,12 +18,21 @@
 
 mod arithmetic;
 mod attrs;
+mod context;
 mod control;
 mod derivation;
 mod functions;
+mod hash;
+mod json;
 mod lists;
 mod paths;
+mod regex;
+mod strings;
+mod toml;
 mod types;
+mod versions;
+#[cfg(test)]
+mod text_tests;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -102,7 +111,7 @@ pub type HostBuiltin = Arc<dyn for<'h> Fn(&Evaluator<'h>, &[Value<'h>]) -> EvalR
 
 /// Returns all builtin functions, in the order of their registration.
 pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
+    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, strings::BUILTINS, regex::BUILTINS, versions::BUILTINS, hash::BUILTINS, json::BUILTINS, toml::BUILTINS, context::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
         .into_iter()
         .flatten()
 }

@@ -2,8 +2,6 @@
 //!
 //! Nothing here knows of values or of the evaluator: bytes in, bytes or events out.
 //! The builtins in `builtins/` tie these to values, so each engine can be tested against recorded answers by itself.
-// Each engine stands before the builtin that uses it does.
-#![allow(dead_code)]
 
 pub(crate) mod json;
 pub(crate) mod number;

@@ -2,10 +2,15 @@
 
 mod attrs;
 mod context;
+mod json;
+mod xml;
 
 pub use context::{Context, ContextElement, ContextKind, ContextTable};
 
 pub use self::attrs::update;
+pub use self::xml::XmlOptions;
+
+use std::borrow::Cow;
 
 use crate::heap::{Kind, Value};
 use crate::source::Pos;
@@ -42,8 +47,8 @@ impl Value<'_> {
     }
 
     /// Returns the type as error messages name it, with its article.
-    pub fn described_type(self) -> &'static str {
-        match self.kind() {
+    pub fn described_type(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self.kind() {
             Kind::Thunk(_) => "a thunk",
             Kind::Null => "null",
             Kind::Bool(_) => "a Boolean",
@@ -55,9 +60,11 @@ impl Value<'_> {
             Kind::Attrs(_) => "a set",
             Kind::List(_) => "a list",
             Kind::Lambda(_) => "a function",
-            Kind::Builtin(_) => "a built-in function",
-            Kind::Partial(partial) if matches!(partial.function.kind(), Kind::Lambda(_)) => "a function",
-            Kind::Partial(_) => "a partially applied built-in function",
-        }
+            Kind::Builtin(builtin) => return Cow::Owned(format!("the built-in function '{}'", builtin.name)),
+            Kind::Partial(partial) => match partial.function.kind() {
+                Kind::Builtin(builtin) => return Cow::Owned(format!("the partially applied built-in function '{}'", builtin.name)),
+                _ => "a function",
+            },
+        })
     }
 }
