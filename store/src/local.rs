@@ -22,7 +22,7 @@ pub mod canonicalise;
 pub(crate) mod index;
 mod layout;
 pub mod locks;
-mod rows;
+pub(crate) mod rows;
 mod schema;
 mod staging;
 
@@ -103,10 +103,10 @@ impl LocalStoreOptions {
 pub struct LocalStore {
     layout: Layout,
     options: LocalStoreOptions,
-    index: Index,
+    pub(crate) index: Index,
     /// `None` if read-only.
     temp_roots: Option<Arc<TempRoots>>,
-    store_fd: OwnedFd,
+    pub(crate) store_fd: OwnedFd,
     staging: Mutex<Option<Arc<Staging>>>,
     /// Held shared as long as the store is open.
     _big_lock: Option<File>,
@@ -209,7 +209,7 @@ impl LocalStore {
         Some((store_path, components.as_path()))
     }
 
-    fn writable(&self, action: &'static str) -> Result<()> {
+    pub(crate) fn writable(&self, action: &'static str) -> Result<()> {
         if self.options.read_only { Err(StoreError::ReadOnly { action }) } else { Ok(()) }
     }
 

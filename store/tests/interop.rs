@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo};
+use nixlang_store::gc::{GcAction, GcOptions};
 use nixlang_store::hash::HashFormat;
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
 use nixlang_store::path::StorePath;
@@ -157,4 +158,58 @@ fn what_we_add_survives_a_running_collection() {
     assert_eq!(store.are_valid(&[garbage, kept.clone(), new]).unwrap(), [false, true, true]);
     assert!(store.real_path(&kept).unwrap().exists());
     shared.real_nix(&["nix-store", "--verify", "--check-contents"]).unwrap();
+}
+
+/// Both find the same roots, the same live and the same dead paths.
+#[test]
+fn collections_agree() {
+    let shared = Shared::new();
+    let store = shared.open();
+    let base = store.add_text("base", b"1", &BTreeSet::new()).unwrap();
+    let user = store.add_text("user", b"2", &BTreeSet::from([base])).unwrap();
+    store.add_text("dead", b"3", &BTreeSet::new()).unwrap();
+    let roots = shared.dir.path().join("root/nix/var/nix/gcroots");
+    symlink(store.store_dir().display(&user), roots.join("direct")).unwrap();
+    drop(store);
+    for (action, option) in [(GcAction::ReturnLive, "--print-live"), (GcAction::ReturnDead, "--print-dead")] {
+        let ours = shared.open().collect_garbage(&GcOptions::new(action), &mut |_| {}).unwrap().paths;
+        let Some(theirs) = shared.real_nix(&["nix-store", "--gc", option]) else { return };
+        assert_eq!(ours.iter().map(String::as_str).collect::<BTreeSet<_>>(), lines(&theirs));
+    }
+    let store = shared.open();
+    let ours: BTreeSet<String> = store
+        .find_roots(&mut |_| {})
+        .unwrap()
+        .iter()
+        .flat_map(|(path, places)| places.iter().map(|place| format!("{place} -> {}", store.store_dir().display(path))))
+        .collect();
+    drop(store);
+    // 2.34 prints the places in quotes.
+    let theirs = shared.real_nix(&["nix-store", "--gc", "--print-roots"]).unwrap().replace('"', "");
+    assert_eq!(ours.iter().map(String::as_str).collect::<BTreeSet<_>>(), lines(&theirs));
+}
+
+/// The real Nix instantiates again and again while we collect: nothing that it works on goes.
+#[test]
+fn real_nix_works_while_we_collect() {
+    let shared = Shared::new();
+    let expression = r#"
+        let make = name: src: derivation { inherit name src; system = "s"; builder = "/bin/sh"; };
+        in builtins.foldl' (src: idx: make "x${toString idx}" "${src}") (builtins.toFile "f" "1") (builtins.genList (x: x) 30)
+    "#;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| (0..8).all(|_| shared.real_nix(&["nix-instantiate", "-E", expression]).is_some())))
+            .collect();
+        let collector = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                shared.open().collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap();
+            }
+        });
+        workers.into_iter().for_each(|worker| assert!(worker.join().unwrap() || std::env::var_os("REAL_NIX").is_none()));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        collector.join().unwrap();
+    });
+    shared.real_nix(&["nix-store", "--verify", "--check-contents"]);
 }
