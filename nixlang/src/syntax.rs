@@ -10,3 +10,4 @@ pub mod kind;
 pub mod lexer;
 pub mod parser;
 pub mod text;
+pub mod tree;

@@ -23,7 +23,7 @@ use super::parser::{Parser, Sink, Step};
 /// # Errors
 /// [`Stop`](super::parser::Stop) if the sink doesn't recover and there was an error; it has it.
 pub fn source<S: Sink>(parser: &mut Parser<'_, S>) -> Step {
-    parser.start(SyntaxKind::Root);
+    parser.start_root();
     parser.expression()?;
     end(parser)
 }
@@ -33,7 +33,7 @@ pub fn source<S: Sink>(parser: &mut Parser<'_, S>) -> Step {
 /// # Errors
 /// As [`source`].
 pub fn repl_bindings<S: Sink>(parser: &mut Parser<'_, S>) -> Step {
-    parser.start(SyntaxKind::Root);
+    parser.start_root();
     if parser.at(SyntaxKind::Eof) {
         parser.unexpected(&[SyntaxKind::Inherit])?;
     }

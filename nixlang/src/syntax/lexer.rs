@@ -494,7 +494,8 @@ impl<'s> Lexer<'s> {
                         return false;
                     }
                     Err(()) => {
-                        self.push(SyntaxKind::Error, self.at + 1);
+                        let end = character_end(source, self.at);
+                        self.push(SyntaxKind::Error, end);
                         continue 'restart;
                     }
                     Ok(Code::SearchPath) => SyntaxKind::SearchPath,
@@ -672,7 +673,7 @@ impl<'s> Lexer<'s> {
                 self.push(SyntaxKind::IndStringEscape, end + 3);
             }
             (Some(b'\''), Some(b'\''), Some(b'\\')) if end + 3 < source.len() => {
-                self.push(SyntaxKind::IndStringEscape, end + 4);
+                self.push(SyntaxKind::IndStringEscape, character_end(source, end + 3));
             }
             (Some(b'\''), Some(b'\''), _) => {
                 self.push(SyntaxKind::IndStringClose, end + 2);
@@ -741,6 +742,18 @@ impl<'s> Lexer<'s> {
         }
         true
     }
+}
+
+/// Returns where the character at `at` ends, or the byte if it isn't UTF-8.
+fn character_end(source: &[u8], at: usize) -> usize {
+    let more = match source[at] {
+        0xc0..=0xdf => 1,
+        0xe0..=0xef => 2,
+        0xf0..=0xf7 => 3,
+        _ => 0,
+    };
+    let is_continuation = |byte: &&u8| (0x80..=0xbf).contains(*byte);
+    at + 1 + source[at + 1..].iter().take(more).take_while(is_continuation).count()
 }
 
 /// Returns where `(/[path bytes]+)+/?` ends that starts at `at`, or `at` if there is none.

@@ -167,6 +167,11 @@ impl<'s, S: Sink> Parser<'s, S> {
         self.sink.start(kind, self.position());
     }
 
+    /// Begins the root, which holds the first trivia too.
+    pub(super) fn start_root(&mut self) {
+        self.sink.start(SyntaxKind::Root, 0);
+    }
+
     pub(super) fn start_at(&mut self, checkpoint: S::Checkpoint, kind: SyntaxKind) {
         self.sink.start_at(checkpoint, kind);
     }
