@@ -25,8 +25,10 @@ pub mod locks;
 pub(crate) mod rows;
 mod schema;
 mod staging;
+mod verify;
 
 pub use layout::Layout;
+pub use verify::VerifyEvent;
 pub(crate) use layout::make_dirs;
 
 use crate::derivation::Derivation;

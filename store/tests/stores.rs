@@ -416,3 +416,33 @@ fn permanent_roots_are_links_known_in_gcroots_auto() {
     assert!(store.add_permanent_root(&path, &dir.path().join("file")).is_err(), "there is something else");
     assert_eq!(store.to_store_path(&store.real_path(&path).unwrap().join("x")).unwrap(), (path, Path::new("x")));
 }
+
+#[test]
+fn verification_finds_what_is_gone_and_what_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let whole = store.add_text("whole", b"1", &BTreeSet::new()).unwrap();
+    let changed = store.add_text("changed", b"2", &BTreeSet::new()).unwrap();
+    let gone = store.add_text("gone", b"3", &BTreeSet::new()).unwrap();
+    let gone_user = store.add_text("gone-user", b"3", &BTreeSet::from([gone.clone()])).unwrap();
+    let needed = store.add_text("needed", b"4", &BTreeSet::new()).unwrap();
+    let user = store.add_text("user", b"5", &BTreeSet::from([needed.clone()])).unwrap();
+    let real = |path| store.real_path(path).unwrap();
+    std::fs::remove_file(real(&changed)).unwrap();
+    std::fs::write(real(&changed), "other").unwrap();
+    for path in [&gone, &gone_user, &needed] {
+        std::fs::remove_file(real(path)).unwrap();
+    }
+    let mut events = Vec::new();
+    assert!(!store.verify(true, &mut |event| events.push(event)).unwrap());
+    let mut texts: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
+    texts.sort();
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    assert!(texts[0].contains("Disappeared {") && texts[1].contains("Disappeared {"));
+    assert!(texts[2].contains("DisappearedInUse") && texts[2].contains("needed"));
+    assert!(texts[3].contains("Modified") && texts[3].contains("changed"));
+    assert_eq!(
+        store.are_valid(&[whole, changed, gone, gone_user, needed, user]).unwrap(),
+        [true, true, false, false, true, true],
+    );
+}
