@@ -20,7 +20,7 @@ use crate::executor::{End, Execution, Executor};
 use crate::log::{BuildLog, LogItem};
 use crate::options::{BuildMode, BuildOptions};
 use crate::plan::{DerivedPath, Plan, Step, plan};
-use crate::prepare::prepare;
+use crate::prepare::{prepare, workspace};
 use crate::result::{BuildOutcome, BuildResult, BuildStatus};
 use crate::sandbox::{Isolation, Shell};
 use crate::scheduler::{Outcome, run_steps};
@@ -134,6 +134,11 @@ impl Run<'_> {
             return outcome;
         }
 
+        if !plan.steps.is_empty() {
+            let options = &self.builder.options;
+            let own = self.builder.store.layout().state_dir.join("builds");
+            workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
+        }
         let results: Vec<OnceLock<BuildResult>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
         let dependencies: Vec<&[usize]> = plan.steps.iter().map(|step| step.dependencies.as_slice()).collect();
         let run = |index: usize| {

@@ -68,6 +68,7 @@ pub(crate) fn register(
         for output in made.values() {
             outputs.move_into_place(output)?;
         }
+        prepared.workspace.remove_chroot()?;
         let infos: Vec<PathInfo> = made.values().map(|output| output.info.clone()).collect();
         // A mismatch is an error only now, after what was made is safe.
         store.register_paths(&infos)?;

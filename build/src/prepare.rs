@@ -3,16 +3,17 @@
 //! The surprising part is where outputs appear. In a sandbox the builder writes to the logical store path inside the
 //! sandbox's root directory, which lies beside the derivation in the real store directory, so that outputs are later
 //! moved into place by a rename. That root directory has a fixed name: whoever holds the output locks owns it, and
-//! removes what a killed build left there.
+//! removes what a killed build left there. Build directories have random names; see [`workspace`].
 
 pub(crate) mod derivation_options;
 pub(crate) mod environment;
 mod references_graph;
+pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nixlang_store::content_address::ContentAddressMethod;
@@ -25,6 +26,7 @@ use nixlang_store::store::Store;
 
 use self::derivation_options::DerivationOptions;
 use self::environment::{Context, Environment, Rewrites};
+use self::workspace::Workspace;
 use crate::bytes::Bytes;
 use crate::error::BuildError;
 use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
@@ -56,39 +58,6 @@ pub(crate) struct OutputPlace {
     pub(crate) made_at: PathBuf,
 }
 
-/// Directories of one build; removed when dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Workspace {
-    /// Holds the build directory.
-    top: Option<PathBuf>,
-    /// Holds the sandbox's root.
-    chroot: Option<PathBuf>,
-    /// Keep the build directory.
-    pub(crate) keep: bool,
-}
-
-impl Workspace {
-    /// The build directory, if it is to be kept.
-    pub(crate) fn kept(&self) -> Option<&Path> {
-        if self.keep { self.top.as_deref() } else { None }
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        if let Some(chroot) = &self.chroot {
-            let _ = remove_tree(chroot);
-        }
-        if let Some(top) = &self.top {
-            if self.keep {
-                let _ = fs::set_permissions(top, fs::Permissions::from_mode(0o755));
-            } else {
-                let _ = remove_tree(top);
-            }
-        }
-    }
-}
-
 /// Prepares the build of `derivation`, found at `path`. The caller holds the locks of its outputs.
 pub(crate) fn prepare(
     store: &LocalStore,
@@ -112,10 +81,10 @@ pub(crate) fn prepare(
     let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
     let inputs = input_closure(store, path, derivation)?;
 
-    let mut workspace = Workspace::default();
-    let top = make_top_directory(store, options)?;
-    workspace.top = Some(top.clone());
-    let build_dir = if sandboxed { top.join("build") } else { top.clone() };
+    let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
+    let mut workspace = Workspace::make(&parent)?;
+    let top = workspace.top().to_owned();
+    let build_dir = if sandboxed { top.join("build") } else { top };
     let build_dir_inside = if sandboxed { options.sandbox_build_dir.clone() } else { build_dir.clone() };
     let build_dir_text =
         build_dir_inside.to_str().ok_or_else(|| reject(format!("the build directory {build_dir_inside:?} is not UTF-8")))?;
@@ -169,9 +138,7 @@ pub(crate) fn prepare(
     };
 
     let sandbox = if sandboxed {
-        remove_tree(&chroot)?;
-        make_directory(&chroot, 0o700)?;
-        workspace.chroot = Some(chroot);
+        workspace.make_chroot(chroot)?;
         make_directory(&root, 0o750)?;
         let network = if kind.is_sandboxed() { Network::Private } else { Network::Host };
         let spec = SandboxSpec::for_build(SpecOptions {
@@ -447,15 +414,6 @@ fn is_32_bit(system: &[u8]) -> bool {
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), BuildError> {
     fs::DirBuilder::new().mode(mode).create(path).map_err(BuildError::io("creating", path))
-}
-
-/// Makes the directory that a build's own directory is in.
-fn make_top_directory(store: &LocalStore, options: &BuildOptions) -> Result<PathBuf, BuildError> {
-    let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
-    fs::create_dir_all(&parent).map_err(BuildError::io("creating", &parent))?;
-    let prefix = format!("nix-{}-", std::process::id());
-    let made = tempfile::Builder::new().prefix(&prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(&parent);
-    Ok(made.map_err(BuildError::io("creating a directory in", &parent))?.keep())
 }
 
 /// Writes a file of the build directory; `path` must not exist.
