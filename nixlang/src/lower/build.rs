@@ -468,6 +468,11 @@ impl<'a> Sink for Builder<'a, '_> {
             }
             K::Variable => {
                 let text = self.text(self.last_name);
+                // The old form `f or` gives its variable the place of the whole.
+                let pos = match (self.last_name.kind, self.frames.last()) {
+                    (K::Or, Some(apply)) => self.pos(apply.position),
+                    _ => pos,
+                };
                 let raw = match text {
                     b"__curPos" => Raw::CurrentPosition(pos),
                     _ => Raw::Variable(self.symbols.intern(text), pos),

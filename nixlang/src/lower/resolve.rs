@@ -29,20 +29,29 @@ pub(super) struct Resolver<'a, 'h> {
     builtins: Symbol,
     sets: Vec<Set<'a>>,
     scopes: Scopes,
+    /// How many bytes of shown conditions the source may still have, but for the last.
+    text_budget: usize,
     /// The `with`s around the variable that was resolved last, if they are still the same.
     withs: Option<(u32, &'h [FrameSlot])>,
 }
 
 impl<'a, 'h> Resolver<'a, 'h> {
-    /// Returns a resolver for a tree with these sets. `names` are the slots of the outermost frame.
-    pub(super) fn new(eval: &'a Evaluator<'h>, sets: Vec<Set<'a>>, names: &[Symbol]) -> Self {
+    /// Returns a resolver for a tree with these sets. `names` are the slots of the outermost frame,
+    /// `source_len` is the length of the source in bytes.
+    pub(super) fn new(
+        eval: &'a Evaluator<'h>,
+        sets: Vec<Set<'a>>,
+        names: &[Symbol],
+        source_len: usize,
+    ) -> Self {
         let mut scopes = Scopes::default();
         scopes.enter_frame(names.len() as u32);
         for (slot, &name) in names.iter().enumerate() {
             scopes.bind(name, slot as u32);
         }
         let builtins = eval.symbols.intern(b"builtins");
-        Resolver { eval, heap: eval.heap, builtins, sets, scopes, withs: None }
+        let text_budget = source_len.saturating_mul(16) + 65_536;
+        Resolver { eval, heap: eval.heap, builtins, sets, scopes, text_budget, withs: None }
     }
 
     fn all<I>(&mut self, raws: I, place: Place) -> Lowered<&'h [Expr<'h>]>
@@ -96,9 +105,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
                 Expr::If(heap.alloc(If { condition, then, otherwise, pos: *pos }))
             }
             Raw::Assert { condition, body, pos } => {
-                let mut text = Vec::new();
-                Show::new(&self.eval.symbols, &self.sets).expression(condition, &mut text);
-                let text = heap.alloc_slice(text);
+                let text = self.shown_condition(condition);
                 let condition = self.expr(condition, Place::Other)?;
                 let place = if place == Place::Spine { place } else { Place::Other };
                 let body = self.expr(body, place)?;
@@ -127,6 +134,21 @@ impl<'a, 'h> Resolver<'a, 'h> {
                 Expr::Apply(heap.alloc(Apply { function, arguments, pos: *pos }))
             }
         })
+    }
+
+    /// Returns an assertion's condition as messages show it.
+    ///
+    /// Conditions may nest, and then an inner one is shown within each outer one as well. All
+    /// texts of one source together are therefore limited, and `…` stands for what is too much.
+    fn shown_condition(&mut self, condition: &'a Raw<'a>) -> &'h [u8] {
+        let mut text = Vec::new();
+        if self.text_budget > 0 {
+            Show::new(&self.eval.symbols, &self.sets).expression(condition, &mut text);
+            self.text_budget = self.text_budget.saturating_sub(text.len());
+        } else {
+            text.extend_from_slice("…".as_bytes());
+        }
+        self.heap.alloc_slice(text)
     }
 
     fn variable(&mut self, symbol: Symbol, pos: Pos) -> Lowered<Expr<'h>> {

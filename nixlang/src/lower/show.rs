@@ -82,14 +82,29 @@ impl<'a, 'b, 'h> Show<'a, 'b, 'h> {
         out.push(b')');
     }
 
-    fn call(&self, function: &[u8], left: &Raw<'a>, right: &Raw<'a>, out: &mut Vec<u8>) {
-        out.push(b'(');
-        out.extend_from_slice(function);
-        out.push(b' ');
-        self.expression(left, out);
-        out.push(b' ');
-        self.expression(right, out);
-        out.push(b')');
+    /// Appends what is a call underneath, without the parentheses around it. Returns whether it
+    /// is one.
+    fn hidden_call(&self, raw: &Raw<'a>, out: &mut Vec<u8>) -> bool {
+        match raw {
+            Raw::SearchPath(text, _) => {
+                out.extend_from_slice(b"__findFile __nixPath ");
+                literal(text, out);
+            }
+            Raw::Binary { operator, left, right, .. } => {
+                out.extend_from_slice(match operator {
+                    BinaryOperator::Subtract => &b"__sub "[..],
+                    BinaryOperator::Multiply => b"__mul ",
+                    BinaryOperator::Divide => b"__div ",
+                    BinaryOperator::Less => b"__lessThan ",
+                    _ => return false,
+                });
+                self.expression(left, out);
+                out.push(b' ');
+                self.expression(right, out);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Appends an expression.
@@ -103,9 +118,9 @@ impl<'a, 'b, 'h> Show<'a, 'b, 'h> {
             Raw::Path(text) => out.extend_from_slice(text),
             Raw::Variable(symbol, _) => identifier(self.symbols.text(*symbol), out),
             Raw::CurrentPosition(_) => out.extend_from_slice(b"__curPos"),
-            Raw::SearchPath(text, _) => {
-                out.extend_from_slice(b"(__findFile __nixPath ");
-                literal(text, out);
+            Raw::SearchPath(..) => {
+                out.push(b'(');
+                self.hidden_call(raw, out);
                 out.push(b')');
             }
             Raw::Select { base, path, default, .. } => {
@@ -160,20 +175,9 @@ impl<'a, 'b, 'h> Show<'a, 'b, 'h> {
             }
             Raw::Apply { function, arguments, .. } => {
                 out.push(b'(');
-                let mut called = Vec::new();
-                self.expression(function, &mut called);
-                match function {
-                    // Operators that are calls underneath take more arguments as calls do.
-                    Raw::Binary {
-                        operator:
-                            BinaryOperator::Subtract
-                            | BinaryOperator::Multiply
-                            | BinaryOperator::Divide
-                            | BinaryOperator::Less,
-                        ..
-                    }
-                    | Raw::SearchPath(..) => out.extend_from_slice(&called[1..called.len() - 1]),
-                    _ => out.extend_from_slice(&called),
+                // Operators that are calls underneath take more arguments as calls do.
+                if !self.hidden_call(function, out) {
+                    self.expression(function, out);
                 }
                 for argument in *arguments {
                     out.push(b' ');
@@ -223,10 +227,11 @@ impl<'a, 'b, 'h> Show<'a, 'b, 'h> {
                 BinaryOperator::Implies => self.pair(left, "->", right, out),
                 BinaryOperator::Update => self.pair(left, "//", right, out),
                 BinaryOperator::Concat => self.pair(left, "++", right, out),
-                BinaryOperator::Subtract => self.call(b"__sub", left, right, out),
-                BinaryOperator::Multiply => self.call(b"__mul", left, right, out),
-                BinaryOperator::Divide => self.call(b"__div", left, right, out),
-                BinaryOperator::Less => self.call(b"__lessThan", left, right, out),
+                _ => {
+                    out.push(b'(');
+                    self.hidden_call(raw, out);
+                    out.push(b')');
+                }
             },
             Raw::Join { parts, .. } => {
                 out.push(b'(');

@@ -76,7 +76,7 @@ fn trees_print_as_the_reference_prints_them() {
         ("assert true; with {}; if true then 1 else 2.5", "assert true; (with { }; (if true then 1 else 2.5))"),
         ("{ a ? 1, ... }@b: __curPos", "({ a ? 1, ... } @ b: __curPos)"),
         ("{ ... }: 1", "({ ... }: 1)"),
-        ("let or = x: x; in [ (or 1) ({ or = 1; }.or) ]", "(let or = (x: x); in [ ((or 1)) (({ or = 1; }).or) ])"),
+        ("f: let or = 1; in [ (f or 1) ({ or = 1; }.or) ]", "(f: (let or = 1; in [ ((f or 1)) (({ or = 1; }).or) ]))"),
     ] {
         assert_eq!(shown(source), expected, "{source}");
     }
@@ -169,4 +169,56 @@ fn symbols_are_numbered_in_the_order_of_the_reference_s_productions() {
         let names: Vec<_> = names.iter().map(|name| str::from_utf8(name).expect("ASCII")).collect();
         assert_eq!(names, ["yy", "xx", "ww", "vv", "uu", "zz", "tt"]);
     });
+}
+
+#[test]
+fn nesting_is_bounded_by_the_stack_that_is_left() {
+    const STACK: usize = 24 << 20;
+    let run = || {
+        with_evaluator(|eval| {
+            eval.set_stack(STACK);
+            for (open, middle, close) in [
+                ("(", "1", ")"),
+                ("[", "1", "]"),
+                ("!", "true", ""),
+                ("-", "1", ""),
+                ("{a=", "1", ";}"),
+                ("rec {a=", "1", ";}"),
+                ("x: ", "1", ""),
+                ("{x}: ", "1", ""),
+                ("{x ? ", "1", "}: 1"),
+                ("1+", "1", ""),
+                ("1->", "1", ""),
+                ("if ", "true", " then 1 else 1"),
+                ("if true then 1 else ", "1", ""),
+                ("let a = ", "1", "; in 1"),
+                ("let a = 1; in ", "1", ""),
+                ("let inherit (", "{}", ") a; in 1"),
+                ("with {}; ", "1", ""),
+                ("assert ", "true", "; true"),
+                ("\"${", "\"a\"", "}\""),
+                ("''${", "\"a\"", "}''"),
+                ("./${", "\"a\"", "}"),
+                ("{${", "\"a\"", "} = 1;}"),
+                ("{} ? ${", "\"a\"", "}"),
+                ("{}.b or ", "1", ""),
+            ] {
+                let mut accepted = 0;
+                for count in [200, 500, 1_000, 2_000, 4_000, 8_000, 100_000] {
+                    let source = open.repeat(count) + middle + &close.repeat(count);
+                    let text: Arc<[u8]> = Arc::from(source.as_bytes());
+                    let start = eval.sources.add(Origin::String, text).expect("small");
+                    match super::show(eval, source.as_bytes(), start, b"/") {
+                        Ok(_) => accepted = count,
+                        Err(error) => {
+                            assert_eq!(error.kind(), crate::eval::ErrorKind::StackOverflow, "{open}: {error}");
+                        }
+                    }
+                }
+                assert!((200..100_000).contains(&accepted), "{open}: {accepted}");
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).expect("there are threads");
+    thread.join().expect("no stack overflow");
 }

@@ -214,11 +214,22 @@ impl<'s, S: Sink> Parser<'s, S> {
                 },
                 position: match self.current {
                     SyntaxKind::Eof => self.lexed.end_position,
+                    SyntaxKind::PathEnd => self.path_end_position(),
                     _ => self.position(),
                 },
             },
         };
         self.report(error)
+    }
+
+    /// Returns where the reference says that the end of a path is: at the path's last part, or,
+    /// where the input ends too, at the one before.
+    fn path_end_position(&self) -> u32 {
+        let ends_input = self.lexed.tokens.get(self.index + 1).is_some_and(|next| {
+            next.kind == SyntaxKind::Eof && next.start == self.position()
+        });
+        let back = if ends_input { 2 } else { 1 };
+        self.lexed.tokens[self.index.saturating_sub(back)].start
     }
 
     fn report(&mut self, error: SyntaxError) -> Step {

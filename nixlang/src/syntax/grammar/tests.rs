@@ -265,9 +265,10 @@ fn errors() {
         ),
         (
             "./a//b",
-            6,
+            0,
             "syntax error, unexpected end of path, expecting '${'",
         ),
+        ("./a//b ", 4, "syntax error, unexpected end of path, expecting '${'"),
         ("./a/ ", 4, "path has a trailing slash"),
         ("./a/", 0, "path has a trailing slash"),
         (
