@@ -186,6 +186,7 @@ pub(crate) fn run_host_builtin<'h>(eval: &Evaluator<'h>, index: u32, arguments: 
 pub(crate) fn internal_file(path: &[u8]) -> Option<&'static [u8]> {
     match path.strip_prefix(INTERNAL_PREFIX)? {
         b"derivation.nix" => Some(include_bytes!("builtins/derivation.nix")),
+        b"imported-derivation.nix" => Some(include_bytes!("builtins/imported-derivation.nix")),
         b"fetchurl.nix" => Some(include_bytes!("builtins/fetchurl.nix")),
         _ => None,
     }

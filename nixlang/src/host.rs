@@ -140,6 +140,9 @@ pub trait Host {
     /// Serves `storePath` and strings with context that are read: makes sure that a store path is there.
     fn ensure_path(&self, path: &StorePath) -> HostResult<()>;
 
+    /// Serves sources with a known hash: whether a store path is there already. No is a safe answer.
+    fn is_valid(&self, path: &StorePath) -> bool;
+
     /// Serves contexts of whole derivations: the closure of a store path.
     fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>>;
 

@@ -114,6 +114,10 @@ impl Host for MemoryHost {
         self.file_type(file.as_bytes())?.map(drop).ok_or_else(|| not_found(file.as_bytes()))
     }
 
+    fn is_valid(&self, _path: &StorePath) -> bool {
+        false
+    }
+
     fn closure(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
         Err(unsupported("query references"))
     }
