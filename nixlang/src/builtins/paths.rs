@@ -313,7 +313,7 @@ struct AddPath<'a, 'h> {
 }
 
 fn add_path<'h>(eval: &Evaluator<'h>, add: AddPath<'_, 'h>, pos: Pos) -> EvalResult<Value<'h>> {
-    let result = (|| {
+    let result: EvalResult<Value<'h>> = (|| {
         let rewrites = realise_context(eval, add.context)?;
         let path = eval.resolve_links(&rewrite(add.path, &rewrites))?;
         // What is there already under the hash that it must have need not be read.
@@ -352,7 +352,8 @@ fn filter_source<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eval
 
 fn path_<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let attrs = eval.force_attrs(args[0], pos, "while evaluating the argument passed to 'builtins.path'")?;
-    let (mut path, mut context, mut name, mut filter, mut expected) = (None, None, String::new(), None, None);
+    let (mut path, mut context): (Option<&[u8]>, Option<&Context<'h>>) = (None, None);
+    let (mut name, mut filter, mut expected) = (String::new(), None, None);
     let mut method = ContentAddressMethod::Nar;
     for entry in attrs.flat(eval.heap).iter() {
         let value = entry.slot.get();
