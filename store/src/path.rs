@@ -206,12 +206,11 @@ impl StorePath {
         let Some((dash, name)) = rest.split_first() else {
             return Err(StorePathError::TooShort { base_name: lossy() });
         };
-        let mut reversed_hash = nix32::decode_20(hash).map_err(|_| {
+        let reversed_hash = nix32::decode_reversed_20(hash).ok_or_else(|| {
             let found = hash.iter().copied().find(|byte| !nix32::is_digit(*byte));
             let found = found.expect("32 digits are exactly 20 bytes, so only a digit can be wrong");
             StorePathError::IllegalDigit { base_name: lossy(), found }
         })?;
-        reversed_hash.reverse();
         if *dash != b'-' {
             return Err(StorePathError::MissingDash { base_name: lossy() });
         }
@@ -250,7 +249,7 @@ impl StorePath {
 
     /// Returns the 32 digits of the hash part; ASCII.
     pub fn hash_digits(&self) -> [u8; HASH_LEN] {
-        nix32::encode_20(&self.hash_part())
+        nix32::encode_reversed_20(&self.reversed_hash)
     }
 
     /// Returns the hash part as text, the key under which binary caches know the object.

@@ -45,11 +45,15 @@ pub fn encode_append(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// Returns the 32 digits of a store path's hash part.
-pub fn encode_20(bytes: &[u8; 20]) -> [u8; 32] {
+/// Returns the 32 digits of a store path's hash part, whose bytes are given *last first*. In that
+/// order Nix32 is plain big-endian base 32: five bytes are eight digits.
+pub(crate) fn encode_reversed_20(reversed: &[u8; 20]) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (idx, digit) in digits.iter_mut().enumerate() {
-        *digit = digit_at(bytes, 31 - idx);
+    for (group, bytes) in digits.chunks_exact_mut(8).zip(reversed.chunks_exact(5)) {
+        let bits = bytes.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+        for (idx, digit) in group.iter_mut().enumerate() {
+            *digit = ALPHABET[(bits >> (35 - 5 * idx) & 0x1f) as usize];
+        }
     }
     digits
 }
@@ -91,11 +95,19 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Nix32Error> {
     Ok(bytes)
 }
 
-/// Decodes the 32 digits of a store path's hash part.
-pub fn decode_20(text: &[u8; 32]) -> Result<[u8; 20], Nix32Error> {
-    let mut bytes = [0; 20];
-    decode_into(text, &mut bytes)?;
-    Ok(bytes)
+/// Returns the bytes, *last first*, of a store path's hash part; `None` if one is no digit.
+pub(crate) fn decode_reversed_20(digits: &[u8; 32]) -> Option<[u8; 20]> {
+    let mut reversed = [0; 20];
+    let mut all = 0;
+    for (bytes, group) in reversed.chunks_exact_mut(5).zip(digits.chunks_exact(8)) {
+        let bits = group.iter().fold(0u64, |bits, digit| {
+            let value = VALUES[usize::from(*digit)];
+            all |= value;
+            bits << 5 | u64::from(value & 0x1f)
+        });
+        bytes.copy_from_slice(&bits.to_be_bytes()[3..]);
+    }
+    (all < 32).then_some(reversed)
 }
 
 /// Decodes into `bytes`, which are zero and whose number the text must exactly need.
@@ -144,9 +156,11 @@ mod tests {
             .decode(b"a9993e364706816aba3e25717850c26c9cd0d89d")
             .unwrap();
         assert_eq!(encode(&bytes), "kpcd173cq987hw957sx6m0868wv3x6d9");
-        let array: [u8; 20] = bytes.try_into().unwrap();
-        assert_eq!(&encode_20(&array), b"kpcd173cq987hw957sx6m0868wv3x6d9");
-        assert_eq!(decode_20(b"kpcd173cq987hw957sx6m0868wv3x6d9").unwrap(), array);
+        let mut reversed: [u8; 20] = bytes.try_into().unwrap();
+        reversed.reverse();
+        assert_eq!(&encode_reversed_20(&reversed), b"kpcd173cq987hw957sx6m0868wv3x6d9");
+        assert_eq!(decode_reversed_20(b"kpcd173cq987hw957sx6m0868wv3x6d9"), Some(reversed));
+        assert_eq!(decode_reversed_20(b"kpcd173cq987hw957sx6m0868wv3x6de"), None);
     }
 
     #[test]
