@@ -3,7 +3,6 @@
 //! The surprising part: a host program must call [`helper_main`] first thing in its `main`, because every build runs
 //! under a small process that is this program executed anew (or another one that the host names).
 #![deny(unsafe_code)]
-#![allow(dead_code)]
 
 mod builder;
 mod bytes;

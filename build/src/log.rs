@@ -36,7 +36,6 @@ pub(crate) struct BuildLog {
     position: usize,
     tail: VecDeque<Vec<u8>>,
     n_tail: usize,
-    n_bytes: u64,
     file: Option<LogFile>,
 }
 
@@ -64,7 +63,7 @@ impl Write for LogFile {
 impl BuildLog {
     /// Returns a log that remembers its last `n_tail` lines.
     pub(crate) fn new(n_tail: usize) -> BuildLog {
-        BuildLog { line: Vec::new(), position: 0, tail: VecDeque::new(), n_tail, n_bytes: 0, file: None }
+        BuildLog { line: Vec::new(), position: 0, tail: VecDeque::new(), n_tail, file: None }
     }
 
     /// Also keeps the log in a file. A log that can't be kept is no reason to fail a build; the error is for a warning.
@@ -85,14 +84,8 @@ impl BuildLog {
         Ok(())
     }
 
-    /// Bytes so far.
-    pub(crate) fn n_bytes(&self) -> u64 {
-        self.n_bytes
-    }
-
     /// Takes what a builder wrote.
     pub(crate) fn write(&mut self, bytes: &[u8], sink: &mut dyn FnMut(LogItem<'_>)) {
-        self.n_bytes += bytes.len() as u64;
         if let Some(file) = &mut self.file
             && file.write_all(bytes).is_err()
         {

@@ -158,9 +158,14 @@ pub(crate) fn prepare(
     } else {
         None
     };
-    // What a build that was killed left in the outputs' places; the caller has seen that they are not valid.
-    for place in outputs.values() {
-        if !sandboxed && !store.is_valid(&place.path)? {
+    if !sandboxed {
+        for place in outputs.values() {
+            if store.is_valid(&place.path)? {
+                let path = dir.display(&place.path);
+                let reason = format!("the output '{path}' is valid already, and only a sandbox keeps a builder from changing it");
+                return Err(BuildError::NoSandbox { reason });
+            }
+            // What a build that was killed left there.
             remove_tree(&place.made_at)?;
         }
     }
@@ -358,8 +363,8 @@ fn builtin(
             Ok(BuiltinRequest::Buildenv { out, manifest: required("manifest")?.into(), packages })
         }
         other => {
-            let other = other.strip_prefix("builtin:").unwrap_or(other);
-            Err(reject(format!("unsupported builtin builder '{other}'")))
+            let name = other.strip_prefix("builtin:").unwrap_or(other).to_owned();
+            Ok(BuiltinRequest::Unknown { name })
         }
     }
 }

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use nixlang_build::sandbox::{Isolation, SandboxMode};
+use nixlang_build::sandbox::{Isolation, Mount, SandboxMode};
 use nixlang_build::{BuildMode, BuildOptions, BuildStatus, Limits};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
+use nixlang_store::local::{LocalStore, LocalStoreOptions};
+use nixlang_store::path::StoreDir;
 use nixlang_store::store::Store;
 use support::{World, sh};
 
@@ -339,6 +341,131 @@ fn a_rooted_store_is_never_built_in_without_a_sandbox() {
     let (outcome, _) = world.build_with(options, std::slice::from_ref(&path));
     let message = &outcome.results[&path].message;
     assert!(message.starts_with("cannot build without a sandbox: the store '/nix/store' is really at"), "{message}");
+}
+
+#[test]
+fn a_store_at_its_own_place_can_be_built_in_without_a_sandbox() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().to_owned();
+    let place = |name: &str| top.join(name);
+    let options = LocalStoreOptions {
+        store_dir: StoreDir::new(place("store").to_str().unwrap()).unwrap(),
+        real_store_dir: Some(place("store")),
+        state_dir: Some(place("state")),
+        log_dir: Some(place("log")),
+        ..LocalStoreOptions::default()
+    };
+    let world = World::at(scratch, LocalStore::open(options).unwrap());
+    let (dep, dep_out) = world.add_one(sh("dep", "echo dep > $out"));
+    let dir = world.store.store_dir().clone();
+    let (path, out) = world.add_one(
+        sh("plain", "read x < $dep; echo $x $PWD $NIX_BUILD_TOP > $out").env("dep", &dir.display(&dep_out)).input(&dep),
+    );
+    let options = || BuildOptions { sandbox: SandboxMode::Off, ..world.options() };
+    let (outcome, _) = world.build_with(options(), std::slice::from_ref(&path));
+    assert!(outcome.is_success(), "{outcome:#?}");
+    assert_eq!((outcome.results[&path].isolation, &outcome.results[&path].shell), (Some(Isolation::None), &None));
+    let text = std::fs::read_to_string(world.real(&out)).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words[0], "dep");
+    assert!(words[1].starts_with(place("state/builds").to_str().unwrap()) && words[1] == words[2], "{text}");
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+
+    let relaxed = BuildOptions { sandbox: SandboxMode::Relaxed, ..world.options() };
+    let (open, _) = world.add_one(sh("open", "echo x > $out").env("__noChroot", "1"));
+    let (shut, _) = world.add_one(sh("shut", "echo x > $out"));
+    let (outcome, _) = world.build_with(relaxed, &[open.clone(), shut.clone()]);
+    assert_eq!(outcome.results[&open].isolation, Some(Isolation::None));
+    assert_eq!(outcome.results[&shut].isolation, Some(Isolation::Full));
+    let (refused, _) = world.add_one(sh("refused", "echo x > $out").env("__noChroot", "1"));
+    let outcome = world.build(&refused);
+    assert!(outcome.results[&refused].message.contains("'__noChroot' set"), "{outcome:#?}");
+
+    let again = BuildOptions { mode: BuildMode::Check, ..options() };
+    let (outcome, _) = world.build_with(again, std::slice::from_ref(&path));
+    assert!(outcome.results[&path].message.contains("is valid already"), "{outcome:#?}");
+}
+
+#[test]
+fn files_are_fetched_over_http_and_from_the_sandbox() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let nar = {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::create_dir(scratch.path().join("d")).unwrap();
+        std::fs::write(scratch.path().join("d/file"), "in a tree").unwrap();
+        let mut nar = Vec::new();
+        nixlang_store::fs::dump(&scratch.path().join("d"), None, &mut nar).unwrap();
+        nar
+    };
+    let nar_hash = Hash::digest(Algorithm::Sha256, &nar);
+    // Answers each path once or twice; the second request for /moody succeeds.
+    let server = std::thread::spawn(move || {
+        let mut n_moody = 0;
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4096];
+            let n_bytes = connection.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..n_bytes]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, body): (&str, &[u8]) = match &*path {
+                "/file" => ("200 OK", b"contents"),
+                "/elsewhere" => ("302 Found\r\nLocation: /file", b""),
+                "/tree.nar" => ("200 OK", &nar),
+                "/moody" => {
+                    n_moody += 1;
+                    if n_moody == 1 { ("503 Busy", b"") } else { ("200 OK", b"contents") }
+                }
+                "/end" => return,
+                _ => ("404 Not Found", b"no"),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            connection.write_all(head.as_bytes()).unwrap();
+            connection.write_all(body).unwrap();
+        }
+    });
+    let world = World::new();
+    let options = || BuildOptions { environment: Some(Default::default()), ..world.options() };
+    let fetch = |name: &str, path: &str| {
+        let mut recipe = sh(name, "");
+        recipe.derivation.system = b"builtin".to_vec();
+        recipe.derivation.builder = b"builtin:fetchurl".to_vec();
+        recipe.env("url", &format!("http://{address}{path}"))
+    };
+    let hash = Hash::digest(Algorithm::Sha256, b"contents");
+    for path in ["/file", "/elsewhere", "/moody"] {
+        let (derivation, out) =
+            world.add_one(fetch(&path[1..], path).fixed(ContentAddressMethod::Flat, hash));
+        let (outcome, recorder) = world.build_with(options(), std::slice::from_ref(&derivation));
+        assert!(outcome.is_success(), "{outcome:#?}\n{:?}", recorder.lines());
+        assert_eq!(std::fs::read(world.real(&out)).unwrap(), b"contents");
+    }
+    let (derivation, out) = world
+        .add_one(fetch("tree", "/tree.nar").env("unpack", "1").fixed(ContentAddressMethod::Nar, nar_hash));
+    let (outcome, recorder) = world.build_with(options(), std::slice::from_ref(&derivation));
+    assert!(outcome.is_success(), "{outcome:#?}\n{:?}", recorder.lines());
+    assert_eq!(std::fs::read(world.real(&out).join("file")).unwrap(), b"in a tree");
+
+    let (derivation, _) = world.add_one(fetch("gone", "/gone").fixed(ContentAddressMethod::Flat, hash));
+    let (outcome, recorder) = world.build_with(options(), std::slice::from_ref(&derivation));
+    assert_eq!(outcome.results[&derivation].status, BuildStatus::TransientFailure);
+    assert_eq!(recorder.lines(), [format!("error: unable to download 'http://{address}/gone': HTTP error 404")]);
+
+    // A file of the machine is not in the sandbox, whatever its hash.
+    let secret = world.scratch.path().join("secret");
+    std::fs::write(&secret, "contents").unwrap();
+    let (derivation, _) = world.add_one(
+        fetch("secret", "").env("url", &format!("file://{}", secret.display())).fixed(ContentAddressMethod::Flat, hash),
+    );
+    let (outcome, recorder) = world.build_with(options(), std::slice::from_ref(&derivation));
+    assert!(!outcome.is_success());
+    assert!(recorder.lines()[0].contains("Could not open file"), "{:?}", recorder.lines());
+    let visible = BuildOptions { sandbox_paths: vec![Mount::read_only(&secret, &secret)], ..options() };
+    assert!(world.build_with(visible, std::slice::from_ref(&derivation)).0.is_success());
+
+    let _ = std::net::TcpStream::connect(address).unwrap().write_all(b"GET /end HTTP/1.1\r\n\r\n");
+    server.join().unwrap();
 }
 
 #[test]

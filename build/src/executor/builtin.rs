@@ -27,6 +27,11 @@ pub enum BuiltinRequest {
         /// What to link to.
         packages: Vec<Package>,
     },
+    /// Fail like a builder, as the reference does.
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
 }
 
 /// Does what must happen before the sandbox is entered.
@@ -41,5 +46,6 @@ pub(crate) fn run(request: &BuiltinRequest) -> Result<(), String> {
     match request {
         BuiltinRequest::Fetchurl(fetch) => fetchurl::run(fetch),
         BuiltinRequest::Buildenv { out, manifest, packages } => buildenv::run(out, manifest, packages),
+        BuiltinRequest::Unknown { name } => Err(format!("unsupported builtin builder '{name}'")),
     }
 }

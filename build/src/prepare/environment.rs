@@ -4,7 +4,7 @@
 //! The surprising part: with structured attributes none of the derivation's variables is in the environment, only the
 //! names of two files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nixlang_store::derivation::{Derivation, placeholder};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
@@ -114,11 +114,6 @@ pub(crate) fn environment(derivation: &Derivation, context: Context<'_>) -> Resu
     set(b"NIX_LOG_FD", b"2");
     set(b"TERM", b"xterm-256color");
     Ok(Environment { variables, files })
-}
-
-/// Names of all variables that a derivation could not set by itself.
-pub(crate) fn forced_names() -> BTreeSet<&'static str> {
-    ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD", "NIX_LOG_FD", "TERM"].into()
 }
 
 /// Placeholders and the paths that they stand for.
@@ -279,9 +274,6 @@ mod tests {
             "HOME=/homeless-shelter\nNIX_BUILD_CORES=3\nNIX_BUILD_TOP=/build\nNIX_LOG_FD=2\nNIX_STORE=/nix/store\n\
              PATH=/p\nPWD=/build\nTEMP=/build\nTEMPDIR=/build\nTERM=xterm-256color\nTMP=/build\nTMPDIR=/build\na=1\n"
         );
-        for name in forced_names() {
-            assert!(environment.variables.contains_key(name.as_bytes()));
-        }
     }
 
     #[test]

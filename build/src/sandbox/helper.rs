@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -399,14 +399,9 @@ pub(crate) fn parse_replies(buffer: &mut Vec<u8>) -> Vec<Reply> {
     replies
 }
 
-/// The directory of a path as the C library's `basename` understands it; the builder's first argument.
+/// The last part of a path, as the reference's `baseNameOf` finds it; the builder's first argument.
 pub(crate) fn base_name(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
     let start = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     &path[start..end]
-}
-
-/// Whether `path` is a program that [`Helper::program`] could start. For a clear error before the first build.
-pub(crate) fn is_executable(helper: &Helper) -> bool {
-    rustix::fs::access(Path::new(&helper.program), rustix::fs::Access::EXEC_OK).is_ok()
 }

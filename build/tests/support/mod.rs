@@ -87,6 +87,10 @@ impl World {
         World { scratch, store, cache: Mutex::default() }
     }
 
+    pub fn at(scratch: tempfile::TempDir, store: LocalStore) -> World {
+        World { scratch, store: Arc::new(store), cache: Mutex::default() }
+    }
+
     /// Writes the derivation; returns its path and those of its outputs.
     pub fn add(&self, recipe: Recipe) -> (StorePath, BTreeMap<String, StorePath>) {
         let mut derivation = recipe.derivation;
