@@ -83,6 +83,9 @@ const CASES: &[(&str, &str)] = &[
         r#"let p = "/nix/store/arhvjaf6zmlyn8vh8fgn55rpwnxq0n7l-a.drv"; s = builtins.appendContext "xyz" { ${p} = { path = true; }; }; in map builtins.hasContext [ (builtins.substring 0 0 s) (builtins.head (builtins.split "y" s)) (builtins.head (builtins.split "a" s)) (builtins.unsafeDiscardStringContext s) (builtins.addDrvOutputDependencies s) ]"#,
         "[ true false true false true ]",
     ),
+    (r#"builtins.fetchurl { }"#, "error: 'url' argument required"),
+    (r#"builtins.fetchurl { url = "x"; foo = 1; }"#, "error: unsupported argument 'foo' to 'fetchurl'"),
+    (r#"builtins.getFlake "x""#, "error: experimental Nix feature 'flakes' is disabled; add '--extra-experimental-features flakes' to enable it"),
 ];
 
 #[test]

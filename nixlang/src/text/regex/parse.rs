@@ -107,7 +107,7 @@ pub(super) struct Parsed {
 
 /// The reference's limit on automaton states (`_GLIBCXX_REGEX_STATE_LIMIT`).
 const STATE_LIMIT: u64 = 100_000;
-/// How deep groups may nest; the reference runs out of stack or states somewhere above.
+/// How deep groups and repetitions may nest; the reference runs out of stack or states somewhere above.
 const NEST_LIMIT: usize = 1_000;
 
 /// Parses `pattern`.
@@ -130,23 +130,34 @@ pub(super) fn parse(pattern: &[u8]) -> Result<Parsed, RegexError> {
     })
 }
 
-/// Automaton states as the reference counts them: all that were made, and those that a copy would copy.
+/// Automaton states as the reference counts them: all that were made, and those that a copy would copy. And the
+/// nesting, since the passes over the parsed expression recurse.
 #[derive(Clone, Copy)]
 struct Size {
     allocated: u64,
     reachable: u64,
+    depth: usize,
 }
 
 impl Size {
     fn of(n: u64) -> Size {
-        Size { allocated: n, reachable: n }
+        Size { allocated: n, reachable: n, depth: 0 }
     }
 
     fn plus(self, other: Size) -> Size {
         Size {
             allocated: self.allocated.saturating_add(other.allocated),
             reachable: self.reachable.saturating_add(other.reachable),
+            depth: self.depth.max(other.depth),
         }
+    }
+
+    fn nested(self) -> Result<Size, RegexError> {
+        let depth = self.depth + 1;
+        if depth > NEST_LIMIT || self.allocated > STATE_LIMIT {
+            return Err(RegexError::TooLarge);
+        }
+        Ok(Size { depth, ..self })
     }
 }
 
@@ -222,7 +233,7 @@ impl<'p> Parser<'p> {
                     let parent = outer.pop().ok_or(RegexError::Invalid)?;
                     let group = std::mem::replace(&mut open, parent);
                     let (number, size) = (group.group, group.size);
-                    (Node::Group(number, Box::new(group.into_node())), size.plus(Size::of(2)))
+                    (Node::Group(number, Box::new(group.into_node())), size.plus(Size::of(2)).nested()?)
                 }
                 b'|' => {
                     self.has_alternation = true;
@@ -262,7 +273,6 @@ impl<'p> Parser<'p> {
     }
 
     fn quantifiers(&mut self, mut node: Node, mut size: Size) -> Result<(Node, Size), RegexError> {
-        let mut depth = 0;
         loop {
             let repeat = match self.peek() {
                 Some(b'*') => Repeat::Star,
@@ -272,10 +282,6 @@ impl<'p> Parser<'p> {
                 _ => return Ok((node, size)),
             };
             self.bump();
-            depth += 1;
-            if depth > NEST_LIMIT {
-                return Err(RegexError::TooLarge);
-            }
             let repeat = match repeat {
                 Repeat::Interval { .. } => self.interval()?,
                 other => other,
@@ -292,12 +298,11 @@ impl<'p> Parser<'p> {
                     Size {
                         allocated: size.allocated.saturating_add(reachable),
                         reachable,
+                        depth: size.depth,
                     }
                 }
-            };
-            if size.allocated > STATE_LIMIT {
-                return Err(RegexError::TooLarge);
             }
+            .nested()?;
             self.has_nullable_loop |= node.is_nullable();
             node = Node::Repeat(Box::new(node), repeat);
         }

@@ -59,3 +59,31 @@ fn recorded_cases() {
 fn recorded_nixpkgs_patterns() {
     check_recorded("regex-nixpkgs-patterns-nix2348.json");
 }
+
+#[test]
+fn exponential_searches_end() {
+    let text = "a".repeat(10_000);
+    // Has the same order elsewhere, so it takes linear time there.
+    assert_eq!(answer("match", "(a|aa)*c", &text), Ok(serde_json::Value::Null));
+    assert_eq!(answer("match", "(a|aa)*", &text), Ok(serde_json::json!(["a"])));
+    // Hasn't: the budget ends it.
+    let program = Program::new(&parse::parse(b"(a*)*(a*)*(a*)*c").expect("this is an expression"));
+    assert_eq!(Executor::new(&program, text.as_bytes(), 100_000).run(0, Mode::Full), Err(OutOfBudget));
+}
+
+#[test]
+fn long_texts_need_no_call_stack() {
+    let text = "ab".repeat(2_000_000);
+    assert_eq!(answer("match", "(a|b)*", &text), Ok(serde_json::json!(["b"])));
+    assert_eq!(answer("match", "((((((.))))))*", &text), Ok(serde_json::json!(vec!["b"; 6])));
+    assert_eq!(answer("split", "(x)", &text).map(|pieces| pieces.as_array().map(Vec::len)), Ok(Some(1)));
+}
+
+#[test]
+fn large_patterns_are_refused() {
+    let nested = format!("{}a{}", "(".repeat(900), "**)".repeat(900));
+    for pattern in [nested, "(".repeat(1_000_000), "a{60000}{2}".to_owned(), "((a{100}){100}){100}".to_owned(), "a**".repeat(1_000_000)] {
+        assert_eq!(Regex::new(pattern.as_bytes()).err(), Some(RegexError::TooLarge), "{:.20}", pattern);
+    }
+    assert_eq!(Regex::new(b"a{99999999999}").err(), Some(RegexError::Invalid));
+}
