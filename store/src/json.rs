@@ -2,13 +2,15 @@
 //!
 //! The reference's JSON ends up in hashes (structured attributes), so its layout is part of the
 //! format: keys sorted, no white space, characters beyond ASCII unescaped. The surprising thing is
-//! floats: shortest digits, but `1e+20` and `1e-05` where most libraries write `1e20` and `1e-5`.
+//! floats: nearly always the shortest digits, but `1e+20` and `1e-05` where most libraries write `1e20` and `1e-5`.
 //!
 //! Pinned by the answers of `builtins.toJSON` of Nix 2.34.8 in the tests.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+mod float;
 
 /// Returns `value` on one line.
 ///
@@ -128,29 +130,22 @@ pub fn append_string(string: &str, text: &mut String) {
     text.push('"');
 }
 
-/// Writes the shortest digits that give the float back, laid out as the reference's JSON library
-/// does: `1.0`, `0.0001`, `1e-05`, `1e+20`.
+/// Appends digits that give the float back, laid out as the reference's JSON library does: `1.0`, `0.0001`, `1e-05`, `1e+20`.
 pub fn append_float(float: f64, text: &mut String) {
     if !float.is_finite() {
         text.push_str("null");
         return;
     }
-    // `{:e}` gives the shortest digits as `d.ddde<exponent>`.
-    let scientific = format!("{float:e}");
-    let (mantissa, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is a number");
-    let (sign, mantissa) = match mantissa.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", mantissa),
+    let sign = if float.is_sign_negative() { "-" } else { "" };
+    let (digits, point) = match float.abs() {
+        0.0 => (b"0".to_vec(), 1),
+        positive => float::digits(positive),
     };
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let n_digits = digits.len() as i32;
+    let digits = String::from_utf8(digits).expect("digits are ASCII");
+    let (n_digits, exponent) = (digits.len() as i32, point - 1);
     text.push_str(sign);
-    if digits == "0" {
-        text.push_str("0.0");
-    } else if (0..15).contains(&exponent) {
+    if (0..15).contains(&exponent) {
         // The point stands within or after the digits.
-        let point = exponent + 1;
         if n_digits <= point {
             text.push_str(&digits);
             text.extend(std::iter::repeat_n('0', (point - n_digits) as usize));
@@ -217,7 +212,55 @@ mod tests {
         (999999999999999.9, "999999999999999.9"),
         (0.3333333333333333, "0.3333333333333333"),
         (-1.5, "-1.5"),
+        // Not the shortest digits, at the top; then some at random.
+        (1.0395142415632117e+15, "1.0395142415632117e+15"),
+        (3.1316709716158578e+78, "3.1316709716158578e+78"),
+        (7.1135782437256335e-249, "7.1135782437256335e-249"),
+        (2.0034855448587448e+16, "2.0034855448587448e+16"),
+        (6.6522640872283444e+125, "6.6522640872283444e+125"),
+        (787535751937607.3, "787535751937607.3"),
+        (738103356911367.3, "738103356911367.3"),
+        (2.5662912207536048e+16, "2.5662912207536048e+16"),
+        (1.6140696359024697e+15, "1.6140696359024697e+15"),
+        (2.6284216516261472e+16, "2.6284216516261472e+16"),
+        (1.1200792942712179e+17, "1.1200792942712179e+17"),
+        (4.8085510016273056e+16, "4.8085510016273056e+16"),
+        (10928588.983213553, "10928588.983213553"),
+        (1.4186613525849614e+134, "1.4186613525849614e+134"),
+        (7.571968556055867e-74, "7.571968556055867e-74"),
+        (1.4074705188261364e+113, "1.4074705188261364e+113"),
+        (3.3339745473042614e-121, "3.3339745473042614e-121"),
+        (1.2342180766211395e-271, "1.2342180766211395e-271"),
+        (5.126864004244935e+111, "5.126864004244935e+111"),
+        (2.1520217579844227e+32, "2.1520217579844227e+32"),
+        (7.508902647133904e-05, "7.508902647133904e-05"),
+        (82.70719262096745, "82.70719262096745"),
+        (61578586956581.85, "61578586956581.85"),
+        (536.2200211352564, "536.2200211352564"),
+        (8.690531492169336e+16, "8.690531492169336e+16"),
+        (90177061876.57278, "90177061876.57278"),
+        (6.657588296975864e-07, "6.657588296975864e-07"),
+        (0.0009471578463614844, "0.0009471578463614844"),
     ];
+
+    #[test]
+    fn floats_read_back() {
+        let mut patterns = vec![1, 2, (1 << 52) - 1, 1 << 52, (1 << 52) + 1, f64::MAX.to_bits()];
+        patterns.extend((1..0x7ff).flat_map(|exponent: u64| [exponent << 52, (exponent << 52) - 1]));
+        for seed in 0u64..5000 {
+            let hash = crate::hash::Hash::digest(crate::hash::Algorithm::Sha1, &seed.to_le_bytes());
+            let bytes = hash.as_bytes()[..8].try_into().expect("eight bytes");
+            patterns.push(u64::from_le_bytes(bytes));
+        }
+        for bits in patterns {
+            let float = f64::from_bits(bits);
+            if float.is_finite() {
+                let mut text = String::new();
+                append_float(float, &mut text);
+                assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn pretty_text() {
