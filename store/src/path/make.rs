@@ -161,6 +161,20 @@ mod tests {
         assert_eq!(path.to_string(), "vxjiwkjkn7x4079qvh1jkl5pn05j2aw0-foo");
     }
 
+    /// `nix store make-content-addressed` of Nix 2.34.8 on a file that names itself and another path.
+    #[test]
+    fn source_with_references_and_itself() {
+        let reference = StorePath::from_base_name("dxwkwjzdaq7ka55pkk252gh32bgpmql4-foo").unwrap();
+        let content = ContentAddressWithReferences {
+            method: ContentAddressMethod::Nar,
+            hash: Hash::parse("sha256-BnTH3HdWHtpdbJvB/qKW3+U2yRKYec4zpC8/SbMIPIk=", None).unwrap(),
+            references: BTreeSet::from([reference]),
+            self_reference: true,
+        };
+        let path = StoreDir::default().fixed_output_path("selfref", &content).unwrap();
+        assert_eq!(path.to_string(), "98lhlx17rqm2r7hx5n57d5rw6g1ff2a5-selfref");
+    }
+
     #[test]
     fn directory_is_part_of_the_hash() {
         let contents = nar(Algorithm::Sha256, b"x");
