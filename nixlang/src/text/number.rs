@@ -1,7 +1,7 @@
 //! Numbers as text: the reference prints floats in three ways.
 //!
-//! `%g` with 6 digits is what printing and XML show, `%f` is `toString`, and JSON has the shortest text that reads
-//! back as the same number, laid out as the library nlohmann/json does.
+//! `%g` with 6 digits is what printing and XML show, `%f` is `toString`, and JSON is what the library nlohmann/json
+//! writes, which the store's derivations need too.
 
 /// Formats as C's `%g`: six significant digits, trailing zeros removed (`1e+06`, `0.1`, `100`).
 pub(crate) fn format_general(value: f64) -> String {
@@ -28,33 +28,11 @@ pub(crate) fn format_fixed(value: f64) -> String {
     format_special(value).unwrap_or_else(|| format!("{value:.6}"))
 }
 
-/// Formats as JSON: `1.0`, `1e+15`, `1.5e-05`; infinities and NaN are `null`.
+/// Formats as JSON: `1.0`, `1e+15`, `1.5e-05`; infinities and NaN are `null`. The digits are not always the shortest.
 pub(crate) fn format_json(value: f64) -> String {
-    if !value.is_finite() {
-        return "null".to_owned();
-    }
-    if value == 0.0 {
-        return if value.is_sign_negative() { "-0.0" } else { "0.0" }.to_owned();
-    }
-    let scientific = format!("{:e}", value.abs());
-    let (mantissa, exponent) = scientific.split_once('e').expect("this is how `{:e}` prints finite numbers");
-    let exponent: i32 = exponent.parse().expect("this is how `{:e}` prints finite numbers");
-    let digits = mantissa.replace('.', "");
-    let n_digits = i32::try_from(digits.len()).expect("a float has at most 17 digits");
-    let point = exponent + 1;
-    let sign = if value < 0.0 { "-" } else { "" };
-    if n_digits <= point && point <= 15 {
-        let n_zeros = usize::try_from(point - n_digits).expect("compared above");
-        format!("{sign}{digits}{}.0", "0".repeat(n_zeros))
-    } else if 0 < point && point <= 15 {
-        let (whole, fraction) = digits.split_at(usize::try_from(point).expect("compared above"));
-        format!("{sign}{whole}.{fraction}")
-    } else if -4 < point && point <= 0 {
-        let n_zeros = usize::try_from(-point).expect("compared above");
-        format!("{sign}0.{}{digits}", "0".repeat(n_zeros))
-    } else {
-        format!("{sign}{mantissa}{}", c_exponent(exponent))
-    }
+    let mut text = String::new();
+    nixlang_store::json::append_float(value, &mut text);
+    text
 }
 
 /// Infinities and NaN as C prints them, with the sign of a NaN.
@@ -140,6 +118,7 @@ mod tests {
             (-0.0, "-0.0"),
             (1.7976931348623157e308, "1.7976931348623157e+308"),
             (5e-324, "5e-324"),
+            (25.31191533420869, "25.311915334208692"),
             (f64::NAN, "null"),
         ] {
             assert_eq!(format_json(value), expected);
