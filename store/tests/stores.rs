@@ -446,3 +446,17 @@ fn verification_finds_what_is_gone_and_what_was_changed() {
         [true, true, false, false, true, true],
     );
 }
+
+#[test]
+fn a_root_may_be_a_link_but_what_is_in_it_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("there")).unwrap();
+    symlink("there", dir.path().join("link")).unwrap();
+    let store = open(&dir.path().join("link"));
+    let path = store.add_text("foo", b"bar", &BTreeSet::new()).unwrap();
+    assert!(open(&dir.path().join("there")).is_valid(&path).unwrap());
+    std::fs::create_dir(dir.path().join("other")).unwrap();
+    symlink("../there/nix", dir.path().join("other/nix")).unwrap();
+    let error = LocalStore::open(LocalStoreOptions::rooted(dir.path().join("other"))).unwrap_err();
+    assert!(matches!(error, StoreError::SymlinkedStore { .. }), "{error}");
+}

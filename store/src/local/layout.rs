@@ -25,9 +25,21 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Computes the directories that options ask for; the file system is only asked for the working directory.
+    /// Computes the directories that options ask for.
+    ///
+    /// Symbolic links on the way to a root are resolved, and only there allowed: which directory a user takes for a
+    /// root is the user's business, what lies in it is the store's.
     pub(crate) fn new(options: &LocalStoreOptions) -> Result<Layout> {
-        let root = options.root.as_deref();
+        let root = match &options.root {
+            Some(root) => {
+                if !options.read_only {
+                    make_dirs(root)?;
+                }
+                Some(root.canonicalize().at("opening", root)?)
+            }
+            None => None,
+        };
+        let root = root.as_deref();
         let below = |path: &str| match root {
             Some(root) => root.join(path.trim_start_matches('/')),
             None => PathBuf::from(path),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
+use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, FileControl, OpenFlags};
 
 use crate::error::{Result, StoreError};
 
@@ -76,11 +76,40 @@ pub(crate) fn open(path: &Path, create: bool, options: OpenOptions) -> Result<Co
         Connection::open_with_flags_and_vfs(path, flags, c"unix-dotfile")
     }
     .map_err(database)?;
+    let connection = if options.read_only { readable(connection, path, flags).map_err(database)? } else { connection };
     configure(&connection, options).map_err(database)?;
     if create {
         connection.execute_batch(&format!("begin immediate; {TABLES} commit;")).map_err(database)?;
     }
     Ok(connection)
+}
+
+/// Makes sure that a database opened for reading can be read.
+///
+/// With a write-ahead log readers need to write its index. Where they may not, or the file system can't be written at
+/// all, the database is read as one that nobody changes; what stands in the log only is not seen then.
+fn readable(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    match connection.query_row("select count(*) from sqlite_master", [], |_| Ok(())) {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            let fallback = matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure)
+            );
+            if !fallback {
+                return Err(error);
+            }
+            let mut uri = String::from("file:");
+            for byte in path.as_os_str().as_encoded_bytes() {
+                match byte {
+                    b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+                    _ => uri.push_str(&format!("%{byte:02x}")),
+                }
+            }
+            uri.push_str("?immutable=1");
+            Connection::open_with_flags(uri, flags)
+        }
+    }
 }
 
 fn configure(connection: &Connection, options: OpenOptions) -> rusqlite::Result<()> {
