@@ -8,9 +8,32 @@ pub mod dump;
 pub mod remove;
 pub mod restore;
 
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, RawDir};
+
 pub use dump::dump;
 pub use remove::{remove_tree, remove_tree_at};
 pub use restore::{Metadata, restore};
 
 /// How many directories may be nested below each other: what an archive allows.
 pub(crate) const MAX_DEPTH: usize = crate::nar::MAX_DEPTH - 1;
+
+/// Lists a directory, but for `.` and `..`. The kind of a file may be unknown.
+///
+/// The descriptor itself is read, from where it stands: it must have been opened for this. (The comfortable way opens
+/// the directory anew, which is five calls more for each of the many small directories of a tree.)
+pub(crate) fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileType)>> {
+    // An entry takes at most 280 bytes.
+    let mut buffer: Vec<u8> = Vec::with_capacity(8 * 1024);
+    let mut reader = RawDir::new(dir, buffer.spare_capacity_mut());
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            entries.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(entries)
+}

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
-use crate::fs::MAX_DEPTH;
+use crate::fs::{MAX_DEPTH, list};
 use crate::nar::{NarError, NarWriter};
 use crate::store::{FileKind, Filter};
 
@@ -103,7 +103,7 @@ impl<'s> Walk<'s, '_, '_> {
             FileKind::Directory => {
                 let fd = rustix::fs::openat(dir, name, flags(OFlags::DIRECTORY), Mode::empty())
                     .map_err(|error| StoreError::io("opening", path, error))?;
-                let mut entries = list(&fd).map_err(|error| StoreError::io("reading directory", path, error))?;
+                let mut entries = list(fd.as_fd()).map_err(|error| StoreError::io("reading directory", path, error))?;
                 entries.sort_unstable_by(|a, b| b.0.cmp(&a.0));
                 self.nar(NarWriter::directory)?;
                 Ok(Some(Level { fd, path: path.to_owned(), entries }))
@@ -150,17 +150,6 @@ fn nar_error(error: NarError) -> StoreError {
 
 fn flags(more: OFlags) -> OFlags {
     OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | more
-}
-
-fn list(fd: &OwnedFd) -> rustix::io::Result<Vec<(CString, FileType)>> {
-    let mut entries = Vec::new();
-    for entry in Dir::read_from(fd)? {
-        let entry = entry?;
-        if entry.file_name() != c"." && entry.file_name() != c".." {
-            entries.push((entry.file_name().to_owned(), entry.file_type()));
-        }
-    }
-    Ok(entries)
 }
 
 /// Asks what kind of file this is, if the directory's listing didn't say.

@@ -14,10 +14,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
+use crate::fs::list;
 use crate::fs::remove::chmod_path_fd;
 
 /// The modification time of everything in a store: one second after the epoch.
@@ -75,15 +76,15 @@ struct Walk<'o> {
 struct Level {
     fd: OwnedFd,
     path: PathBuf,
-    entries: std::vec::IntoIter<CString>,
+    entries: std::vec::IntoIter<(CString, FileType)>,
 }
 
 impl Walk<'_> {
     fn run(&mut self, parent: OwnedFd, parent_path: &Path, name: &OsStr) -> Result<()> {
         let name = CString::new(name.as_bytes()).expect("a path has no NUL byte");
-        let mut stack = vec![Level { fd: parent, path: parent_path.to_owned(), entries: vec![name].into_iter() }];
+        let mut stack = vec![Level { fd: parent, path: parent_path.to_owned(), entries: vec![(name, FileType::Unknown)].into_iter() }];
         while let Some(level) = stack.last_mut() {
-            let Some(name) = level.entries.next() else {
+            let Some((name, _)) = level.entries.next() else {
                 stack.pop();
                 continue;
             };
@@ -93,7 +94,7 @@ impl Walk<'_> {
                 if stack.len() > MAX_DEPTH {
                     return Err(StoreError::TooDeep { path, limit: MAX_DEPTH });
                 }
-                let entries = list(&fd).map_err(|error| StoreError::io("listing", &path, error))?;
+                let entries = list(fd.as_fd()).map_err(|error| StoreError::io("listing", &path, error))?;
                 stack.push(Level { fd, path, entries: entries.into_iter() });
             }
         }
@@ -161,17 +162,6 @@ pub(crate) fn canonical_mode(executable: bool) -> Mode {
 
 fn inode(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
-}
-
-fn list(fd: &OwnedFd) -> rustix::io::Result<Vec<CString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(fd)? {
-        let entry = entry?;
-        if entry.file_name() != c"." && entry.file_name() != c".." {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Removes the extended attributes of what `pin` stands for.
