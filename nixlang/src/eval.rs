@@ -51,6 +51,8 @@ pub struct EvalOptions {
     pub abort_on_warn: bool,
     /// Whether frames of calls are kept in errors' traces.
     pub show_trace: bool,
+    /// What to say of literals that are discouraged.
+    pub lints: crate::lower::Lints,
     /// Whether derivations and sources are written to the store, not only computed.
     pub read_write: bool,
 }
@@ -67,6 +69,7 @@ impl Default for EvalOptions {
             trace_verbose: false,
             abort_on_warn: false,
             show_trace: false,
+            lints: Default::default(),
             read_write: false,
         }
     }

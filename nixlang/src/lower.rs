@@ -13,6 +13,7 @@ mod build;
 mod delay;
 mod error;
 pub mod expr;
+mod lint;
 mod resolve;
 mod scope;
 mod show;
@@ -25,6 +26,7 @@ use bumpalo::Bump;
 
 pub use build::{Home, PathContext};
 pub use error::{LowerError, LowerErrorKind};
+pub use lint::{Lint, LintLevel, Lints, UnknownLintLevel};
 
 use self::build::Builder;
 use self::delay::Place;
@@ -32,6 +34,7 @@ use self::resolve::Resolver;
 use self::show::Show;
 use self::tree::Raw;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::host::Message;
 use crate::source::Pos;
 use crate::symbol::Symbol;
 use crate::syntax::grammar;
@@ -131,13 +134,16 @@ impl<'h> Lowering<'_, 'h> {
         };
         let paths = PathContext { base: self.base, home };
         let bindings = self.entry == Entry::Bindings;
-        let builder = Builder::new(&bump, text, self.start, &eval.symbols, paths, bindings);
+        let builder = Builder::new(&bump, text, self.start, &eval.symbols, paths, eval.options.lints, bindings);
         let mut parser = Parser::new(&lexed, builder, nesting_limit(eval.stack_left()));
         let result = match self.entry {
             Entry::Expression => grammar::source(&mut parser),
             Entry::Bindings => grammar::repl_bindings(&mut parser),
         };
         let mut builder = parser.into_sink();
+        for (lint, pos) in builder.warnings.drain(..) {
+            eval.host.message(Message::Warning, &format!("{lint}\n         at {}:", eval.show_pos(pos)));
+        }
         if let Err(Stop) = result {
             return Err(builder.error.take().expect("whoever stopped the parser said why"));
         }

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use bumpalo::Bump;
 
 use super::error::{LowerError, LowerErrorKind};
+use super::lint::{Lint, LintLevel, Lints};
 use super::expr::BinaryOperator;
 use super::show::Show;
 use super::tree::{Raw, RawFormal, RawFormals, RawLambda, RawName, Set, SetId};
@@ -76,6 +77,9 @@ pub(super) struct Builder<'a, 'h> {
     start: Pos,
     pub(super) symbols: &'a SymbolTable<'h>,
     paths: PathContext<'a>,
+    lints: Lints,
+    /// What lints only warn of, with positions.
+    pub(super) warnings: Vec<(Lint, Pos)>,
     pub(super) items: Vec<Item<'a>>,
     frames: Vec<Frame>,
     pub(super) sets: Vec<Set<'a>>,
@@ -97,6 +101,7 @@ impl<'a, 'h> Builder<'a, 'h> {
         start: Pos,
         symbols: &'a SymbolTable<'h>,
         paths: PathContext<'a>,
+        lints: Lints,
         bindings: bool,
     ) -> Builder<'a, 'h> {
         let nothing = Token { start: 0, end: 0, kind: K::Eof };
@@ -106,6 +111,8 @@ impl<'a, 'h> Builder<'a, 'h> {
             start,
             symbols,
             paths,
+            lints,
+            warnings: Vec::new(),
             items: Vec::new(),
             frames: Vec::new(),
             sets: Vec::new(),
@@ -330,8 +337,22 @@ impl<'a, 'h> Builder<'a, 'h> {
         self.items.push(Item::Formal(RawFormal { symbol, pos, default }));
     }
 
-    fn literal(&mut self, position: u32) {
+    fn lint(&mut self, found: Option<(LintLevel, Lint)>, pos: Pos) -> Step {
+        match found {
+            Some((LintLevel::Fatal, lint)) => self.fail(LowerErrorKind::Lint(lint), pos),
+            Some((_, lint)) => {
+                self.warnings.push((lint, pos));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn literal(&mut self, position: u32) -> Step {
         let text = self.text(self.last);
+        if self.last.kind == K::Uri {
+            self.lint(self.lints.of_url(text), self.pos(position))?;
+        }
         let ascii = || str::from_utf8(text).unwrap_or_default();
         let raw = match self.last.kind {
             // The lexer has rejected what doesn't fit.
@@ -340,11 +361,15 @@ impl<'a, 'h> Builder<'a, 'h> {
             _ => Raw::String(text),
         };
         self.raw(raw, position);
+        Ok(())
     }
 
     /// Returns the path value that the first token of a path stands for.
     pub(super) fn resolve_path(&mut self, kind: SyntaxKind, text: &[u8], pos: Pos) -> Step<&'a [u8]> {
         let written = || String::from_utf8_lossy(text).into_owned();
+        if kind != K::HomePath || !matches!(self.paths.home, Home::Pure) {
+            self.lint(self.lints.of_path(kind == K::HomePath, text), pos)?;
+        }
         let joined;
         let absolute = match (kind, text.first()) {
             (K::HomePath, _) => match self.paths.home {
@@ -479,7 +504,7 @@ impl<'a> Sink for Builder<'a, '_> {
                 };
                 self.raw(raw, position);
             }
-            K::Literal => self.literal(position),
+            K::Literal => self.literal(position)?,
             K::SearchPathNode => {
                 let text = self.text(self.last);
                 self.raw(Raw::SearchPath(&text[1..text.len() - 1], pos), position);

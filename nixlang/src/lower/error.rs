@@ -1,5 +1,6 @@
 //! What can be wrong with a source text: what the grammar says, and what it can't say.
 
+use super::lint::Lint;
 use crate::source::Pos;
 use crate::syntax::error::SyntaxErrorKind;
 
@@ -47,6 +48,9 @@ pub enum LowerErrorKind {
         /// The name.
         name: String,
     },
+    /// A lint that refuses what it speaks of.
+    #[error("{0}")]
+    Lint(Lint),
     /// A path under `~` in pure evaluation.
     #[error("the path '{path}' can not be resolved in pure mode")]
     HomeInPureMode {
