@@ -13,6 +13,7 @@ mod atoms;
 mod bindings;
 mod expressions;
 mod patterns;
+mod recovery;
 mod strings;
 
 use super::kind::SyntaxKind;
@@ -42,9 +43,13 @@ pub fn repl_bindings<S: Sink>(parser: &mut Parser<'_, S>) -> Step {
 }
 
 fn end<S: Sink>(parser: &mut Parser<'_, S>) -> Step {
-    while !parser.at(SyntaxKind::Eof) {
+    if !parser.at(SyntaxKind::Eof) {
         parser.unexpected(&[SyntaxKind::Eof])?;
-        parser.bump_as_error()?;
+        parser.start(SyntaxKind::ErrorNode);
+        while !parser.at(SyntaxKind::Eof) {
+            parser.bump();
+        }
+        parser.finish(SyntaxKind::ErrorNode)?;
     }
     parser.finish_root()
 }

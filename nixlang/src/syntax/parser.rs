@@ -134,6 +134,11 @@ impl<'s, S: Sink> Parser<'s, S> {
         self.current == kind
     }
 
+    /// Returns whether nothing stands between the current token and the one before.
+    pub(super) fn is_glued(&self) -> bool {
+        self.unsent == self.index
+    }
+
     fn position(&self) -> u32 {
         self.lexed.tokens[self.index].start
     }

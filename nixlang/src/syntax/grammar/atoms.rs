@@ -71,7 +71,7 @@ impl<S: Sink> Parser<'_, S> {
                 self.start(K::Paren);
                 self.bump();
                 let below = self.expression()?;
-                self.expect(K::RightParen, &[K::RightParen])?;
+                self.close(K::RightParen, &[K::RightParen])?;
                 self.finish(K::Paren)?;
                 self.height(below)
             }
@@ -117,7 +117,7 @@ impl<S: Sink> Parser<'_, S> {
                 break;
             }
             self.unexpected(&[])?;
-            if self.at_stopper() {
+            if self.at_stopper() && !self.at(K::Comma) {
                 break;
             }
             self.bump_as_error()?;
@@ -154,29 +154,5 @@ impl<S: Sink> Parser<'_, S> {
         }
         self.finish(K::ErrorNode)?;
         Ok(1)
-    }
-
-    /// Returns whether the current token ends something around (for recovery only).
-    pub(super) fn at_stopper(&self) -> bool {
-        matches!(
-            self.current,
-            K::Eof
-                | K::RightParen
-                | K::RightBrace
-                | K::RightBracket
-                | K::Semicolon
-                | K::Comma
-                | K::Then
-                | K::Else
-                | K::In
-                | K::Quote
-                | K::IndStringClose
-                | K::StringContent
-                | K::IndStringContent
-                | K::IndStringEscape
-                | K::PathContent
-                | K::PathEnd
-                | K::DollarBrace
-        )
     }
 }

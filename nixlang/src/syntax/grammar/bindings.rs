@@ -25,6 +25,13 @@ impl<S: Sink> Parser<'_, S> {
         loop {
             if self.at_attribute() {
                 below = below.max(self.binding()?);
+            } else if self.at_keyword()
+                && !self.at(K::Inherit)
+                && !self.at(end)
+                && self.peek(1) == K::Assign
+            {
+                self.unexpected(expected)?;
+                below = below.max(self.binding()?);
             } else if self.at(K::Inherit) {
                 below = below.max(self.inherit()?);
             } else if self.at(end) {
@@ -38,7 +45,10 @@ impl<S: Sink> Parser<'_, S> {
                 if closes || self.at(K::In) || self.at(K::Then) || self.at(K::Else) {
                     return Ok(below);
                 }
-                self.bump_as_error()?;
+                self.skip_to_semicolon()?;
+                if self.at(K::Semicolon) {
+                    self.bump_as_error()?;
+                }
             }
             expected = expected_later;
         }
@@ -47,12 +57,35 @@ impl<S: Sink> Parser<'_, S> {
     fn binding(&mut self) -> Step<u32> {
         self.start(K::Binding);
         let (path, names) = self.attr_path()?;
-        self.expect(K::Assign, &[K::Dot, K::Assign])?;
-        let value = self.expression()?;
-        self.expect(K::Semicolon, &[K::Semicolon])?;
+        let mut value = 0;
+        if self.assign()? {
+            value = self.expression()?;
+            self.expect(K::Semicolon, &[K::Semicolon])?;
+            if self.at(K::Comma) {
+                self.bump_as_error()?;
+            }
+        } else if self.at(K::Semicolon) {
+            self.bump();
+        }
         self.finish(K::Binding)?;
         // Every name but the last stands for a nested set.
         self.height(path.max(value.saturating_add(names)))
+    }
+
+    /// Takes the `=` of a binding. Returns whether a value may follow.
+    fn assign(&mut self) -> Step<bool> {
+        if self.at(K::Assign) {
+            self.bump();
+            return Ok(true);
+        }
+        self.unexpected(&[K::Dot, K::Assign])?;
+        if self.at(K::Colon) {
+            self.bump_as_error()?;
+        } else if !self.at_operand() {
+            self.skip_to_semicolon()?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     fn inherit(&mut self) -> Step<u32> {
@@ -63,13 +96,13 @@ impl<S: Sink> Parser<'_, S> {
             self.start(K::InheritFrom);
             self.bump();
             below = self.expression()?;
-            self.expect(K::RightParen, &[K::RightParen])?;
+            self.close(K::RightParen, &[K::RightParen])?;
             self.finish(K::InheritFrom)?;
         }
         while self.at_attribute() {
             below = below.max(self.attribute()?);
         }
-        self.expect(K::Semicolon, &[])?;
+        self.close(K::Semicolon, &[])?;
         self.finish(K::InheritBinding)?;
         self.height(below.saturating_add(1))
     }
@@ -85,6 +118,9 @@ impl<S: Sink> Parser<'_, S> {
                 names += 1;
             } else {
                 self.unexpected(ATTRIBUTE)?;
+                if self.at_keyword() && (self.is_glued() || self.peek(1) == K::Assign) {
+                    self.bump_as_error()?;
+                }
             }
             if !self.at(K::Dot) {
                 break;
@@ -102,7 +138,7 @@ impl<S: Sink> Parser<'_, S> {
                 self.start(K::DynamicAttr);
                 self.bump();
                 let below = self.expression()?;
-                self.expect(K::RightBrace, &[K::RightBrace])?;
+                self.close(K::RightBrace, &[K::RightBrace])?;
                 self.finish(K::DynamicAttr)?;
                 self.height(below)
             }

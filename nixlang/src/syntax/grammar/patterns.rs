@@ -69,7 +69,7 @@ impl<S: Sink> Parser<'_, S> {
                 }
                 K::Ellipsis => {
                     self.bump();
-                    self.expect(K::RightBrace, &[K::RightBrace])?;
+                    self.close(K::RightBrace, &[K::RightBrace])?;
                     return Ok(below);
                 }
                 K::Ident => {

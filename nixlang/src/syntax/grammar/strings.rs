@@ -93,7 +93,7 @@ impl<S: Sink> Parser<'_, S> {
         self.start(K::Interpolation);
         self.bump();
         let below = self.expression()?;
-        self.expect(K::RightBrace, &[K::RightBrace])?;
+        self.close(K::RightBrace, &[K::RightBrace])?;
         self.finish(K::Interpolation)?;
         self.height(below)
     }
