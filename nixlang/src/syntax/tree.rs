@@ -20,9 +20,7 @@ use super::kind::SyntaxKind;
 use super::lexer::{LexOptions, lex};
 use super::parser::Parser;
 
-pub use self::node::{
-    SyntaxElement, SyntaxNode, SyntaxText, SyntaxToken, TextRange, WalkEvent,
-};
+pub use self::node::{SyntaxElement, SyntaxNode, SyntaxText, SyntaxToken, TextRange, WalkEvent};
 
 /// How deeply expressions may nest in a tree, chains of operators included.
 ///

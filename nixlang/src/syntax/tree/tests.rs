@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// Runs with the smallest stack that anybody may have.
@@ -87,7 +86,9 @@ fn positions_outside_of_the_text_find_nothing() {
 
 #[test]
 fn characters_are_never_split() {
-    for source in ["''\\é''", "é", "''a''\\€b''", "\"\\é\"", "1 é€ 2", "${é}", "./é", "<é>", "#é", "''$é'é''"] {
+    for source in
+        ["''\\é''", "é", "''a''\\€b''", "\"\\é\"", "1 é€ 2", "${é}", "./é", "<é>", "#é", "''$é'é''"]
+    {
         let parsed = parse(source, ParseOptions::default()).expect("short enough");
         assert!(parsed.root().text() == source, "{source}");
     }
