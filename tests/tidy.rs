@@ -143,6 +143,10 @@ fn text_is_clean_and_names_no_machine() {
     let mut found = Vec::new();
     for suffix in [".rs", ".md", ".toml", ".nix", ".sh", "/run", "/lock", "/compare"] {
         for path in files(repository(), suffix.trim_start_matches('/')) {
+            // Inputs of the parser are odd on purpose.
+            if path.starts_with(repository().join("tests/syntax")) {
+                continue;
+            }
             let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let relative = path.strip_prefix(repository()).expect("found below the repository").display();
             for (line_idx, line) in text.lines().enumerate() {

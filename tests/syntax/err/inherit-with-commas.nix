@@ -1,0 +1,1 @@
+{ inherit a, b; inherit c.d; inherit (e) f = 1; }

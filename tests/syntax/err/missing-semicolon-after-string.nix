@@ -1,0 +1,5 @@
+{
+  name = "hello" # the name
+  "version" = "1";
+  src = ./.
+}

@@ -1,0 +1,1 @@
+[ (if a b) (if a then b) (if then b else) ]

@@ -1,0 +1,1 @@
+[ (with a b) (assert a == b c) ]

@@ -1,0 +1,6 @@
+rec {
+  a.b."c".${d} = 1;
+  inherit e "f";
+  inherit (g.h) i j;
+  let' = let { body = 1; };
+}
