@@ -11,6 +11,7 @@ mod limits;
 mod names;
 mod operators;
 mod print;
+mod realise;
 mod select;
 mod session;
 

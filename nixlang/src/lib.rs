@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod builtins;
+pub mod diagnostics;
 pub mod eval;
 pub mod heap;
 pub mod host;

@@ -1,2 +1,32 @@
-//! (skeleton)
-fn main() {}
+//! `nixlang`: a full Nix command line on top of the crates `nixlang`, `nixlang-store` and `nixlang-build`, as an example of embedding them.
+//!
+//! One program, many names: `nixlang WORD …` has the words of the new command line, `nixlang nix-build …` (or a link named `nix-build`) those of
+//! the classic ones. `commands.rs` has the table; each command is a file below `commands/`.
+//!
+//! The surprising part: builds run under this very program, executed anew, so `helper_main` comes before anything else.
+
+mod args;
+mod building;
+mod cancel;
+mod commands;
+mod common;
+mod derivations;
+mod evaluation;
+mod failure;
+mod host;
+mod roots;
+mod settings;
+mod store_choice;
+mod ui;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    nixlang_build::helper_main();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    ExitCode::from(commands::run(&program, arguments))
+}

@@ -61,13 +61,6 @@ pub enum ListingError {
     TooDeep,
 }
 
-/// A directory whose entries are being read.
-#[derive(Default)]
-struct OpenDirectory {
-    entries: BTreeMap<Vec<u8>, Listing>,
-    next_name: Vec<u8>,
-}
-
 impl Listing {
     /// Reads a whole archive and collects its tree.
     ///
@@ -75,23 +68,24 @@ impl Listing {
     /// When the source fails or is no archive.
     pub fn read(source: impl BufRead) -> Result<Self, NarError> {
         let mut reader = NarReader::new(source);
-        let mut open: Vec<OpenDirectory> = Vec::new();
+        let mut open: Vec<(BTreeMap<Vec<u8>, Self>, Vec<u8>)> = Vec::new();
         let mut root = None;
         loop {
             let mut file = None;
             let node = match reader.next_event()? {
                 None => break,
                 Some(Event::Directory) => {
-                    open.push(OpenDirectory::default());
+                    open.push((BTreeMap::new(), Vec::new()));
                     continue;
                 }
                 Some(Event::Entry(name)) => {
-                    let directory = open.last_mut().expect("entries stand in directories");
-                    name.clone_into(&mut directory.next_name);
+                    let (_, last_name) = open.last_mut().expect("entries stand in directories");
+                    name.clone_into(last_name);
                     continue;
                 }
                 Some(Event::EndDirectory) => {
-                    Self::Directory(open.pop().expect("a directory ends after it began").entries)
+                    let (entries, _) = open.pop().expect("a directory ends after it began");
+                    Self::Directory(entries)
                 }
                 Some(Event::File { executable, size }) => {
                     file = Some((executable, size));
@@ -107,8 +101,8 @@ impl Listing {
                 None => node,
             };
             match open.last_mut() {
-                Some(directory) => {
-                    directory.entries.insert(std::mem::take(&mut directory.next_name), node);
+                Some((entries, name)) => {
+                    entries.insert(std::mem::take(name), node);
                 }
                 None => root = Some(node),
             }

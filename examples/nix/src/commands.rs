@@ -1,0 +1,215 @@
+//! The table of commands, and what all of them begin and end with.
+
+mod config;
+mod instantiate;
+mod link_commands;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+
+use nixlang::diagnostics::Diagnostic;
+use nixlang_build::CancelToken;
+
+use crate::args::Args;
+use crate::common::Common;
+use crate::failure::{Failure, Outcome};
+use crate::settings::Settings;
+use crate::store_choice::StoreChoice;
+use crate::ui::Ui;
+
+/// A command.
+pub(crate) struct Command {
+    /// What it is called by; words are separated by a blank.
+    pub(crate) name: &'static str,
+    /// What it does, in a few words.
+    pub(crate) about: &'static str,
+    /// Whether it is one of the classic ones, which a link can be named for.
+    pub(crate) is_classic: bool,
+    run: fn(Invocation) -> Outcome<u8>,
+}
+
+const fn word(name: &'static str, about: &'static str, run: fn(Invocation) -> Outcome<u8>) -> Command {
+    Command { name, about, is_classic: false, run }
+}
+
+const fn classic(name: &'static str, about: &'static str, run: fn(Invocation) -> Outcome<u8>) -> Command {
+    Command { name, about, is_classic: true, run }
+}
+
+/// All commands.
+pub(crate) const COMMANDS: &[Command] = &[
+    word("config show", "show settings", config::show),
+    word("link-commands", "make links named for the classic commands", link_commands::run),
+    classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
+];
+
+/// Names of commands of the reference that are not there yet.
+const MISSING: &[&str] = &[
+    "nix-env", "nix-shell", "nix-daemon", "nix-channel", "nix-collect-garbage", "nix-copy-closure", "nix-hash", "nix-prefetch-url", "repl", "flake", "develop", "search",
+    "shell", "profile", "copy", "log", "why-depends", "bundle", "daemon", "edit", "env", "fmt", "formatter", "key", "nar", "print-dev-env", "realisation", "registry", "upgrade-nix",
+];
+
+/// A command that was called.
+pub(crate) struct Invocation {
+    /// What it was called as.
+    pub(crate) name: &'static str,
+    /// Its arguments.
+    pub(crate) args: Args,
+    /// What the flags that all commands have say so far.
+    pub(crate) common: Common,
+}
+
+/// What a command works with once its flags are known.
+pub(crate) struct Context {
+    /// Settings, with those of the command line.
+    pub(crate) settings: Settings,
+    /// The flags that all commands have.
+    pub(crate) common: Common,
+    /// The way to stderr.
+    pub(crate) ui: Ui,
+    /// The store.
+    pub(crate) store: StoreChoice,
+    /// Cancelled by Ctrl-C.
+    pub(crate) cancel: CancelToken,
+}
+
+impl Invocation {
+    /// Handles all flags: those of all commands here, the others by `flag`, plain words by `plain`. Both get the arguments behind.
+    pub(crate) fn parse(
+        &mut self,
+        mut flag: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+        mut plain: impl FnMut(String, &mut Args) -> Outcome<()>,
+    ) -> Outcome<()> {
+        while let Some(word) = self.args.next() {
+            match word {
+                crate::args::Word::Plain(word) => plain(word, &mut self.args)?,
+                crate::args::Word::Flag(name) if name == "--help" || name == "-h" => {
+                    print_help();
+                    return Err(Failure::Status(0));
+                }
+                crate::args::Word::Flag(name) if name == "--version" => {
+                    println!("{} (Nix) {}", self.name, VERSION);
+                    return Err(Failure::Status(0));
+                }
+                crate::args::Word::Flag(name) => {
+                    // The command's own meaning of a flag wins.
+                    if !flag(&name, &mut self.args)? && !self.common.flag(&name, &mut self.args)? {
+                        return Err(crate::args::unknown_flag(&name));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reading of flags.
+    pub(crate) fn context(mut self) -> Outcome<Arc<Context>> {
+        let ui = self.common.ui();
+        let store = StoreChoice::new(&self.common.settings)?;
+        let settings = self.common.settings.clone();
+        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals() }))
+    }
+}
+
+/// The version of the reference that this follows, which scripts ask for.
+pub(crate) const VERSION: &str = "2.34.8";
+
+/// Runs the command line of this process. Returns its exit status.
+pub(crate) fn run(program: &OsStr, arguments: impl Iterator<Item = OsString>) -> u8 {
+    let mut ui = Ui::plain();
+    let (mut name, result) = match Args::new(arguments) {
+        Ok(args) => find_and_run(program, args, &mut ui),
+        Err(failure) => ("nixlang", Err(failure)),
+    };
+    match result {
+        Ok(status) => status,
+        Err(Failure::Status(status)) => status,
+        Err(Failure::BrokenPipe) => 1,
+        Err(Failure::Shown(diagnostic)) => {
+            ui.show(&diagnostic);
+            diagnostic.exit_status
+        }
+        Err(Failure::Usage(message)) => {
+            ui.show(&Diagnostic::error(message));
+            if !name.starts_with("nix") {
+                name = "nixlang";
+            }
+            ui.line(crate::ui::Verbosity::ERROR, &format!("Try '{name} --help' for more information."));
+            1
+        }
+    }
+}
+
+fn find_and_run(program: &OsStr, mut args: Args, ui: &mut Ui) -> (&'static str, Outcome<u8>) {
+    let called_as = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
+    let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == called_as);
+    let command = match by_link {
+        Some(command) => Ok(command),
+        None if MISSING.contains(&called_as) => Err(not_yet(called_as)),
+        None => by_words(&mut args),
+    };
+    let command = match command {
+        Ok(command) => command,
+        Err(failure) => return ("nixlang", Err(failure)),
+    };
+    let run = || {
+        let mut common = Common::new(command.is_classic)?;
+        if !command.is_classic {
+            // The words of the new command line evaluate purely unless told otherwise.
+            common.settings.set("pure-eval", "true")?;
+        }
+        *ui = Ui::new(&common.settings, command.is_classic, common.verbosity);
+        (command.run)(Invocation { name: command.name, args, common })
+    };
+    (command.name, run())
+}
+
+/// Takes the words that name a command.
+fn by_words(args: &mut Args) -> Outcome<&'static Command> {
+    let mut name = String::new();
+    loop {
+        let Some(word) = args.plain() else {
+            return match args.next() {
+                Some(crate::args::Word::Flag(flag)) if flag == "--version" => {
+                    println!("nixlang (Nix) {VERSION}");
+                    Err(Failure::Status(0))
+                }
+                Some(crate::args::Word::Flag(flag)) if flag == "--help" || flag == "-h" => {
+                    print_help();
+                    Err(Failure::Status(0))
+                }
+                Some(crate::args::Word::Flag(flag)) => Err(crate::args::unknown_flag(&flag)),
+                _ if name.is_empty() => Err(Failure::Usage("no subcommand specified".into())),
+                _ => Err(Failure::Usage(format!("'{name}' requires a sub-command"))),
+            };
+        };
+        if !name.is_empty() {
+            name.push(' ');
+        }
+        name.push_str(&word);
+        if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+            return Ok(command);
+        }
+        let begins = format!("{name} ");
+        if !COMMANDS.iter().any(|command| command.name.starts_with(&begins)) {
+            if MISSING.contains(&name.as_str()) {
+                return Err(not_yet(&name));
+            }
+            let known = COMMANDS.iter().map(|command| command.name.as_bytes());
+            let suggestions = nixlang::diagnostics::near_names(name.as_bytes(), known);
+            return Err(Diagnostic { suggestions, ..Diagnostic::error(format!("'{name}' is not a recognised command")) }.into());
+        }
+    }
+}
+
+fn not_yet(name: &str) -> Failure {
+    Failure::new(format!("the command '{name}' is not supported yet"))
+}
+
+fn print_help() {
+    println!("nixlang: a Nix command line\n\nUsage: nixlang WORD … | nixlang nix-… …\n");
+    for command in COMMANDS {
+        println!("  {:<20} {}", command.name, command.about);
+    }
+}

@@ -1,0 +1,163 @@
+//! Flags that all commands have: verbosity, settings by name, and what evaluation starts with (`--arg`, `-I`).
+
+use crate::args::Args;
+use crate::failure::{Failure, Outcome};
+use crate::settings::{Kind, Settings, parse_integer};
+use crate::ui::{Ui, Verbosity};
+
+/// An argument for the expression's outermost function.
+#[derive(Clone, Debug)]
+pub(crate) enum AutoArgument {
+    /// `--arg`: an expression.
+    Expression(String),
+    /// `--argstr`: a string.
+    Text(Vec<u8>),
+}
+
+/// What the flags that all commands have say.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    /// Settings, with those of the command line.
+    pub(crate) settings: Settings,
+    /// Whether the command is one of the classic ones.
+    pub(crate) is_classic: bool,
+    /// `-v`, `--quiet`, `--debug`.
+    pub(crate) verbosity: Verbosity,
+    /// `--arg`, `--argstr`; a later one of the same name wins.
+    pub(crate) auto_arguments: Vec<(String, AutoArgument)>,
+    /// `-I`
+    pub(crate) search_path: Vec<String>,
+    /// `--impure`
+    pub(crate) impure: bool,
+    /// `-L`: show the logs of builds.
+    pub(crate) print_build_logs: Option<bool>,
+    /// Nothing is written to the store.
+    pub(crate) read_only: bool,
+    /// Complain about missing garbage collector roots.
+    pub(crate) gc_warning: bool,
+    /// `--repair`
+    pub(crate) repair: bool,
+    /// What is still to be said about the flags.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Common {
+    /// Starts with the settings of the environment.
+    pub(crate) fn new(is_classic: bool) -> Outcome<Common> {
+        Ok(Common {
+            settings: crate::settings::load()?,
+            is_classic,
+            verbosity: if is_classic { Verbosity::INFO } else { Verbosity::NOTICE },
+            auto_arguments: Vec::new(),
+            search_path: Vec::new(),
+            impure: false,
+            print_build_logs: None,
+            read_only: false,
+            gc_warning: true,
+            repair: false,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Handles a flag. Returns false if it is none of these.
+    pub(crate) fn flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
+        match flag {
+            "-v" | "--verbose" => self.verbosity = self.verbosity.more(1),
+            "--quiet" => self.verbosity = self.verbosity.more(-1),
+            "--debug" => self.verbosity = Verbosity::DEBUG,
+            "--option" => {
+                let (name, value) = args.two_values(flag)?;
+                match self.settings.set_or_remember(&name, &value) {
+                    Ok(()) => {}
+                    Err(error) => self.warnings.push(error.to_string()),
+                }
+            }
+            "-j" | "--max-jobs" => self.settings.set("max-jobs", &args.value(flag)?)?,
+            "--log-format" => match args.value(flag)?.as_str() {
+                "raw" | "bar" => self.print_build_logs = Some(false),
+                "raw-with-logs" | "bar-with-logs" => self.print_build_logs = Some(true),
+                "internal-json" => return Err(Failure::Usage("log format 'internal-json' is not supported yet".into())),
+                other => return Err(Failure::Usage(format!("option 'log-format' has an invalid value '{other}'"))),
+            },
+            "-L" | "--print-build-logs" if !self.is_classic => self.print_build_logs = Some(true),
+            "-Q" | "--no-build-output" if self.is_classic => self.print_build_logs = Some(false),
+            "-K" | "--keep-failed" => self.settings.set("keep-failed", "true")?,
+            "-k" | "--keep-going" => self.settings.set("keep-going", "true")?,
+            "--fallback" => self.settings.set("fallback", "true")?,
+            "--readonly-mode" => self.read_only = true,
+            "--no-gc-warning" => self.gc_warning = false,
+            "--repair" => self.repair = true,
+            "--store" => self.settings.set("store", &args.value(flag)?)?,
+            "--eval-store" => {
+                let store = args.value(flag)?;
+                if !matches!(store.as_str(), "" | "auto") {
+                    self.warnings.push("'--eval-store' is not supported yet and ignored".into());
+                }
+            }
+            "--offline" => self.settings.set("substitute", "false")?,
+            "--impure" => self.impure = true,
+            "--pure-eval" => self.settings.set("pure-eval", "true")?,
+            "-I" | "--include" => self.search_path.push(args.value(flag)?),
+            "--arg" => {
+                let (name, value) = args.two_values(flag)?;
+                self.auto_arguments.push((name, AutoArgument::Expression(value)));
+            }
+            "--argstr" => {
+                let (name, value) = args.two_values(flag)?;
+                self.auto_arguments.push((name, AutoArgument::Text(value.into_bytes())));
+            }
+            "--arg-from-file" => {
+                let (name, path) = args.two_values(flag)?;
+                let text = std::fs::read(&path).map_err(|error| Failure::new(format!("reading file '{path}': {}", crate::failure::plain(&error))))?;
+                self.auto_arguments.push((name, AutoArgument::Text(text)));
+            }
+            "--arg-from-stdin" => {
+                let name = args.value(flag)?;
+                self.auto_arguments.push((name, AutoArgument::Text(read_stdin()?)));
+            }
+            _ => return self.setting_flag(flag, args),
+        }
+        Ok(true)
+    }
+
+    /// Handles `--NAME VALUE`, and for booleans `--NAME` and `--no-NAME`.
+    fn setting_flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
+        let Some(name) = flag.strip_prefix("--") else { return Ok(false) };
+        let is_bool = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.kind == Kind::Bool && !append);
+        if let Some(positive) = name.strip_prefix("no-").filter(|name| is_bool(name)) {
+            self.settings.set(positive, "false")?;
+        } else if is_bool(name) || name == "sandbox" {
+            self.settings.set(name, "true")?;
+        } else if name == "no-sandbox" {
+            self.settings.set("sandbox", "false")?;
+        } else if let Some((setting, _)) = Settings::find(name) {
+            let value = args.value(flag)?;
+            if setting.kind == Kind::Integer && parse_integer(&value).is_none() {
+                return Err(Failure::Usage(format!("'{value}' is not an integer")));
+            }
+            self.settings.set(name, &value)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Says what is to be said about settings, once all flags are known, and returns the way to stderr.
+    pub(crate) fn ui(&mut self) -> Ui {
+        let ui = Ui::new(&self.settings, self.is_classic, self.verbosity);
+        for name in std::mem::take(&mut self.settings.unknown) {
+            ui.warn(format!("unknown setting '{name}'"));
+        }
+        for warning in std::mem::take(&mut self.warnings) {
+            ui.warn(warning);
+        }
+        ui
+    }
+}
+
+/// Returns everything that comes on stdin.
+pub(crate) fn read_stdin() -> Outcome<Vec<u8>> {
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text)?;
+    Ok(text)
+}

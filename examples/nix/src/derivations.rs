@@ -1,0 +1,158 @@
+//! Which derivations a value has: itself, or those in its lists and sets, as `nix-build` and `nix-instantiate` see them.
+
+use std::collections::HashSet;
+
+use nixlang::eval::{Coercion, ErrorKind, EvalError, EvalResult};
+use nixlang::heap::{Attrs, Kind, Value};
+use nixlang::source::Pos;
+use nixlang_store::path::StorePath;
+
+use crate::evaluation::{Evaluation, Step};
+use crate::failure::Failure;
+
+/// A derivation that an expression gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundDerivation {
+    /// Where it is.
+    pub(crate) path: StorePath,
+    /// The output that the value stands for.
+    pub(crate) output: String,
+    /// Its attribute path, for messages.
+    pub(crate) attribute: String,
+    /// `meta.outputsToInstall`, or else the output that the value stands for.
+    pub(crate) outputs_to_install: Vec<String>,
+}
+
+/// Returns the derivations of a value, in the reference's order, each once.
+pub(crate) fn find_derivations<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>) -> Step<Vec<FoundDerivation>> {
+    let mut search = Search { evaluation, found: Vec::new(), seen: HashSet::new() };
+    search.all(value, "")?;
+    Ok(search.found)
+}
+
+/// Returns the derivation that a value is, if it is one.
+pub(crate) fn derivation_of<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, attribute: &str) -> Step<Option<FoundDerivation>> {
+    let mut search = Search { evaluation, found: Vec::new(), seen: HashSet::new() };
+    search.one(value, attribute)?;
+    Ok(search.found.pop())
+}
+
+struct Search<'s, 'e, 'h> {
+    evaluation: &'s Evaluation<'e, 'h>,
+    found: Vec<FoundDerivation>,
+    /// Sets that were met.
+    seen: HashSet<u64>,
+}
+
+impl<'h> Search<'_, '_, 'h> {
+    fn all(&mut self, value: Value<'h>, prefix: &str) -> Step<()> {
+        let eval = self.evaluation.eval;
+        let _depth = eval.enter_call(Pos::NONE)?;
+        let value = self.evaluation.auto_call(value)?;
+        if self.one(value, prefix)? {
+            return Ok(());
+        }
+        match value.kind() {
+            Kind::Attrs(attrs) => {
+                let combine = attrs.get(eval.symbols.intern(b"_combineChannels")).is_some();
+                for entry in attrs.flat(eval.heap).iter_lexicographic(eval.heap, &eval.symbols) {
+                    let name = eval.text(entry.symbol);
+                    if !is_attr_path_component(&name) {
+                        continue;
+                    }
+                    self.attribute(entry.slot.get(), &add_to_path(prefix, &name), combine).map_err(|stop| match stop {
+                        crate::evaluation::Stop::Error(error) => error.while_(entry.pos, format!("while evaluating the attribute '{name}'")).into(),
+                        other => other,
+                    })?;
+                }
+                Ok(())
+            }
+            Kind::List(list) => {
+                for (i, slot) in list.slots().iter().enumerate() {
+                    let prefix = add_to_path(prefix, &i.to_string());
+                    if !self.one(slot.get(), &prefix)? {
+                        self.all(slot.get(), &prefix)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(EvalError::new(ErrorKind::Type, "expression does not evaluate to a derivation (or a set or list of those)").into()),
+        }
+    }
+
+    fn attribute(&mut self, value: Value<'h>, prefix: &str, combine: bool) -> Step<()> {
+        let eval = self.evaluation.eval;
+        if combine {
+            return self.all(value, prefix);
+        }
+        if self.one(value, prefix)? {
+            return Ok(());
+        }
+        // A set within a set counts only if it says so.
+        if let Kind::Attrs(attrs) = eval.force(value)?.kind()
+            && let Some(entry) = attrs.find(eval.symbols.intern(b"recurseForDerivations"))
+            && eval.force_bool(entry.slot.get(), entry.pos, "while evaluating the attribute `recurseForDerivations`")?
+        {
+            self.all(value, prefix)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a value that is a derivation. Returns whether it is one.
+    fn one(&mut self, value: Value<'h>, attribute: &str) -> Step<bool> {
+        let eval = self.evaluation.eval;
+        let value = eval.force(value)?;
+        if !eval.is_derivation(value)? {
+            return Ok(false);
+        }
+        let Kind::Attrs(attrs) = value.kind() else { return Ok(false) };
+        if !self.seen.insert(value.word()) {
+            return Ok(true);
+        }
+        let path = match self.text(attrs, b"drvPath", "while evaluating the 'drvPath' attribute of a derivation")? {
+            Some(path) => eval.host.store_dir().parse(&path).map_err(|error| Failure::new(error.to_string()))?,
+            None => return Err(EvalError::new(ErrorKind::MissingAttribute, "derivation does not contain a 'drvPath' attribute").into()),
+        };
+        let output = self.text(attrs, b"outputName", "while evaluating the output name of a derivation")?;
+        let output = output.filter(|output| !output.is_empty()).unwrap_or_else(|| "out".into());
+        let outputs_to_install = self.outputs_to_install(attrs)?.unwrap_or_else(|| vec![output.clone()]);
+        self.found.push(FoundDerivation { path, output, attribute: attribute.to_owned(), outputs_to_install });
+        Ok(true)
+    }
+
+    fn text(&self, attrs: Attrs<'h>, name: &[u8], context: &'static str) -> EvalResult<Option<String>> {
+        let eval = self.evaluation.eval;
+        let Some(entry) = attrs.find(eval.symbols.intern(name)) else { return Ok(None) };
+        let text = eval.coerce_to_string(entry.slot.get(), entry.pos, Coercion::PATH_SEGMENT, context)?;
+        Ok(Some(String::from_utf8_lossy(text.bytes()).into_owned()))
+    }
+
+    /// Returns what the new command line builds of a derivation.
+    fn outputs_to_install(&self, attrs: Attrs<'h>) -> EvalResult<Option<Vec<String>>> {
+        let eval = self.evaluation.eval;
+        if let Some(entry) = attrs.find(eval.symbols.intern(b"outputSpecified"))
+            && eval.force_bool(entry.slot.get(), entry.pos, "while evaluating the 'outputSpecified' attribute of a derivation")?
+        {
+            return Ok(None);
+        }
+        let Some(meta) = attrs.find(eval.symbols.intern(b"meta")) else { return Ok(None) };
+        let meta = eval.force_attrs(meta.slot.get(), meta.pos, "while evaluating the 'meta' attribute of a derivation")?;
+        let Some(wanted) = meta.find(eval.symbols.intern(b"outputsToInstall")) else { return Ok(None) };
+        let context = "while evaluating the 'meta.outputsToInstall' attribute of a derivation";
+        let list = eval.force_list(wanted.slot.get(), wanted.pos, context)?;
+        let names = list.slots().iter().map(|slot| {
+            let text = eval.force_string(slot.get(), wanted.pos, context)?;
+            Ok(String::from_utf8_lossy(text.bytes()).into_owned())
+        });
+        names.collect::<EvalResult<Vec<_>>>().map(Some)
+    }
+}
+
+fn add_to_path(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+/// Names that can stand in an attribute path; other attributes are passed over.
+fn is_attr_path_component(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+'))
+}

@@ -1,0 +1,214 @@
+//! What an evaluation sees of the world: this process's files and environment, the store, and builds for import from derivation.
+//!
+//! The surprising part: in a rooted store a path says `/nix/store/…` and the file is elsewhere. Only here one becomes the other.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nixlang::diagnostics::{Diagnostic, Severity};
+use nixlang::host::{FetchRequest, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang_store::derivation::Derivation;
+use nixlang_store::path::{StoreDir, StorePath};
+use nixlang_store::store::{Addressing, Contents, Store};
+
+use crate::commands::Context;
+use crate::failure::Failure;
+use crate::ui::Verbosity;
+
+/// See the file's comment.
+pub(crate) struct StoreHost {
+    context: Arc<Context>,
+    files: OsHost,
+    real_store_dir: Option<Vec<u8>>,
+    /// Whether only store paths may be read.
+    pure: bool,
+    /// Whether what is added is really written.
+    read_write: bool,
+}
+
+impl StoreHost {
+    /// Returns the host for one evaluation.
+    pub(crate) fn new(context: Arc<Context>, pure: bool, read_write: bool) -> StoreHost {
+        let files = OsHost { store_dir: context.store.store_dir().clone() };
+        let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
+        let read_write = read_write && !context.store.is_dummy();
+        StoreHost { context, files, real_store_dir, pure, read_write }
+    }
+
+    /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
+    fn locate(&self, path: &[u8], is_reading: bool) -> HostResult<Vec<u8>> {
+        let store_dir = self.files.store_dir.as_str().as_bytes();
+        let below = path.strip_prefix(store_dir).filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        match (below, &self.real_store_dir) {
+            (Some(rest), Some(real)) => Ok([real, rest].concat()),
+            (None, _) if self.pure && is_reading => {
+                let path = String::from_utf8_lossy(path);
+                let message = format!("access to absolute path '{path}' is forbidden in pure evaluation mode (use '--impure' to override)");
+                Err(HostError::Forbidden { message })
+            }
+            _ => Ok(path.to_vec()),
+        }
+    }
+
+    /// Whether a path is a directory on the way to the store, which need not exist on this machine.
+    fn leads_to_store(&self, path: &[u8]) -> bool {
+        let store_dir = self.files.store_dir.as_str().as_bytes();
+        self.real_store_dir.is_some() && store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
+    }
+
+    fn store(&self) -> HostResult<&Arc<nixlang_store::local::LocalStore>> {
+        self.context.store.open().map_err(failed)
+    }
+}
+
+/// Turns a failure of a command's part into one of the host.
+fn failed(failure: Failure) -> HostError {
+    match failure {
+        Failure::Shown(diagnostic) => HostError::Failed { message: diagnostic.message },
+        Failure::Usage(message) => HostError::Failed { message },
+        Failure::Status(_) | Failure::BrokenPipe => HostError::Failed { message: "interrupted by the user".into() },
+    }
+}
+
+fn store_error(error: nixlang_store::error::StoreError) -> HostError {
+    HostError::Failed { message: crate::failure::message(&error) }
+}
+
+impl Host for StoreHost {
+    fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        self.files.read_file(&self.locate(path, true)?)
+    }
+
+    fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
+        self.files.read_dir(&self.locate(path, true)?)
+    }
+
+    fn file_type(&self, path: &[u8]) -> HostResult<Option<FileType>> {
+        if self.leads_to_store(path) {
+            return Ok(Some(FileType::Directory));
+        }
+        self.files.file_type(&self.locate(path, self.pure)?)
+    }
+
+    fn read_link(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        self.files.read_link(&self.locate(path, true)?)
+    }
+
+    fn env_var(&self, name: &[u8]) -> Option<Vec<u8>> {
+        if self.pure { None } else { self.files.env_var(name) }
+    }
+
+    fn current_time(&self) -> i64 {
+        self.files.current_time()
+    }
+
+    fn store_dir(&self) -> &StoreDir {
+        &self.files.store_dir
+    }
+
+    fn add_source(&self, source: SourceToAdd<'_>) -> HostResult<StorePath> {
+        if !self.read_write {
+            return compute_source_path(self.store_dir(), source);
+        }
+        let expected = source.expected;
+        let algorithm = expected.map_or(nixlang_store::hash::Algorithm::Sha256, |hash| hash.algorithm());
+        let (name, method, references) = (source.name, source.method, source.references.clone());
+        let dump = source.dump;
+        // Hashing is much cheaper than writing, and mostly the path is there already.
+        let path = compute_source_path(self.store_dir(), SourceToAdd { name, method, expected, references: &references, dump })?;
+        let store = self.store()?;
+        store.add_temp_roots(std::slice::from_ref(&path)).map_err(store_error)?;
+        if store.is_valid(&path).map_err(store_error)? {
+            return Ok(path);
+        }
+        let mut file = tempfile::tempfile().map_err(|error| HostError::Failed { message: format!("cannot make a temporary file: {error}") })?;
+        let write = |error: std::io::Error| HostError::Failed { message: format!("copying '{name}' to the store: {}", crate::failure::plain(&error)) };
+        dump(&mut file).map_err(write)?;
+        std::io::Seek::rewind(&mut file).map_err(write)?;
+        let addressing = Addressing { name, method, algorithm, references };
+        use nixlang_store::content_address::ContentAddressMethod;
+        let info = if matches!(method, ContentAddressMethod::Flat | ContentAddressMethod::Text) {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut bytes).map_err(write)?;
+            store.add_contents(&addressing, Contents::Bytes(&bytes))
+        } else {
+            store.add_contents(&addressing, Contents::Nar(&mut file))
+        };
+        let added = info.map_err(store_error)?.path;
+        if added != path {
+            return Err(HostError::Failed { message: format!("'{name}' changed while it was copied to the store") });
+        }
+        Ok(added)
+    }
+
+    fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath> {
+        if !self.read_write {
+            return compute_text_path(self.store_dir(), name, contents, references);
+        }
+        self.store()?.add_text(name, contents, references).map_err(store_error)
+    }
+
+    fn add_derivation(&self, derivation: &Derivation, _path: &StorePath, contents: &[u8]) -> HostResult<()> {
+        if self.read_write {
+            let name = format!("{}.drv", derivation.name);
+            self.store()?.add_text(&name, contents, &derivation.references()).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
+    fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {
+        self.store()?.read_derivation(path).map_err(store_error)
+    }
+
+    fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
+        if !self.context.settings.is_on("allow-import-from-derivation") {
+            let first = outputs.first().map(|output| self.store_dir().display(&output.derivation)).unwrap_or_default();
+            let message = format!("cannot build '{first}' during evaluation because the option 'allow-import-from-derivation' is disabled");
+            return Err(HostError::Forbidden { message });
+        }
+        crate::building::realise(&self.context, outputs).map_err(failed)
+    }
+
+    fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
+        if !self.read_write && !self.context.store.exists() {
+            return self.files.ensure_path(path);
+        }
+        if self.store()?.is_valid(path).map_err(store_error)? {
+            return Ok(());
+        }
+        Err(HostError::Failed { message: format!("path '{}' does not exist and cannot be created", self.store_dir().display(path)) })
+    }
+
+    fn is_valid(&self, path: &StorePath) -> bool {
+        self.context.store.exists() && self.context.store.open().is_ok_and(|store| store.is_valid(path).unwrap_or(false))
+    }
+
+    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        self.store()?.closure(std::slice::from_ref(path)).map_err(store_error)
+    }
+
+    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        let info = self.store()?.query_path_info(path).map_err(store_error)?;
+        Ok(info.map(|info| info.references.clone()).unwrap_or_default())
+    }
+
+    fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
+        Err(HostError::Unsupported { message: format!("fetching '{}' during evaluation is not supported yet", request.url) })
+    }
+
+    fn message(&self, kind: Message, text: &str) {
+        let ui = &self.context.ui;
+        match kind {
+            Message::Trace => ui.line(Verbosity::ERROR, &format!("trace: {text}")),
+            Message::EvaluationWarning => ui.show(&Diagnostic { severity: Severity::EvaluationWarning, ..Diagnostic::warning(text) }),
+            Message::Warning => ui.warn(text),
+        }
+    }
+}
+
+/// Returns a path as the file system has it.
+pub(crate) fn os_path(path: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(path))
+}

@@ -1,0 +1,87 @@
+//! What goes to stderr: errors and warnings in the chosen style, messages of the chosen importance.
+
+use std::io::{IsTerminal, Write};
+
+use nixlang::diagnostics::{Diagnostic, RenderOptions, Severity, Style, filter_escapes, render};
+
+use crate::settings::Settings;
+
+/// How important a message is. `-v` shows one level more, `--quiet` one less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Verbosity(pub(crate) i8);
+
+impl Verbosity {
+    pub(crate) const ERROR: Verbosity = Verbosity(0);
+    pub(crate) const WARNING: Verbosity = Verbosity(1);
+    pub(crate) const NOTICE: Verbosity = Verbosity(2);
+    pub(crate) const INFO: Verbosity = Verbosity(3);
+    pub(crate) const DEBUG: Verbosity = Verbosity(6);
+    pub(crate) const MOST: Verbosity = Verbosity(7);
+
+    /// Returns the level `steps` further.
+    pub(crate) fn more(self, steps: i8) -> Verbosity {
+        Verbosity(self.0.saturating_add(steps).clamp(Verbosity::ERROR.0, Verbosity::MOST.0))
+    }
+}
+
+/// The way to stderr.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ui {
+    /// Messages up to this level are shown.
+    pub(crate) verbosity: Verbosity,
+    /// Whether stderr is a terminal.
+    pub(crate) is_terminal: bool,
+    render: RenderOptions,
+}
+
+impl Ui {
+    /// Returns what suits the settings, the kind of command and where stderr goes.
+    pub(crate) fn new(settings: &Settings, is_classic: bool, verbosity: Verbosity) -> Ui {
+        let is_terminal = is_terminal();
+        let style = match settings.text("error-style") {
+            "nix" => Style::Reference,
+            "rich" => Style::Rich,
+            _ if is_classic || !is_terminal => Style::Reference,
+            _ => Style::Rich,
+        };
+        Ui { verbosity, is_terminal, render: RenderOptions { style, show_trace: settings.is_on("show-trace"), colour: is_terminal } }
+    }
+
+    /// Returns what is used before settings are known.
+    pub(crate) fn plain() -> Ui {
+        let is_terminal = is_terminal();
+        Ui { verbosity: Verbosity::INFO, is_terminal, render: RenderOptions { colour: is_terminal, ..RenderOptions::default() } }
+    }
+
+    /// Shows an error or a warning.
+    pub(crate) fn show(&self, diagnostic: &Diagnostic) {
+        let level = if diagnostic.severity == Severity::Error { Verbosity::ERROR } else { Verbosity::WARNING };
+        self.line(level, &render(diagnostic, &self.render));
+        if diagnostic.code == Some("syntax") && self.render.style == Style::Rich {
+            for further in crate::evaluation::further_syntax_errors(diagnostic) {
+                self.line(level, &render(&further, &self.render));
+            }
+        }
+    }
+
+    /// Shows a warning.
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        self.show(&Diagnostic::warning(message));
+    }
+
+    /// Shows a message if it is important enough.
+    pub(crate) fn line(&self, level: Verbosity, text: &str) {
+        if level <= self.verbosity {
+            let mut text = filter_escapes(text, self.is_terminal);
+            text.push('\n');
+            // Where nobody reads there is nothing to do about it.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Returns whether stderr shows colours.
+fn is_terminal() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && !is_set("NO_COLOR") && !is_set("NOCOLOR")
+}
