@@ -27,11 +27,13 @@ impl<'h> Evaluator<'h> {
 
     /// Evaluates a file, or a directory's `default.nix`, once per evaluator: a second time gives the same value.
     pub fn import(&self, path: &[u8]) -> EvalResult<Value<'h>> {
-        if let Some(value) = self.imports.borrow().get(path).copied() {
+        let known = self.imports.borrow().get(path).copied();
+        if let Some(value) = known {
             return self.force(value);
         }
         let file = self.resolve_expr_path(path)?;
-        if let Some(value) = self.imports.borrow().get(&file).copied() {
+        let known = self.imports.borrow().get(&file).copied();
+        if let Some(value) = known {
             self.imports.borrow_mut().insert(path.to_vec(), value);
             return self.force(value);
         }
