@@ -63,6 +63,9 @@ pub enum HostError {
         /// The whole message.
         message: String,
     },
+    /// A source does not hash to what it must.
+    #[error("the source does not have the hash that it must have")]
+    WrongHash,
     /// It was tried and failed.
     #[error("{message}")]
     Failed {
@@ -189,9 +192,8 @@ pub fn compute_source_path(store_dir: &StoreDir, source: SourceToAdd<'_>) -> Hos
     let mut hasher = Hasher::new(algorithm);
     (source.dump)(&mut hasher).map_err(|e| failed(&e))?;
     let hash = hasher.finish();
-    if let Some(expected) = source.expected.filter(|expected| *expected != hash) {
-        let path = source.name;
-        return Err(HostError::Failed { message: format!("store path mismatch in (possibly filtered) path added from '{path}': expected {expected:?}, got {hash:?}") });
+    if source.expected.is_some_and(|expected| expected != hash) {
+        return Err(HostError::WrongHash);
     }
     if source.method == ContentAddressMethod::Text {
         return store_dir.text_path(source.name, &hash, source.references).map_err(|e| failed(&e));

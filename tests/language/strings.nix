@@ -165,7 +165,6 @@ map (a: builtins.hashString a "abc") [ "md5" "sha1" "sha256" "sha512" ]
 
 --- hash-string-unknown ---
 # error: unknown hash algorithm 'crc', expect 'blake3', 'md5', 'sha1', 'sha256', or 'sha512'
-#        Try 'nix-instantiate --help' for more information.
 builtins.hashString "crc" "abc"
 
 --- convert-hash ---

@@ -127,7 +127,9 @@ fn append_context<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eva
         let name = eval.text(entry.symbol);
         let failed = |message: String| Err(EvalError::new(ErrorKind::Evaluation, message).at(entry.pos));
         let Ok(path) = eval.store_path(&name) else {
-            return failed(format!("context key '{name}' is not a store path"));
+            let mut shown = Vec::new();
+            crate::eval::print_attr_name(&mut shown, name.as_bytes());
+            return failed(format!("context key '{}' is not a store path", String::from_utf8_lossy(&shown)));
         };
         if eval.options.read_write {
             eval.host.ensure_path(&path).map_err(|e| eval.host_error(e))?;

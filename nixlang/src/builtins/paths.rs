@@ -289,6 +289,7 @@ fn to_file<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult
     for element in contents.context().map_or(&[][..], |context| context.elements) {
         let path = eval.contexts.path_text(element);
         if element.kind != ContextKind::Opaque {
+            let path = path.rsplit('/').next().unwrap_or_default();
             let shown = match element.kind {
                 ContextKind::Output => format!("!{}!{path}", eval.contexts.output_text(element)),
                 _ => format!("={path}"),

@@ -149,6 +149,11 @@ impl<'h> Evaluator<'h> {
         let added = self.host.add_source(source);
         match (failure, added) {
             (Some(error), _) => Err(error),
+            (None, Err(crate::host::HostError::WrongHash)) => {
+                let path = String::from_utf8_lossy(&path);
+                let message = format!("store path mismatch in (possibly filtered) path added from '{path}'");
+                Err(EvalError::new(ErrorKind::Evaluation, message))
+            }
             (None, added) => added.map_err(|error| self.host_error(error)),
         }
     }
