@@ -159,7 +159,7 @@ impl<'h> Lowering<'_, 'h> {
 
 /// Returns how deeply expressions may nest, if so many bytes of stack are left.
 fn nesting_limit(stack_left: Option<usize>) -> u32 {
-    const BYTES_PER_LEVEL: usize = if cfg!(debug_assertions) { 8 * 1024 } else { 1536 };
+    const BYTES_PER_LEVEL: usize = if cfg!(debug_assertions) { 12 * 1024 } else { 1536 };
     const UNKNOWN_STACK: usize = 1024 * 1024;
     const MOST: usize = 50_000;
     (stack_left.unwrap_or(UNKNOWN_STACK) / BYTES_PER_LEVEL).min(MOST) as u32
