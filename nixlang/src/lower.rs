@@ -112,13 +112,15 @@ pub fn show(eval: &Evaluator<'_>, text: &[u8], start: Pos, base: &[u8]) -> EvalR
 
 impl<'h> Lowering<'_, 'h> {
     fn run(&self, text: &[u8], shown: Option<&mut Vec<u8>>) -> EvalResult<&'h Expr<'h>> {
-        self.lower(text, shown).map_err(|error| to_eval_error(self.eval, error))
+        let warn = |text: &str| self.eval.host.message(Message::Warning, text);
+        self.lower(text, shown, &warn).map_err(|error| to_eval_error(self.eval, error))
     }
 
     fn lower(
         &self,
         text: &[u8],
         shown: Option<&mut Vec<u8>>,
+        warn: &dyn Fn(&str),
     ) -> Result<&'h Expr<'h>, LowerError> {
         let eval = self.eval;
         let lex_options = LexOptions {
@@ -142,7 +144,14 @@ impl<'h> Lowering<'_, 'h> {
         };
         let mut builder = parser.into_sink();
         for (lint, pos) in builder.warnings.drain(..) {
-            eval.host.message(Message::Warning, &format!("{lint}\n         at {}:", eval.show_pos(pos)));
+            let at = eval.show_pos(pos);
+            warn(&match lint {
+                Lint::OrAsVariable { .. } => format!("at {at}: {lint}"),
+                _ => {
+                    let offset = (pos.0 - self.start.0) as usize;
+                    format!("{lint}\n         at {at}:\n{}", excerpt(text, offset))
+                }
+            });
         }
         if let Err(Stop) = result {
             return Err(builder.error.take().expect("whoever stopped the parser said why"));
@@ -155,6 +164,26 @@ impl<'h> Lowering<'_, 'h> {
         let expr = resolver.expr(raw, Place::Other)?;
         Ok(eval.heap.alloc(expr))
     }
+}
+
+/// Returns the line that an offset lies in and those around it, with a mark below, as warnings
+/// show it.
+fn excerpt(source: &[u8], offset: usize) -> String {
+    let before = &source[..offset.min(source.len())];
+    let line_idx = memchr::memchr_iter(b'\n', before).count();
+    let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
+    let mut shown = Vec::new();
+    for (index, line) in source.split(|&byte| byte == b'\n').enumerate() {
+        if index + 1 < line_idx || index > line_idx + 1 {
+            continue;
+        }
+        let text = String::from_utf8_lossy(line);
+        shown.push(format!("{:>15}| {text}", index + 1).trim_end().to_owned());
+        if index == line_idx {
+            shown.push(format!("{:>15}| {:column$}^", "", ""));
+        }
+    }
+    shown.join("\n")
 }
 
 /// Returns how deeply expressions may nest, if so many bytes of stack are left.

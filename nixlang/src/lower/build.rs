@@ -559,6 +559,14 @@ impl<'a> Sink for Builder<'a, '_> {
             }
             K::Apply => {
                 let all = self.expressions(base);
+                if self.last.kind == K::Or
+                    && matches!(parent, K::List | K::Apply | K::Select)
+                    && matches!(all, [_, Raw::Variable(name, _)] if self.symbols.text(*name) == b"or")
+                {
+                    let text = &self.source[position as usize..self.last.end as usize];
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    self.warnings.push((Lint::OrAsVariable { text }, pos));
+                }
                 if let [function, arguments @ ..] = all {
                     let raw = self.apply(function, arguments, pos);
                     self.raw(raw, position);

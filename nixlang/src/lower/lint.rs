@@ -85,6 +85,16 @@ pub enum Lint {
         /// Whether the lint refuses it.
         fatal: bool,
     },
+    /// `f or` as an argument, an element or a default. Always warned about, as in the reference.
+    #[error(
+        "This expression uses `or` as an identifier in a way that will change in a future Nix release.\n\
+         Wrap this entire expression in parentheses to preserve its current meaning:\n    ({text})\n\
+         Give feedback at https://github.com/NixOS/nix/pull/11121"
+    )]
+    OrAsVariable {
+        /// The expression as written.
+        text: String,
+    },
 }
 
 impl Lints {

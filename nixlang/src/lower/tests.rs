@@ -222,3 +222,55 @@ fn nesting_is_bounded_by_the_stack_that_is_left() {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).expect("there are threads");
     thread.join().expect("no stack overflow");
 }
+
+#[test]
+fn discouraged_ways_of_writing() {
+    use super::{LintLevel, Lints};
+    let messages = |source: &str, level: LintLevel| {
+        let heap = Heap::new();
+        let lints = Lints {
+            urls: level,
+            short_paths: level,
+            absolute_paths: level,
+        };
+        let options =
+            EvalOptions { lints, home: Some("/home/user".into()), ..EvalOptions::default() };
+        let eval = Evaluator::new(&heap, Box::new(MemoryHost::default()), options);
+        let text: Arc<[u8]> = Arc::from(source.as_bytes());
+        let start = eval.sources.add(Origin::String, text).expect("small");
+        let scope = &StaticScope::default();
+        let entry = super::Entry::Expression;
+        let lowering = super::Lowering { eval: &eval, start, base: b"/base", scope, entry };
+        let messages = std::cell::RefCell::new(Vec::new());
+        let warn = |text: &str| messages.borrow_mut().push(text.to_owned());
+        let result = lowering.lower(source.as_bytes(), None, &warn);
+        let error = result.err().map(|error| super::to_eval_error(&eval, error));
+        let mut messages: Vec<String> = messages.take();
+        messages.extend(error.map(|error| report(&eval, &error)));
+        messages
+    };
+    for (source, text) in [
+        ("x:x", "URL literals are discouraged. Consider using a string literal \"x:x\" instead (lint-url-literals)"),
+        ("a/b", "relative path literal 'a/b' should be prefixed with '.' for clarity: './a/b' (lint-short-path-literals)"),
+        ("/a", "absolute path literals are not portable. Consider replacing path literal '/a' by a string, relative path, or parameter (lint-absolute-path-literals)"),
+        ("~/a", "home path literals are not portable. Consider replacing path literal '~/a' by a string, relative path, or parameter (lint-absolute-path-literals)"),
+    ] {
+        assert_eq!(messages(source, LintLevel::Ignore), Vec::<String>::new());
+        let excerpt = format!("\n         at «string»:1:1:\n              1| {source}\n               | ^");
+        assert_eq!(messages(source, LintLevel::Warn), [format!("{text}{excerpt}")]);
+        let text = text.replace("discouraged", "disallowed");
+        assert_eq!(messages(source, LintLevel::Fatal), [format!("{text} at «string»:1:1")]);
+    }
+    assert_eq!(messages("[ ./a ../b \"x:x\" ]", LintLevel::Fatal), Vec::<String>::new());
+    for (source, warned) in [
+        ("let or = 1; in [ (x: x) or ]", true),
+        ("let or = 1; in (x: x * 2) (x: x + 1) or", true),
+        ("let or = 1; in { a = 2; }.a or (x: x) or", true),
+        ("let or = (x: x); in (f: f) or []", false),
+        ("let f = (x: x); or = f; in f (f or)", false),
+    ] {
+        let messages = messages(source, LintLevel::Ignore);
+        assert_eq!(messages.len(), usize::from(warned), "{source}");
+        assert!(messages.iter().all(|text| text.contains("\n    ((x: x") && text.starts_with("at «string»:1:")));
+    }
+}
