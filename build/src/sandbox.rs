@@ -9,6 +9,7 @@ pub mod helper;
 pub(crate) mod linux;
 pub mod none;
 pub mod shell;
+pub mod view;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use helper::Helper;
 pub use shell::{Shell, ShellChoice, ShellKind};
+pub use view::view_command;
 
 /// How much a build was kept apart from the rest of the machine. Part of every build's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

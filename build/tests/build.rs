@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use nixlang_build::sandbox::{Isolation, Mount, SandboxMode};
-use nixlang_build::{BuildMode, BuildOptions, BuildStatus, Limits};
+use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, view_command};
+use nixlang_build::{BuildMode, BuildOptions, BuildStatus, Helper, Limits};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
@@ -466,6 +466,36 @@ fn files_are_fetched_over_http_and_from_the_sandbox() {
 
     let _ = std::net::TcpStream::connect(address).unwrap().write_all(b"GET /end HTTP/1.1\r\n\r\n");
     server.join().unwrap();
+}
+
+#[test]
+fn programs_of_a_rooted_store_see_it_where_its_paths_say() {
+    let world = World::new();
+    let (path, out) = world.add_one(sh("greeting", "echo hello > $out"));
+    assert!(world.build(&path).is_success());
+    let out = world.store.store_dir().display(&out);
+    let helper = Helper::program(env!("CARGO_BIN_EXE_nixlang-build-helper"));
+    let run = |directory: &str, script: &str| {
+        let real = &world.store.layout().real_store_dir;
+        let mut command = view_command(&helper, "/nix/store".as_ref(), real, "/bin/sh".as_ref());
+        let output = command.args(["-c", script, "name", &out]).current_dir(directory).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (status, text) = run("/usr", "pwd; read x < $1; echo $x; ls -d /usr /proc/self /dev/null; id -u; exit 3");
+    let user = rustix::process::geteuid().as_raw();
+    assert_eq!((status, &*text), (Some(3), &*format!("/usr\nhello\n/dev/null\n/proc/self\n/usr\n{user}\n")));
+    // Everything of the root directory is there.
+    let (_, text) = run("/", "ls -A /");
+    let mut there: BTreeSet<String> = text.lines().map(str::to_owned).collect();
+    let entries = std::fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let here: BTreeSet<String> = entries.chain(["nix".to_owned()]).collect();
+    there.insert("nix".to_owned());
+    assert_eq!(there, here);
+
+    let mut command = view_command(&helper, "/nix/store".as_ref(), "/nonexistent".as_ref(), "/bin/sh".as_ref());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("looking at '/nonexistent'"));
 }
 
 #[test]

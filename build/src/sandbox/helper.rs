@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use serde::{Deserialize, Serialize};
 
-use super::SandboxSpec;
+use super::{SandboxSpec, view};
 use super::linux::syscall::{self, Fork};
 use super::linux::{self, StepError};
 use crate::bytes::Bytes;
@@ -43,6 +43,11 @@ impl Helper {
     pub fn program(path: impl Into<PathBuf>) -> Helper {
         Helper { program: path.into() }
     }
+
+    /// The program's path.
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.program
+    }
 }
 
 /// Acts as the helper, if that is what this process was started for, and then never returns; returns at once otherwise.
@@ -51,10 +56,12 @@ impl Helper {
 /// this executable as the [`Helper`].
 pub fn helper_main() -> Helper {
     let mut arguments = std::env::args_os().skip(1);
-    let marked = arguments.next().is_some_and(|argument| argument == MARKER_ARGUMENT)
-        && std::env::var_os(MARKER_VARIABLE).is_some();
-    if marked {
+    let first = arguments.next();
+    if first.as_deref().is_some_and(|first| first == MARKER_ARGUMENT) && std::env::var_os(MARKER_VARIABLE).is_some() {
         syscall::exit_now(run());
+    }
+    if first.as_deref().is_some_and(|first| first == view::MARKER) {
+        syscall::exit_now(view::run(arguments));
     }
     Helper::program("/proc/self/exe")
 }

@@ -30,7 +30,7 @@ pub(crate) struct StepError {
     pub(crate) error: io::Error,
 }
 
-trait Step<T> {
+pub(crate) trait Step<T> {
     /// Names what was tried.
     fn step(self, step: impl FnOnce() -> String) -> Result<T, StepError>;
 }

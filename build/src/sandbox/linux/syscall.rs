@@ -60,6 +60,12 @@ pub(crate) fn fork_with(namespaces: u64) -> io::Result<Fork> {
     }
 }
 
+/// Moves the calling process, which must have one thread, into new namespaces of its own.
+pub(crate) fn unshare(namespaces: rustix::thread::UnshareFlags) -> io::Result<()> {
+    // SAFETY: the danger is in descriptor tables that are no longer shared; that flag is taken out.
+    unsafe { rustix::thread::unshare_unsafe(namespaces - rustix::thread::UnshareFlags::FILES) }.map_err(io::Error::from)
+}
+
 /// Replaces the process image. Returns only on failure, with the reason.
 pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
