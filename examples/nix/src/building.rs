@@ -1,11 +1,226 @@
-//! Builds.
+//! Builds: from wanted paths to valid ones, with progress while it goes on and the reference's messages when it fails.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
+use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
+use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
+use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
+use crate::progress::Progress;
+use crate::ui::Verbosity;
 
-pub(crate) fn realise(_context: &Context, _outputs: &[WantedOutput]) -> Outcome<Vec<StorePath>> {
-    Err(Failure::new("builds are not supported yet"))
+/// Returns an output of a derivation as something to build.
+pub(crate) fn output(derivation: &StorePath, outputs: impl IntoIterator<Item = impl AsRef<str>>) -> DerivedPath {
+    let names: BTreeSet<OutputName> = outputs.into_iter().map(|name| OutputName::from(name.as_ref())).collect();
+    DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::Named(names) }
+}
+
+/// How a command wants its builds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BuildFlags {
+    /// Build again what is built, and compare.
+    pub(crate) check: bool,
+    /// Only say what would be built.
+    pub(crate) dry_run: bool,
+    /// Say nothing beforehand.
+    pub(crate) is_silent: bool,
+}
+
+/// Builds what is wanted. Fails unless all of it is valid afterwards.
+pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
+    let store = context.store.open()?;
+    let mut options = options(context)?;
+    if flags.check {
+        options.mode = BuildMode::Check;
+    }
+    let builder = Builder::new(store.clone(), options);
+    let plan = builder.plan(wanted).map_err(|error| Failure::from_error(&error))?;
+    if context.settings.is_on("print-missing") && !flags.is_silent {
+        show_plan(context, &plan, if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO });
+    }
+    if flags.dry_run {
+        return Ok(BuildOutcome::default());
+    }
+    let progress = Progress::new(context);
+    let outcome = builder.run(&plan, &progress, &context.cancel);
+    progress.finish();
+    if outcome.is_success() {
+        return Ok(outcome);
+    }
+    if context.cancel.is_cancelled() {
+        return Err(Failure::new("interrupted by the user"));
+    }
+    Err(failure(context, wanted, &outcome))
+}
+
+/// Shows what went wrong on the way, and returns the failure of what was wanted.
+fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) -> Failure {
+    let store_dir = context.store.store_dir();
+    let is_wanted = |path: &StorePath| {
+        wanted.iter().any(|wanted| match wanted {
+            DerivedPath::Opaque(opaque) => opaque == path,
+            DerivedPath::Built { derivation, .. } => derivation == path,
+        })
+    };
+    let mut failed: Vec<(&StorePath, Diagnostic)> = Vec::new();
+    let exit_status = outcome.exit_status().max(1);
+    for (path, result) in outcome.failures() {
+        if result.status == BuildStatus::Cancelled {
+            continue;
+        }
+        let text = if context.prints_build_logs() {
+            result.message.clone()
+        } else {
+            let command = if context.common.is_classic { "nix log" } else { "nixlang log" };
+            result.message_with_log(&format!("{command} {}", store_dir.display(path)))
+        };
+        let diagnostic = Diagnostic { exit_status, ..Diagnostic::error(text) };
+        if is_wanted(path) {
+            failed.push((path, diagnostic));
+        } else {
+            context.ui.show(&diagnostic);
+        }
+    }
+    for (path, message) in &outcome.missing {
+        let diagnostic = Diagnostic::error(message.clone());
+        failed.push((path, diagnostic));
+    }
+    match failed.len() {
+        0 => Failure::with_status("some builds failed", exit_status),
+        1 => failed.remove(0).1.into(),
+        _ => {
+            for (_, diagnostic) in &failed {
+                context.ui.show(diagnostic);
+            }
+            let names: Vec<String> = failed.iter().map(|(path, _)| format!("'{}'", store_dir.display(path))).collect();
+            Failure::with_status(format!("build of {} failed", names.join(", ")), exit_status)
+        }
+    }
+}
+
+/// Says what will be built or fetched, and what nobody has.
+fn show_plan(context: &Context, plan: &Plan, level: Verbosity) {
+    let ui = &context.ui;
+    let list = |title: String, paths: &mut dyn Iterator<Item = &StorePath>| {
+        ui.line(level, &title);
+        for path in paths {
+            ui.line(level, &format!("  {}", context.store.store_dir().display(path)));
+        }
+    };
+    match plan.will_build().len() {
+        0 => {}
+        1 => list("this derivation will be built:".into(), &mut plan.will_build()),
+        n => list(format!("these {n} derivations will be built:"), &mut plan.will_build()),
+    }
+    match plan.will_substitute.len() {
+        0 => {}
+        1 => list("this path will be fetched:".into(), &mut plan.will_substitute.iter()),
+        n => list(format!("these {n} paths will be fetched:"), &mut plan.will_substitute.iter()),
+    }
+    if !plan.unknown.is_empty() {
+        list("don't know how to build these paths:".into(), &mut plan.unknown.iter());
+    }
+}
+
+/// Builds outputs during an evaluation. Returns their paths, in the same places.
+pub(crate) fn realise(context: &Context, outputs: &[WantedOutput]) -> Outcome<Vec<StorePath>> {
+    let wanted: Vec<DerivedPath> = outputs.iter().map(|wanted| output(&wanted.derivation, [&wanted.output])).collect();
+    let store = context.store.open()?;
+    for wanted in outputs {
+        if !store.is_valid(&wanted.derivation)? {
+            return Err(Failure::new(format!("path '{}' is not valid", wanted.derivation.base_name())));
+        }
+    }
+    build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
+    outputs.iter().map(|wanted| output_path(context, &wanted.derivation, &wanted.output)).collect()
+}
+
+/// Returns where an output of a derivation is.
+pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &str) -> Outcome<StorePath> {
+    let store = context.store.open()?;
+    let mut outputs = store.derivation_outputs(derivation)?;
+    let shown = || context.store.store_dir().display(derivation);
+    match outputs.remove(output) {
+        Some(Some(path)) => Ok(path),
+        Some(None) => Err(Failure::new(format!("output '{output}' of derivation '{}' has no known path", shown()))),
+        None => Err(Failure::new(format!("derivation '{}' does not have wanted outputs '{output}'", shown()))),
+    }
+}
+
+fn options(context: &Context) -> Outcome<BuildOptions> {
+    let settings = &context.settings;
+    let mut options = BuildOptions::new(context.helper.clone());
+    let n_processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    options.max_jobs = match settings.text("max-jobs") {
+        "auto" => n_processors(),
+        number => number.parse().map_err(|_| Failure::Usage(format!("configuration setting 'max-jobs' should be 'auto' or an integer, not '{number}'")))?,
+    };
+    options.cores = usize::try_from(settings.integer("cores")).unwrap_or(0);
+    options.keep_going = settings.is_on("keep-going");
+    options.keep_failed = settings.is_on("keep-failed");
+    options.sandbox = match settings.text("sandbox") {
+        "true" | "yes" | "1" => SandboxMode::Required,
+        "relaxed" => SandboxMode::Relaxed,
+        "false" | "no" | "0" => SandboxMode::Off,
+        other => return Err(Failure::Usage(format!("option 'sandbox' has invalid value '{other}'"))),
+    };
+    for path in settings.list("sandbox-paths") {
+        options.sandbox_paths.push(sandbox_path(path));
+    }
+    let has_shell = options.sandbox_paths.iter().any(|mount| mount.target == std::path::Path::new("/bin/sh"));
+    options.shell = match settings.text("sandbox-shell") {
+        _ if has_shell => ShellChoice::None,
+        "" => ShellChoice::Find,
+        program => ShellChoice::Program(program.into()),
+    };
+    options.allowed_impure_paths = settings.list("allowed-impure-host-deps").map(PathBuf::from).collect();
+    options.sandbox_build_dir = settings.text("sandbox-build-dir").into();
+    options.dev_shm_size = settings.text("sandbox-dev-shm-size").to_owned();
+    options.filter_syscalls = settings.is_on("filter-syscalls");
+    options.allow_new_privileges = settings.is_on("allow-new-privileges");
+    options.build_dir = Some(settings.text("build-dir")).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let seconds = |name: &str| Some(settings.integer(name)).filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let max_log_bytes = Some(settings.integer("max-build-log-size")).filter(|size| *size > 0);
+    options.limits = Limits { timeout: seconds("timeout"), max_silent: seconds("max-silent-time"), max_log_bytes };
+    options.log_lines = usize::try_from(settings.integer("log-lines")).unwrap_or(usize::MAX);
+    options.keep_log = settings.is_on("keep-build-log");
+    options.compress_log = settings.is_on("compress-build-log");
+    options.system = settings.system().to_owned();
+    if settings.is_set("extra-platforms") {
+        options.extra_platforms = settings.list("extra-platforms").map(str::to_owned).collect();
+    }
+    if settings.is_set("system-features") {
+        options.system_features = settings.list("system-features").map(str::to_owned).collect();
+    }
+    options.impure_env = settings.list("impure-env").filter_map(|entry| entry.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    options.hashed_mirrors = settings.list("hashed-mirrors").map(str::to_owned).collect();
+    let ca_file = [std::env::var("NIX_SSL_CERT_FILE").ok(), std::env::var("SSL_CERT_FILE").ok(), Some(settings.text("ssl-cert-file").to_owned())];
+    options.ca_file = ca_file.into_iter().flatten().find(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(options)
+}
+
+/// Reads `TARGET=SOURCE` or `PATH`; a `?` at the end makes it optional.
+fn sandbox_path(text: &str) -> Mount {
+    let (text, optional) = match text.strip_suffix('?') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let (target, source) = text.split_once('=').unwrap_or((text, text));
+    Mount { source: source.into(), target: target.into(), optional, read_only: false }
+}
+
+/// Says how a build was kept apart, where that is not how it should be.
+pub(crate) fn isolation_note(isolation: Option<Isolation>) -> Option<&'static str> {
+    match isolation {
+        Some(Isolation::None) => Some("it was built without a sandbox"),
+        _ => None,
+    }
 }

@@ -3,13 +3,14 @@
 mod config;
 mod instantiate;
 mod link_commands;
+mod nix_build;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
 use nixlang::diagnostics::Diagnostic;
-use nixlang_build::CancelToken;
+use nixlang_build::{CancelToken, Helper};
 
 use crate::args::Args;
 use crate::common::Common;
@@ -41,6 +42,7 @@ const fn classic(name: &'static str, about: &'static str, run: fn(Invocation) ->
 pub(crate) const COMMANDS: &[Command] = &[
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
+    classic("nix-build", "build derivations of expressions", nix_build::run),
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
@@ -58,6 +60,7 @@ pub(crate) struct Invocation {
     pub(crate) args: Args,
     /// What the flags that all commands have say so far.
     pub(crate) common: Common,
+    helper: Helper,
 }
 
 /// What a command works with once its flags are known.
@@ -72,6 +75,15 @@ pub(crate) struct Context {
     pub(crate) store: StoreChoice,
     /// Cancelled by Ctrl-C.
     pub(crate) cancel: CancelToken,
+    /// What builds run under.
+    pub(crate) helper: Helper,
+}
+
+impl Context {
+    /// Returns whether the output of builders is shown line by line: by default the classic commands do.
+    pub(crate) fn prints_build_logs(&self) -> bool {
+        self.common.print_build_logs.unwrap_or(self.common.is_classic && self.ui.verbosity >= crate::ui::Verbosity::NOTICE)
+    }
 }
 
 impl Invocation {
@@ -108,7 +120,7 @@ impl Invocation {
         let ui = self.common.ui();
         let store = StoreChoice::new(&self.common.settings)?;
         let settings = self.common.settings.clone();
-        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals() }))
+        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals(), helper: self.helper }))
     }
 }
 
@@ -116,10 +128,10 @@ impl Invocation {
 pub(crate) const VERSION: &str = "2.34.8";
 
 /// Runs the command line of this process. Returns its exit status.
-pub(crate) fn run(program: &OsStr, arguments: impl Iterator<Item = OsString>) -> u8 {
+pub(crate) fn run(helper: Helper, program: &OsStr, arguments: impl Iterator<Item = OsString>) -> u8 {
     let mut ui = Ui::plain();
     let (mut name, result) = match Args::new(arguments) {
-        Ok(args) => find_and_run(program, args, &mut ui),
+        Ok(args) => find_and_run(helper, program, args, &mut ui),
         Err(failure) => ("nixlang", Err(failure)),
     };
     match result {
@@ -141,7 +153,7 @@ pub(crate) fn run(program: &OsStr, arguments: impl Iterator<Item = OsString>) ->
     }
 }
 
-fn find_and_run(program: &OsStr, mut args: Args, ui: &mut Ui) -> (&'static str, Outcome<u8>) {
+fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, ui: &mut Ui) -> (&'static str, Outcome<u8>) {
     let called_as = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
     let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == called_as);
     let command = match by_link {
@@ -160,7 +172,7 @@ fn find_and_run(program: &OsStr, mut args: Args, ui: &mut Ui) -> (&'static str, 
             common.settings.set("pure-eval", "true")?;
         }
         *ui = Ui::new(&common.settings, command.is_classic, common.verbosity);
-        (command.run)(Invocation { name: command.name, args, common })
+        (command.run)(Invocation { name: command.name, args, common, helper })
     };
     (command.name, run())
 }

@@ -200,8 +200,10 @@ impl<'h> Evaluation<'_, 'h> {
 
     /// Evaluates a file argument.
     pub(crate) fn file(&self, argument: &str) -> Step<Value<'h>> {
-        let path = self.file_argument(argument)?;
-        Ok(self.eval.import(&path)?)
+        let path = self.eval.resolve_expr_path(&self.file_argument(argument)?)?;
+        // Not `import`, which would say so in traces.
+        let text = self.eval.host.read_file(&path).map_err(|error| self.eval.host_error(error))?;
+        Ok(self.eval.eval_text(&text, Origin::File(path.as_slice().into()), nixlang::path::parent(&path))?)
     }
 
     /// Calls a function with the arguments of the command line; everything else stays as it is.

@@ -14,6 +14,7 @@ mod derivations;
 mod evaluation;
 mod failure;
 mod host;
+mod progress;
 mod roots;
 mod settings;
 mod store_choice;
@@ -25,8 +26,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    nixlang_build::helper_main();
+    let helper = nixlang_build::helper_main();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
-    ExitCode::from(commands::run(&program, arguments))
+    ExitCode::from(commands::run(helper, &program, arguments))
 }

@@ -1,0 +1,141 @@
+//! `nix-build`: instantiates, builds, and makes links named `result`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nixlang_store::path::StorePath;
+
+use super::{Context, Invocation};
+use crate::building::{BuildFlags, build, output, output_path};
+use crate::derivations::{FoundDerivation, find_derivations};
+use crate::evaluation::evaluate;
+use crate::failure::{Failure, Outcome};
+
+#[derive(Debug)]
+struct Flags {
+    files: Vec<String>,
+    attributes: Vec<String>,
+    stdin: bool,
+    expressions: bool,
+    build: BuildFlags,
+    link: Option<PathBuf>,
+}
+
+pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
+    let mut flags =
+        Flags { files: Vec::new(), attributes: Vec::new(), stdin: false, expressions: false, build: BuildFlags::default(), link: Some("result".into()) };
+    let mut files = Vec::new();
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "-" => flags.stdin = true,
+                "-E" | "--expr" => flags.expressions = true,
+                "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
+                "-o" | "--out-link" | "--add-root" => flags.link = Some(args.value(flag)?.into()),
+                "--no-out-link" | "--no-link" => flags.link = None,
+                "--drv-link" => drop(args.value(flag)?),
+                "--add-drv-link" | "--indirect" => {}
+                "--dry-run" => flags.build.dry_run = true,
+                "--check" => flags.build.check = true,
+                "--run-env" | "--command" | "--run" => return Err(Failure::Usage(format!("'{flag}' is a flag of 'nix-shell', which is not supported yet"))),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        },
+        |word, _| {
+            files.push(word);
+            Ok(())
+        },
+    )?;
+    flags.files = files;
+    if flags.attributes.is_empty() {
+        flags.attributes.push(String::new());
+    }
+    if flags.files.is_empty() && !flags.stdin && !flags.expressions {
+        flags.files.push("./default.nix".into());
+    }
+    let context = invocation.context()?;
+    let found = derivations(&context, &flags)?;
+    let wanted: Vec<_> = found.iter().map(|found| output(&found.path, [&found.output])).collect();
+    build(&context, &wanted, flags.build)?;
+    if flags.build.dry_run {
+        return Ok(0);
+    }
+    let mut numbers: HashMap<StorePath, usize> = HashMap::new();
+    let mut paths = Vec::new();
+    for found in &found {
+        let next = numbers.len() + 1;
+        let number = *numbers.entry(found.path.clone()).or_insert(next);
+        let path = output_path(&context, &found.path, &found.output)?;
+        if let Some(link) = &flags.link {
+            crate::roots::make(&context, &path, &link_name(link, number, &found.output)?)?;
+        }
+        paths.push(path);
+    }
+    for path in paths {
+        println!("{}", context.store.store_dir().display(&path));
+    }
+    Ok(0)
+}
+
+/// Returns `result`, `result-2`, `result-dev`, `result-2-dev`.
+pub(crate) fn link_name(link: &std::path::Path, number: usize, output: &str) -> Outcome<PathBuf> {
+    let mut link = std::path::absolute(link)?;
+    if number > 1 {
+        link.as_mut_os_string().push(format!("-{number}"));
+    }
+    if output != "out" {
+        link.as_mut_os_string().push(format!("-{output}"));
+    }
+    Ok(link)
+}
+
+/// Evaluates what the command line names, and writes its derivations.
+fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDerivation>> {
+    evaluate(context, !flags.build.dry_run, |evaluation| {
+        let mut found = Vec::new();
+        let mut inputs = Vec::new();
+        if flags.stdin {
+            inputs.push(evaluation.stdin()?);
+        }
+        for file in &flags.files {
+            if flags.expressions {
+                inputs.push(evaluation.text(file.as_bytes())?);
+                continue;
+            }
+            // A derivation that was made before.
+            let path = std::path::absolute(file)?;
+            if let Some(derivation) = file.ends_with(".drv").then(|| context.store.store_dir().parse(path.as_os_str().as_encoded_bytes()).ok()).flatten() {
+                found.push(FoundDerivation { path: derivation, output: "out".into(), attribute: String::new(), outputs_to_install: vec!["out".into()] });
+                continue;
+            }
+            inputs.push(evaluation.file(file)?);
+        }
+        for root in inputs {
+            for attribute in &flags.attributes {
+                let value = evaluation.select(root, attribute)?;
+                found.extend(find_derivations(evaluation, value)?);
+            }
+        }
+        Ok(found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn names_of_links() {
+        let check = |number: usize, output: &str, expected: &str| {
+            assert_eq!(link_name(Path::new("/d/result"), number, output).expect("absolute"), Path::new(expected));
+        };
+        check(1, "out", "/d/result");
+        check(2, "out", "/d/result-2");
+        check(1, "dev", "/d/result-dev");
+        check(2, "dev", "/d/result-2-dev");
+    }
+}
