@@ -460,3 +460,44 @@ fn a_root_may_be_a_link_but_what_is_in_it_may_not() {
     let error = LocalStore::open(LocalStoreOptions::rooted(dir.path().join("other"))).unwrap_err();
     assert!(matches!(error, StoreError::SymlinkedStore { .. }), "{error}");
 }
+
+#[test]
+fn addresses_of_what_refers_to_itself_are_checked() {
+    use nixlang_store::content_address::ContentAddressWithReferences;
+    use nixlang_store::references::{SelfReferenceHasher, SelfReferenceRule};
+    on_every_store(|store| {
+        for rule in [SelfReferenceRule::Blanked, SelfReferenceRule::BlankedWithPlaces] {
+            // With zeros in their place the digits don't matter, so that the path can be computed and then put in.
+            let nar = |digits: &[u8]| {
+                let mut nar = nixlang_store::nar::NarWriter::new(Vec::new());
+                nar.file(false, &[&b"I am "[..], digits, b"!"].concat()).unwrap();
+                nar.finish().unwrap()
+            };
+            let some = [b'1'; 32];
+            let mut hasher = SelfReferenceHasher::new(Algorithm::Sha256, some, rule);
+            std::io::Write::write_all(&mut hasher, &nar(&some)).unwrap();
+            let content = ContentAddressWithReferences {
+                method: ContentAddressMethod::Nar,
+                hash: hasher.finish(),
+                references: BTreeSet::new(),
+                self_reference: true,
+            };
+            let path = store.store_dir().fixed_output_path("x", &content).unwrap();
+            let nar = nar(&path.hash_digits());
+            let mut info = PathInfo {
+                path: path.clone(),
+                info: UnkeyedPathInfo::new(Hash::digest(Algorithm::Sha256, &nar), nar.len() as u64),
+            };
+            info.info.references = BTreeSet::from([path.clone()]);
+            info.info.content_address = Some(content.content_address());
+            let mut other = nar.clone();
+            *other.iter_mut().find(|byte| **byte == b'!').unwrap() = b'?';
+            let mut wrong = info.clone();
+            wrong.info.nar_hash = Hash::digest(Algorithm::Sha256, &other);
+            let error = store.add_nar(&wrong, &mut other.as_slice(), &AddOptions::default()).unwrap_err();
+            assert!(matches!(error, StoreError::HashMismatch { .. }), "{error}");
+            store.add_nar(&info, &mut nar.as_slice(), &AddOptions::default()).unwrap();
+            assert_eq!(store.path_info(&path).unwrap().references, BTreeSet::from([path]));
+        }
+    });
+}
