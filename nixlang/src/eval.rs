@@ -11,7 +11,6 @@ mod limits;
 mod names;
 mod operators;
 mod print;
-mod realise;
 mod select;
 mod session;
 

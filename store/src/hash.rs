@@ -1,6 +1,6 @@
 //! Cryptographic hashes of the store: algorithm, value, and the four ways to write one.
 //!
-//! A [`Hash`] is `Copy` and knows its algorithm. The surprising thing: text without a prefix is
+//! A [`struct@Hash`] is `Copy` and knows its algorithm. The surprising thing: text without a prefix is
 //! decoded by its *length* alone (base-16, then Nix32, then base-64), so the expected algorithm
 //! decides what a bare string means. Which encoding a place uses is fixed by that place: the
 //! database and derivations write base-16, narinfo and signatures Nix32, JSON the SRI form.
@@ -314,6 +314,12 @@ impl Hasher {
             State::Sha512(state) => wrap(Algorithm::Sha512, &state.finalize()),
             State::Blake3(state) => wrap(Algorithm::Blake3, state.finalize().as_bytes()),
         }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`StorePath`] is hash and name only. Which directory stands before it is a property of the
 //! store, so text with a directory is read and written through a [`StoreDir`] value; the literal
 //! default appears once, in [`StoreDir::DEFAULT`]. The surprising thing: the directory is part of
-//! the hash's preimage (see [`make`]), so a store elsewhere has different paths for equal contents.
+//! the hash's preimage (see [`StoreDir::make_store_path`]), so a store elsewhere has different paths for equal contents.
 //!
 //! Format source: manual of Nix 2.34, "Store Path" and its protocol page; messages are those of
 //! 2.34.8.

@@ -16,6 +16,10 @@ use rustc_hash::FxHashMap;
 use crate::hash::nix32;
 use crate::path::{HASH_LEN, StorePath};
 
+mod rewrite;
+
+pub use rewrite::{Rewriter, SelfReferenceHasher, SelfReferenceRule};
+
 const IS_DIGIT: [bool; 256] = {
     let mut table = [false; 256];
     let mut idx = 0;
@@ -95,29 +99,40 @@ impl ReferenceScanner {
     }
 
     fn search(&mut self, bytes: &[u8]) {
-        let mut start = 0;
-        // How many bytes at the start of the window are known to be digits.
-        let mut n_known = 0;
-        while let Some(window) = bytes[start..].first_chunk::<HASH_LEN>() {
-            match window[n_known..].iter().rposition(|byte| !IS_DIGIT[usize::from(*byte)]) {
-                Some(position) => {
-                    start += n_known + position + 1;
-                    n_known = HASH_LEN - 1 - (n_known + position);
-                    // What is right of the other byte has been seen to be digits.
-                }
-                None => {
-                    if let Some(paths) = self.missing.remove(window) {
-                        self.found.extend(paths);
-                        if self.missing.is_empty() {
-                            return;
-                        }
-                    }
-                    start += 1;
-                    n_known = HASH_LEN - 1;
-                }
+        let Self { missing, found, .. } = self;
+        // The search ends at a match only when nothing is left to look for.
+        next_match(bytes, |window| {
+            let Some(paths) = missing.remove(window) else {
+                return false;
+            };
+            found.extend(paths);
+            missing.is_empty()
+        });
+    }
+}
+
+/// Offers each window of 32 digits to `accept` from left to right; returns the place of the first
+/// that it takes.
+fn next_match(bytes: &[u8], mut accept: impl FnMut(&[u8; HASH_LEN]) -> bool) -> Option<usize> {
+    let mut start = 0;
+    // How many bytes at the start of the window are known to be digits.
+    let mut n_known = 0;
+    while let Some(window) = bytes[start..].first_chunk::<HASH_LEN>() {
+        match window[n_known..].iter().rposition(|byte| !IS_DIGIT[usize::from(*byte)]) {
+            Some(position) => {
+                // What is right of that byte has just been seen to be digits.
+                let position = n_known + position;
+                start += position + 1;
+                n_known = HASH_LEN - 1 - position;
+            }
+            None if accept(window) => return Some(start),
+            None => {
+                start += 1;
+                n_known = HASH_LEN - 1;
             }
         }
     }
+    None
 }
 
 impl io::Write for ReferenceScanner {

@@ -46,7 +46,7 @@ fn hash_string<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalRe
 fn hash_file<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let name = eval.force_string_no_context(args[0], pos, "while evaluating the first argument passed to builtins.hashFile")?;
     let algorithm = algorithm(eval, name.bytes())?;
-    let path = eval.realise_path(args[1], pos, "while evaluating the second argument passed to builtins.hashFile")?;
+    let path = super::paths::realise_path(eval, args[1], pos)?;
     let contents = eval.host.read_file(&path).map_err(|e| eval.host_error(e))?;
     Ok(eval.heap.string(Hash::digest(algorithm, &contents).format(HashFormat::Base16, false).as_bytes()))
 }

@@ -297,15 +297,15 @@ impl<'h> KeySet<'h> {
         while low < high {
             let middle = (low + high) / 2;
             let (other, other_element) = self.sorted[middle];
-            let less = self.less(eval, other, key, element, other_element)?;
-            if less {
-                low = middle + 1;
-            } else {
+            // The new key is on the left, which shows in the error for keys that can't be compared.
+            if self.less(eval, key, other, element, other_element)? {
                 high = middle;
+            } else {
+                low = middle + 1;
             }
         }
-        if let Some((other, other_element)) = self.sorted.get(low).copied()
-            && !self.less(eval, key, other, element, other_element)?
+        if let Some((other, other_element)) = low.checked_sub(1).map(|before| self.sorted[before])
+            && !self.less(eval, other, key, element, other_element)?
         {
             return Ok(false);
         }

@@ -63,7 +63,9 @@ impl Host for OsHost {
 
     fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
         let fail = |e: io::Error| match e.kind() {
-            io::ErrorKind::NotADirectory => io_error("reading directory", path, &io::Error::other("Not a directory")),
+            io::ErrorKind::NotADirectory => {
+                HostError::Failed { message: format!("cannot read directory \"{}\": Not a directory", String::from_utf8_lossy(path)) }
+            }
             _ => io_error("reading directory", path, &e),
         };
         let mut entries = Vec::new();

@@ -33,7 +33,7 @@ pub enum StructuredAttrsError {
     /// JSON, but no object.
     #[error("cannot process __json attribute: expected a JSON object")]
     NotAnObject,
-    /// Objects and arrays nested deeper than [`MAX_DEPTH`].
+    /// Objects and arrays nested deeper than 512 levels.
     #[error("cannot process __json attribute: nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }

@@ -66,7 +66,7 @@ fn cached_power(e: i32) -> (Binary, i32) {
     let k = -300 + idx * 8;
     let f = POWERS[usize::try_from(idx).expect("the table covers all exponents of floats")];
     // The binary exponent of 10^k: floor(k * log2(10)) - 63.
-    (Binary { f, e: (k * 1_741_647 >> 19) - 63 }, k)
+    (Binary { f, e: ((k * 1_741_647) >> 19) - 63 }, k)
 }
 
 /// Makes digits of `upper` until they lie between `lower` and `upper`, then moves the last one

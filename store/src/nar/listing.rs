@@ -61,6 +61,13 @@ pub enum ListingError {
     TooDeep,
 }
 
+/// A directory whose entries are being read.
+#[derive(Default)]
+struct OpenDirectory {
+    entries: BTreeMap<Vec<u8>, Listing>,
+    next_name: Vec<u8>,
+}
+
 impl Listing {
     /// Reads a whole archive and collects its tree.
     ///
@@ -68,24 +75,23 @@ impl Listing {
     /// When the source fails or is no archive.
     pub fn read(source: impl BufRead) -> Result<Self, NarError> {
         let mut reader = NarReader::new(source);
-        let mut open: Vec<(BTreeMap<Vec<u8>, Self>, Vec<u8>)> = Vec::new();
+        let mut open: Vec<OpenDirectory> = Vec::new();
         let mut root = None;
         loop {
             let mut file = None;
             let node = match reader.next_event()? {
                 None => break,
                 Some(Event::Directory) => {
-                    open.push((BTreeMap::new(), Vec::new()));
+                    open.push(OpenDirectory::default());
                     continue;
                 }
                 Some(Event::Entry(name)) => {
-                    let (_, last_name) = open.last_mut().expect("entries stand in directories");
-                    name.clone_into(last_name);
+                    let directory = open.last_mut().expect("entries stand in directories");
+                    name.clone_into(&mut directory.next_name);
                     continue;
                 }
                 Some(Event::EndDirectory) => {
-                    let (entries, _) = open.pop().expect("a directory ends after it began");
-                    Self::Directory(entries)
+                    Self::Directory(open.pop().expect("a directory ends after it began").entries)
                 }
                 Some(Event::File { executable, size }) => {
                     file = Some((executable, size));
@@ -101,8 +107,8 @@ impl Listing {
                 None => node,
             };
             match open.last_mut() {
-                Some((entries, name)) => {
-                    entries.insert(std::mem::take(name), node);
+                Some(directory) => {
+                    directory.entries.insert(std::mem::take(&mut directory.next_name), node);
                 }
                 None => root = Some(node),
             }
