@@ -1,11 +1,24 @@
 //! Lines of source around a place. LF, CR and CRLF end a line, as for positions.
+//!
+//! A line that no person wrote, of kilobytes or megabytes, is shown only around the place.
 
 use crate::source::{Location, Origin};
+
+/// Lines of more bytes are cut.
+const LONG_LINE: usize = 1000;
+
+/// What is kept of a long line on either side of the place.
+const KEPT: usize = 200;
+
+/// Stands for what was cut off.
+const CUT: &str = "...";
 
 /// The line of a place and its neighbours.
 pub(super) struct Excerpt {
     pub(super) before: Option<String>,
     pub(super) line: Option<String>,
+    /// The place's column in `line`, from 1.
+    pub(super) column: usize,
     pub(super) after: Option<String>,
 }
 
@@ -18,10 +31,24 @@ impl Excerpt {
         }
         let line = place.line as usize;
         let mut lines = lines(text).skip(line.saturating_sub(2));
-        let mut next = || lines.next().map(|line| String::from_utf8_lossy(line).into_owned());
-        let before = if line > 1 { next() } else { None };
-        Excerpt { before, line: next(), after: next() }
+        let mut column = place.column as usize;
+        let before = if line > 1 { lines.next() } else { None }.map(|line| cut(line, &mut 1));
+        let line = lines.next().map(|line| cut(line, &mut column));
+        Excerpt { before, line, column, after: lines.next().map(|line| cut(line, &mut 1)) }
     }
+}
+
+/// Returns a line, or what is around a column of it if it is long; `column` then counts in what is returned.
+fn cut(line: &[u8], column: &mut usize) -> String {
+    if line.len() <= LONG_LINE {
+        return String::from_utf8_lossy(line).into_owned();
+    }
+    let place = (*column - 1).min(line.len());
+    let start = if place > KEPT + CUT.len() { place - KEPT } else { 0 };
+    let end = (place + KEPT).min(line.len());
+    *column = place - start + 1 + if start > 0 { CUT.len() } else { 0 };
+    let kept = String::from_utf8_lossy(&line[start..end]);
+    format!("{}{kept}{}", if start > 0 { CUT } else { "" }, if end < line.len() { CUT } else { "" })
 }
 
 /// Returns the lines of a text. A line end at the end of the text has an empty line behind it.
@@ -58,5 +85,18 @@ mod tests {
         let found: Vec<&[u8]> = lines(b"a\nb\r\nc\rd\n").collect();
         assert_eq!(found, [&b"a"[..], b"b", b"c", b"d", b""]);
         assert_eq!(lines(b"").count(), 1);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let line = [b"a".repeat(70_000), b"b".to_vec(), b"c".repeat(70_000)].concat();
+        let mut column = 70_001;
+        let text = cut(&line, &mut column);
+        assert_eq!(text, format!("...{}b{}...", "a".repeat(200), "c".repeat(199)));
+        assert_eq!(text.as_bytes()[column - 1], b'b');
+        for mut column in [1, 204, 205, 140_001, 140_002, 200_000] {
+            let text = cut(&line, &mut column);
+            assert!(column <= text.len() + 1 && text.len() < LONG_LINE, "{column} of {}", text.len());
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Body {
         }
         if let Some(text) = &excerpt.line {
             line(place.line, text);
-            let _ = write!(self.text, "\n      |{:column$}{red}^{normal}", "", column = place.column as usize);
+            let _ = write!(self.text, "\n      |{:column$}{red}^{normal}", "", column = excerpt.column);
         }
         if let Some(after) = &excerpt.after {
             let number = place.line + 1;

@@ -80,7 +80,7 @@ fn excerpt(text: &mut String, indent: &str, place: &Location, palette: Palette, 
     }
     if let Some(line) = &lines.line {
         let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {}", place.line, line.trim_end());
-        let start = (place.column as usize - 1).min(line.len());
+        let start = (lines.column - 1).min(line.len());
         let start = line.floor_char_boundary(start);
         let (before, after) = line.split_at(start);
         // Tabs stay tabs, so that the mark stands where the text does.
