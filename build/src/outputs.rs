@@ -101,6 +101,7 @@ impl Outputs<'_> {
     fn collect(&self, name: &OutputName, seen: &mut InodesSeen) -> Result<Made, BuildError> {
         let place = &self.prepared.outputs[name];
         let at = place.made_at.clone();
+        self.refuse_redirection(name, &at)?;
         let Ok(metadata) = fs::symlink_metadata(&at) else {
             return Err(BuildError::MissingOutput {
                 derivation: self.derivation_text(),
@@ -125,6 +126,20 @@ impl Outputs<'_> {
                 Ok(Made { info, at, specified: None })
             }
         }
+    }
+
+    /// Refuses a sandbox whose store directory the builder has replaced by a link to somewhere on this machine.
+    fn refuse_redirection(&self, name: &OutputName, made_at: &Path) -> Result<(), BuildError> {
+        let Some(sandbox) = &self.prepared.request.sandbox else { return Ok(()) };
+        let inside = made_at.strip_prefix(&sandbox.root).ok().and_then(Path::parent);
+        let mut directory = sandbox.root.clone();
+        for component in inside.into_iter().flat_map(Path::components) {
+            directory.push(component);
+            if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
+                return Err(BuildError::SuspiciousOutput { output: name.to_string(), path: directory });
+            }
+        }
+        Ok(())
     }
 
     /// As the rest of [`Outputs::collect`]. What was made is copied, because a builder with network could have given

@@ -283,6 +283,28 @@ fn builders_see_inputs_only_and_cannot_change_them() {
 }
 
 #[test]
+fn a_store_directory_replaced_by_a_link_is_refused() {
+    let world = World::new();
+    let target = world.scratch.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    // There is no program to move or link with, so one comes from this machine.
+    let links: Vec<Mount> = ["/bin", "/lib", "/lib64", "/usr"]
+        .iter()
+        .filter(|path| std::path::Path::new(path).exists())
+        .map(|path| Mount::read_only(std::fs::canonicalize(path).unwrap(), path))
+        .collect();
+    let script = format!("PATH=/usr/bin:/bin; mv /nix /moved; mkdir /nix; ln -s {} /nix/store; exit 0", target.display());
+    let (path, out) = world.add_one(sh("link", &script));
+    std::fs::write(target.join(out.base_name()), "not made by the builder").unwrap();
+    let shell = nixlang_build::sandbox::ShellChoice::None;
+    let options = BuildOptions { sandbox_paths: links, shell, ..world.options() };
+    let (outcome, recorder) = world.build_with(options, std::slice::from_ref(&path));
+    let message = &outcome.results[&path].message;
+    assert!(message.starts_with("suspicious ownership or permission"), "{message} {:?}", recorder.lines());
+    assert!(target.join(out.base_name()).exists());
+}
+
+#[test]
 fn limits_have_their_own_status() {
     let world = World::new();
     let check = |script: &str, limits: Limits, expected: BuildStatus, message: &str| {

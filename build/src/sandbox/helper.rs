@@ -12,6 +12,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -124,6 +125,8 @@ pub(crate) enum Reply {
 pub(crate) struct Running {
     /// The helper process.
     child: Child,
+    /// Its standard input; closed to stop it.
+    control: Option<UnixStream>,
     /// What the builder writes.
     pub(crate) log: OwnedFd,
     /// Replies, not yet read.
@@ -134,28 +137,30 @@ impl Helper {
     /// Starts a helper with a terminal of its own and sends `request`.
     pub(crate) fn start(&self, request: &Request) -> io::Result<Running> {
         let (log, terminal) = open_terminal()?;
+        let (control, theirs) = UnixStream::pair()?;
         let mut child = Command::new(&self.program)
             .arg(MARKER_ARGUMENT)
             .env_clear()
             .env(MARKER_VARIABLE, "1")
-            .stdin(Stdio::piped())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::from(terminal))
             .spawn()?;
         let replies = child.stdout.take().expect("it was asked for above");
         let json = serde_json::to_vec(request)?;
         let length = u32::try_from(json.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let control = child.stdin.as_mut().expect("it was asked for above");
-        // A helper that dies early reports that through its replies, not through a broken pipe here.
-        let _ = control.write_all(&length.to_le_bytes()).and_then(|()| control.write_all(&json));
-        Ok(Running { child, log, replies: File::from(OwnedFd::from(replies)) })
+        let mut message = length.to_le_bytes().to_vec();
+        message.extend(json);
+        // A helper that dies early shows that by having no replies.
+        let _ = send_all(&control, &message);
+        Ok(Running { child, control: Some(control), log, replies: File::from(OwnedFd::from(replies)) })
     }
 }
 
 impl Running {
     /// Ends the builder and all its descendants; the helper still reports.
     pub(crate) fn stop(&mut self) {
-        self.child.stdin = None;
+        self.control = None;
     }
 
     /// Waits for the helper itself, which ends right after its last reply.
@@ -163,6 +168,19 @@ impl Running {
         self.stop();
         self.child.wait().map(drop)
     }
+}
+
+/// Writes all to a socket. Unlike with a pipe, a peer that is gone is an error and not a signal: the host program may not
+/// have decided to ignore that signal.
+fn send_all(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL) {
+            Ok(n_bytes) => bytes = &bytes[n_bytes..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Opens a pseudo terminal that passes bytes as they are. Returns our side and the builder's.
