@@ -22,12 +22,14 @@ pub mod canonicalise;
 pub(crate) mod index;
 mod layout;
 pub mod locks;
+mod optimise;
 pub(crate) mod rows;
 mod schema;
 mod staging;
 mod verify;
 
 pub use layout::Layout;
+pub use optimise::{OptimiseEvent, OptimiseStats};
 pub use verify::VerifyEvent;
 pub(crate) use layout::make_dirs;
 

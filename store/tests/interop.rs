@@ -213,3 +213,29 @@ fn real_nix_works_while_we_collect() {
     });
     shared.real_nix(&["nix-store", "--verify", "--check-contents"]);
 }
+
+/// Both add the same texts at the same time, and link equal files.
+#[test]
+fn both_write_the_same_paths() {
+    let shared = Shared::new();
+    let expression = r#"builtins.concatStringsSep " " (builtins.genList (x: builtins.toFile "t" "${toString x}\n") 150)"#;
+    let command = ["nix-instantiate", "--eval", "--read-write-mode", "-E", expression];
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| shared.real_nix(&command));
+        for idx in (0..150).rev() {
+            shared.open().add_text("t", format!("{idx}\n").as_bytes(), &BTreeSet::new()).unwrap();
+        }
+        theirs.join().unwrap();
+    });
+    assert_eq!(shared.open().all_valid_paths().unwrap().len(), 150);
+    let tree = shared.tree();
+    for name in ["x", "y"] {
+        let contents = Contents::Tree { path: &tree, filter: None };
+        shared.open().add_contents(&Addressing::source(name), contents).unwrap();
+    }
+    assert_eq!(shared.open().optimise(&mut |_| {}).unwrap().files_linked, 3);
+    if shared.real_nix(&["nix-store", "--verify", "--check-contents"]).is_some() {
+        shared.real_nix(&["nix-store", "--optimise"]).unwrap();
+        assert_eq!(shared.open().optimise(&mut |_| {}).unwrap().files_linked, 0);
+    }
+}

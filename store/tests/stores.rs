@@ -501,3 +501,50 @@ fn addresses_of_what_refers_to_itself_are_checked() {
         }
     });
 }
+
+#[test]
+fn equal_files_become_one_inode() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let sources = tempfile::tempdir().unwrap();
+    let mut paths = Vec::new();
+    for name in ["one", "two"] {
+        let top = sources.path().join(name);
+        std::fs::create_dir_all(top.join("d")).unwrap();
+        for file in ["d/a", "b"] {
+            std::fs::write(top.join(file), "the same").unwrap();
+        }
+        std::fs::write(top.join("program"), "the same").unwrap();
+        std::fs::set_permissions(top.join("program"), PermissionsExt::from_mode(0o755)).unwrap();
+        symlink("b", top.join("link")).unwrap();
+        std::fs::write(top.join("own"), name).unwrap();
+        let contents = Contents::Tree { path: &top, filter: None };
+        paths.push(store.add_contents(&Addressing::source(name), contents).unwrap().path);
+    }
+    let text = store.add_text("text", b"the same", &BTreeSet::new()).unwrap();
+    let stats = store.optimise(&mut |event| panic!("{event:?}")).unwrap();
+    // Of the five plain files (a and b twice, and the text), the two programs and the two links all but one each.
+    assert_eq!(stats.files_linked, 4 + 1 + 1);
+    let inode = |path: &Path| path.symlink_metadata().unwrap().ino();
+    let real = |path: &StorePath, below: &str| store.real_path(path).unwrap().join(below);
+    let first = inode(&real(&paths[0], "d/a"));
+    for file in [real(&paths[0], "b"), real(&paths[1], "d/a"), real(&paths[1], "b"), store.real_path(&text).unwrap()] {
+        assert_eq!(inode(&file), first, "{file:?}");
+    }
+    assert_eq!(inode(&real(&paths[0], "program")), inode(&real(&paths[1], "program")));
+    assert_ne!(inode(&real(&paths[0], "program")), first);
+    assert_ne!(inode(&real(&paths[0], "own")), inode(&real(&paths[1], "own")));
+    for below in ["", "d"] {
+        let metadata = real(&paths[1], below).metadata().unwrap();
+        assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o555, 1));
+    }
+    assert_eq!(store.optimise(&mut |_| {}).unwrap().files_linked, 0);
+    assert!(store.verify(true, &mut |event| panic!("{event:?}")).unwrap());
+
+    // What nothing uses any more goes from `.links` as well.
+    drop(store);
+    let store = open(dir.path());
+    let options = nixlang_store::gc::GcOptions::new(nixlang_store::gc::GcAction::DeleteDead);
+    store.collect_garbage(&options, &mut |_| {}).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("nix/store/.links")).unwrap().count(), 0);
+}

@@ -35,8 +35,19 @@ pub fn dump(path: &Path, filter: Option<&mut Filter<'_>>, sink: &mut dyn Write) 
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(|error| StoreError::io("opening", path, error))?;
     let name = CString::new(name.as_bytes()).map_err(|_| StoreError::io("opening", path, Errno::INVAL))?;
+    dump_at(dir.as_fd(), &name, path, filter, sink)
+}
+
+/// As [`dump`], for a file in a directory that is held open.
+pub(crate) fn dump_at(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    path: &Path,
+    filter: Option<&mut Filter<'_>>,
+    sink: &mut dyn Write,
+) -> Result<()> {
     let mut walk = Walk { nar: NarWriter::new(sink), filter, buffer: vec![0; 64 * 1024] };
-    walk.run(dir.as_fd(), &name, path)?;
+    walk.run(dir, name, path)?;
     walk.nar.finish().map_err(nar_error).map(drop)
 }
 
