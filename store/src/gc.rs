@@ -129,7 +129,7 @@ struct Collection<'s> {
 impl<'s> Collection<'s> {
     fn new(store: &'s LocalStore, options: &'s GcOptions, server: &'s RootsServer) -> Result<Collection<'s>> {
         let ignore_liveness = matches!(options.action, GcAction::DeletePaths { ignore_liveness: true, .. });
-        let mut root_paths: HashSet<StorePath> = HashSet::new();
+        let mut root_paths: BTreeSet<StorePath> = BTreeSet::new();
         if !ignore_liveness {
             root_paths.extend(roots::find_persistent(store, &mut |_| {})?.into_keys());
         }

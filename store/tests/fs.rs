@@ -8,7 +8,7 @@ use nixlang_store::error::StoreError;
 use nixlang_store::fs::{Metadata, dump, restore};
 use nixlang_store::nar::NarWriter;
 
-/// An archive out of the format's words; `{}` are directories' brackets.
+/// An archive out of the format's words, right ones or wrong ones.
 fn archive(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut nar = Vec::new();
     string(&mut nar, b"nix-archive-1");
@@ -30,7 +30,10 @@ fn file(nar: &mut Vec<u8>, contents: &[u8]) {
     strings(nar, &[b"(", b"type", b"regular", b"contents", contents, b")"]);
 }
 
-fn directory(nar: &mut Vec<u8>, entries: &[(&[u8], &dyn Fn(&mut Vec<u8>))]) {
+/// Writes a node.
+type Node<'n> = dyn Fn(&mut Vec<u8>) + 'n;
+
+fn directory(nar: &mut Vec<u8>, entries: &[(&[u8], &Node<'_>)]) {
     strings(nar, &[b"(", b"type", b"directory"]);
     for (name, node) in entries {
         strings(nar, &[b"entry", b"(", b"name", name, b"node"]);
@@ -59,7 +62,7 @@ fn nested(depth: usize) -> Vec<u8> {
 /// What Nix 2.34.8 restores and refuses.
 #[test]
 fn hostile_archives() {
-    let x: &dyn Fn(&mut Vec<u8>) = &|nar| file(nar, b"x");
+    let x: &Node<'_> = &|nar| file(nar, b"x");
     let two = |first: &'static [u8], second: &'static [u8]| archive(|nar| directory(nar, &[(first, x), (second, x)]));
     let one = |name: &'static [u8]| archive(|nar| directory(nar, &[(name, x)]));
     let long_name = &*vec![b'a'; 256].leak();

@@ -76,7 +76,7 @@ fn references_must_be_valid_and_lead_back() {
         let user = store.add_text("user", b"2", &BTreeSet::from([base.clone()])).unwrap();
         let top = store.add_text("top", b"3", &BTreeSet::from([user.clone()])).unwrap();
         assert_eq!(store.referrers(&base).unwrap(), BTreeSet::from([user.clone()]));
-        assert_eq!(store.closure(&[top.clone()]).unwrap(), BTreeSet::from([base, user, top.clone()]));
+        assert_eq!(store.closure(std::slice::from_ref(&top)).unwrap(), BTreeSet::from([base, user, top.clone()]));
 
         let missing = StorePath::new([9; 20], "missing").unwrap();
         let error = store.add_text("dangling", b"4", &BTreeSet::from([missing.clone()])).unwrap_err();

@@ -226,7 +226,7 @@ mod tests {
         std::fs::write(top.join("program"), "2").unwrap();
         std::fs::set_permissions(top.join("program"), PermissionsExt::from_mode(0o4750)).unwrap();
         std::fs::write(top.join("secret"), "3").unwrap();
-        std::fs::set_permissions(top.join("secret"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(top.join("secret"), PermissionsExt::from_mode(0o000)).unwrap();
         symlink("/nonexistent", top.join("link")).unwrap();
         dir
     }
