@@ -1,3 +1,5 @@
+//! Tests of the typed nodes.
+
 use std::collections::BTreeSet;
 
 use ungrammar::{Grammar, Rule};

@@ -1,3 +1,5 @@
+//! Tests of the lossless tree.
+
 use super::*;
 
 /// Runs with the smallest stack that anybody may have.
