@@ -373,10 +373,25 @@ fn a_read_only_store_reads_and_refuses() {
     let options = LocalStoreOptions { read_only: true, ..LocalStoreOptions::rooted(dir.path()) };
     assert!(LocalStore::open(options.clone()).is_err(), "there is none");
     let path = open(dir.path()).add_text("foo", b"bar", &BTreeSet::new()).unwrap();
-    let store = LocalStore::open(options).unwrap();
+    let store = LocalStore::open(options.clone()).unwrap();
     assert_eq!(store.read_file(&path).unwrap(), b"bar");
     let error = store.add_text("foo", b"other", &BTreeSet::new()).unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+    drop(store);
+
+    // An image of a store: no log is there and none can be made. (Root may do that anyway.)
+    let db = dir.path().join("nix/var/nix/db");
+    for log in ["db.sqlite-wal", "db.sqlite-shm"] {
+        std::fs::remove_file(db.join(log)).unwrap();
+    }
+    let set_mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    for entry in std::fs::read_dir(&db).unwrap() {
+        set_mode(&entry.unwrap().path(), 0o444);
+    }
+    set_mode(&db, 0o555);
+    let read = LocalStore::open(options).and_then(|store| store.read_file(&path));
+    set_mode(&db, 0o755);
+    assert_eq!(read.unwrap(), b"bar");
 }
 
 #[test]
