@@ -71,7 +71,8 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
         })
     };
     let mut failed: Vec<(&StorePath, Diagnostic)> = Vec::new();
-    let exit_status = outcome.exit_status().max(1);
+    // The new command line of the reference says 1 whatever happened.
+    let exit_status = if context.common.is_classic { outcome.exit_status().max(1) } else { 1 };
     for (path, result) in outcome.failures() {
         if result.status == BuildStatus::Cancelled {
             continue;

@@ -1,9 +1,15 @@
 //! The table of commands, and what all of them begin and end with.
 
+mod build;
 mod config;
+mod derivation;
+mod eval;
 mod instantiate;
 mod link_commands;
+pub(crate) mod log;
 mod nix_build;
+pub(crate) mod path_info;
+mod run;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -40,6 +46,12 @@ const fn classic(name: &'static str, about: &'static str, run: fn(Invocation) ->
 
 /// All commands.
 pub(crate) const COMMANDS: &[Command] = &[
+    word("build", "build derivations", build::run),
+    word("eval", "evaluate an expression and print its value", eval::run),
+    word("run", "build something and run its program", run::run),
+    word("derivation show", "show derivations as JSON", derivation::show),
+    word("path-info", "show what the store knows about paths", path_info::run),
+    word("log", "show the log of a build", log::run),
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
@@ -49,7 +61,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
     "nix-env", "nix-shell", "nix-daemon", "nix-channel", "nix-collect-garbage", "nix-copy-closure", "nix-hash", "nix-prefetch-url", "repl", "flake", "develop", "search",
-    "shell", "profile", "copy", "log", "why-depends", "bundle", "daemon", "edit", "env", "fmt", "formatter", "key", "nar", "print-dev-env", "realisation", "registry", "upgrade-nix",
+    "shell", "profile", "copy", "why-depends", "bundle", "daemon", "edit", "env", "fmt", "formatter", "key", "nar", "print-dev-env", "realisation", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.
@@ -96,7 +108,7 @@ impl Invocation {
         while let Some(word) = self.args.next() {
             match word {
                 crate::args::Word::Plain(word) => plain(word, &mut self.args)?,
-                crate::args::Word::Flag(name) if name == "--help" || name == "-h" => {
+                crate::args::Word::Flag(name) if name == "--help" => {
                     print_help();
                     return Err(Failure::Status(0));
                 }

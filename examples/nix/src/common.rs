@@ -47,7 +47,8 @@ impl Common {
         Ok(Common {
             settings: crate::settings::load()?,
             is_classic,
-            verbosity: if is_classic { Verbosity::INFO } else { Verbosity::NOTICE },
+            // On a terminal the new command line shows progress instead.
+            verbosity: if is_classic || !std::io::IsTerminal::is_terminal(&std::io::stderr()) { Verbosity::INFO } else { Verbosity::NOTICE },
             auto_arguments: Vec::new(),
             search_path: Vec::new(),
             impure: false,

@@ -14,6 +14,7 @@ mod derivations;
 mod evaluation;
 mod failure;
 mod host;
+mod installables;
 mod progress;
 mod roots;
 mod settings;

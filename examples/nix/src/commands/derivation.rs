@@ -1,0 +1,58 @@
+//! `derivation show`: derivations as JSON.
+
+use std::collections::BTreeMap;
+
+use nixlang_store::derivation::derivations_to_json;
+use nixlang_store::store::Store;
+
+use super::Invocation;
+use crate::failure::{Failure, Outcome};
+use crate::installables::{Installables, Target};
+
+pub(super) fn show(mut invocation: Invocation) -> Outcome<u8> {
+    let mut installables = Installables::default();
+    let mut words = Vec::new();
+    let (mut recursive, mut pretty) = (false, false);
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "-r" | "--recursive" => recursive = true,
+                "--pretty" => pretty = true,
+                "--no-pretty" => pretty = false,
+                _ => return installables.flag(flag, args),
+            }
+            Ok(true)
+        },
+        |word, _| {
+            words.push(word);
+            Ok(())
+        },
+    )?;
+    installables.words = words;
+    installables.check(&mut invocation.common)?;
+    let context = invocation.context()?;
+    let targets = installables.targets(&context, true)?;
+    let store = context.store.open()?;
+    let mut paths = Vec::new();
+    for target in targets {
+        paths.push(match target {
+            Target::Built { derivation, .. } => derivation,
+            Target::Path(path) if path.is_derivation() => path,
+            Target::Path(path) => {
+                let deriver = store.path_info(&path)?.info.deriver.clone();
+                deriver.ok_or_else(|| Failure::new(format!("'{}' does not have a known deriver", store.store_dir().display(&path))))?
+            }
+        });
+    }
+    if recursive {
+        paths = store.closure(&paths)?.into_iter().filter(|path| path.is_derivation()).collect();
+    }
+    let mut derivations = BTreeMap::new();
+    for path in paths {
+        let derivation = store.read_derivation(&path)?;
+        derivations.insert(path, derivation);
+    }
+    let json = derivations_to_json(&derivations).map_err(|error| Failure::from_error(&error))?;
+    println!("{}", if pretty { nixlang_store::json::to_string_pretty(&json) } else { nixlang_store::json::to_string(&json) });
+    Ok(0)
+}

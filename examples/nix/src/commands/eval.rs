@@ -1,0 +1,94 @@
+//! `eval`: evaluates an installable and prints its value.
+
+use std::io::Write;
+
+use nixlang::eval::{Coercion, PrintOptions};
+use nixlang::heap::Value;
+use nixlang::source::Pos;
+
+use super::Invocation;
+use crate::evaluation::{Evaluation, Step, evaluate};
+use crate::failure::{Failure, Outcome};
+use crate::installables::Installables;
+
+#[derive(Clone, Debug, Default)]
+struct Flags {
+    raw: bool,
+    json: bool,
+    pretty: bool,
+    read_only: bool,
+    apply: Option<String>,
+}
+
+pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
+    let mut installables = Installables::default();
+    let mut words = Vec::new();
+    let mut flags = Flags::default();
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "--raw" => flags.raw = true,
+                "--json" => flags.json = true,
+                "--pretty" => flags.pretty = true,
+                "--no-pretty" => flags.pretty = false,
+                "--read-only" => flags.read_only = true,
+                "--apply" => flags.apply = Some(args.value(flag)?),
+                _ => return installables.flag(flag, args),
+            }
+            Ok(true)
+        },
+        |word, _| {
+            words.push(word);
+            Ok(())
+        },
+    )?;
+    if words.len() > 1 {
+        return Err(Failure::Usage("'eval' takes one installable".into()));
+    }
+    if flags.raw && flags.json {
+        return Err(Failure::Usage("--raw and --json are mutually exclusive".into()));
+    }
+    if !installables.has_source() {
+        return Err(Failure::Usage("flakes are not supported yet; name a file with '--file' or an expression with '--expr'".into()));
+    }
+    installables.words = words;
+    installables.check(&mut invocation.common)?;
+    let context = invocation.context()?;
+    evaluate(&context, !flags.read_only, |evaluation| {
+        let root = match (&installables.file, &installables.expression) {
+            (Some(file), _) if file == "-" => evaluation.stdin()?,
+            (Some(file), _) => evaluation.file(file)?,
+            (None, text) => evaluation.text(text.as_deref().unwrap_or_default().as_bytes())?,
+        };
+        let mut value = evaluation.select(root, installables.words.first().map_or("", String::as_str))?;
+        value = evaluation.auto_call(value)?;
+        if let Some(function) = &flags.apply {
+            let function = evaluation.text(function.as_bytes())?;
+            value = evaluation.eval.call(function, &[value], Pos::NONE)?;
+        }
+        print(evaluation, &flags, value)
+    })?;
+    Ok(0)
+}
+
+fn print<'h>(evaluation: &Evaluation<'_, 'h>, flags: &Flags, value: Value<'h>) -> Step<()> {
+    let eval = evaluation.eval;
+    let mut stdout = std::io::stdout().lock();
+    if flags.raw {
+        let text = eval.coerce_to_string(value, Pos::NONE, Coercion::PATH_SEGMENT, "while generating the eval command output")?;
+        stdout.write_all(text.bytes())?;
+    } else if flags.json {
+        let mut text = eval.to_json(value, Pos::NONE, false)?.0;
+        if flags.pretty {
+            let parsed: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Failure::new(error.to_string()))?;
+            text = nixlang_store::json::to_string_pretty(&parsed).into_bytes();
+        }
+        stdout.write_all(&text)?;
+        stdout.write_all(b"\n")?;
+    } else {
+        let options = PrintOptions { derivation_paths: true, ..PrintOptions::ALL };
+        stdout.write_all(&eval.print(value, options)?)?;
+        stdout.write_all(b"\n")?;
+    }
+    Ok(stdout.flush()?)
+}

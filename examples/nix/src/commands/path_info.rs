@@ -1,0 +1,122 @@
+//! `path-info`: what the store knows about paths.
+
+use nixlang_store::path_info::PathInfo;
+use nixlang_store::path_info::json::JsonFormat;
+use nixlang_store::store::Store;
+use serde_json::{Map, Value};
+
+use super::{Context, Invocation};
+use crate::failure::{Failure, Outcome};
+use crate::installables::Installables;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    size: bool,
+    closure_size: bool,
+    human_readable: bool,
+    signatures: bool,
+    json: Option<u64>,
+    recursive: bool,
+    all: bool,
+}
+
+pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
+    let mut installables = Installables::default();
+    let mut words = Vec::new();
+    let mut flags = Flags::default();
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "-s" | "--size" => flags.size = true,
+                "-S" | "--closure-size" => flags.closure_size = true,
+                "-h" | "--human-readable" => flags.human_readable = true,
+                "--sigs" => flags.signatures = true,
+                "--json" => flags.json = Some(flags.json.unwrap_or(1)),
+                "--json-format" => flags.json = Some(args.value(flag)?.parse().map_err(|_| Failure::Usage("'--json-format' takes 1 or 2".into()))?),
+                "-r" | "--recursive" => flags.recursive = true,
+                "--all" => flags.all = true,
+                _ => return installables.flag(flag, args),
+            }
+            Ok(true)
+        },
+        |word, _| {
+            words.push(word);
+            Ok(())
+        },
+    )?;
+    installables.words = words;
+    installables.check(&mut invocation.common)?;
+    let context = invocation.context()?;
+    let store = context.store.open()?;
+    let mut paths = Vec::new();
+    if flags.all {
+        paths = store.all_valid_paths()?;
+    } else {
+        for target in installables.targets(&context, true)? {
+            paths.extend(target.outputs(&context)?.into_iter().map(|(_, path)| path));
+        }
+    }
+    if flags.recursive {
+        let closure = store.closure(&paths)?;
+        paths = nixlang_store::closure::topologically_sorted(&**store, &closure)?;
+    }
+    let infos = store.query_path_infos(&paths)?;
+    if let Some(number) = flags.json {
+        let format = JsonFormat::from_number(number).map_err(|error| Failure::from_error(&error))?;
+        let mut all = Map::new();
+        for (path, info) in paths.iter().zip(&infos) {
+            let name = if number == 1 { store.store_dir().display(path) } else { path.base_name() };
+            let mut json = info.as_ref().map_or(Value::Null, |info| info.info.to_json(store.store_dir(), format, true));
+            if flags.closure_size && info.is_some() {
+                json["closureSize"] = closure_size(&context, path)?.into();
+            }
+            all.insert(name, json);
+        }
+        println!("{}", nixlang_store::json::to_string(&Value::Object(all)));
+        return Ok(0);
+    }
+    for (path, info) in paths.iter().zip(infos) {
+        let info = info.ok_or_else(|| store.invalid(path))?;
+        println!("{}", line(&context, flags, &info)?);
+    }
+    Ok(0)
+}
+
+fn line(context: &Context, flags: Flags, info: &PathInfo) -> Outcome<String> {
+    let mut text = context.store.store_dir().display(&info.path);
+    let size = |bytes: u64| if flags.human_readable { human_size(bytes) } else { format!("{bytes:>12}") };
+    if flags.size {
+        text.push_str(&format!("\t{}", size(info.info.nar_size)));
+    }
+    if flags.closure_size {
+        text.push_str(&format!("\t{}", size(closure_size(context, &info.path)?)));
+    }
+    if flags.signatures {
+        let mut words = Vec::new();
+        if info.info.ultimate {
+            words.push("ultimate".to_owned());
+        }
+        words.extend(info.info.content_address.as_ref().map(|ca| format!("ca:{ca}")));
+        words.extend(info.info.signatures.iter().map(ToString::to_string));
+        text.push_str(&format!("\t{}", words.join(" ")));
+    }
+    Ok(text)
+}
+
+fn closure_size(context: &Context, path: &nixlang_store::path::StorePath) -> Outcome<u64> {
+    let store = context.store.open()?;
+    let paths: Vec<_> = store.closure(std::slice::from_ref(path))?.into_iter().collect();
+    Ok(store.query_path_infos(&paths)?.into_iter().flatten().map(|info| info.info.nar_size).sum())
+}
+
+/// Returns a size as the reference writes it: right-aligned, in binary units from KiB on.
+pub(crate) fn human_size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:6.1} {}", units[unit])
+}
