@@ -341,6 +341,50 @@ fn keep_going_and_jobs() {
 }
 
 #[test]
+fn two_builders_at_once_build_once() {
+    let world = World::new();
+    let (path, _) = world.add_one(sh("slow", "i=0; while test $i -lt 100000; do i=$((i+1)); done; echo $i > $out"));
+    let results = std::thread::scope(|scope| {
+        let builds: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| world.build_with(world.options(), std::slice::from_ref(&path))))
+            .collect();
+        builds.into_iter().map(|build| build.join().unwrap()).collect::<Vec<_>>()
+    });
+    let statuses: Vec<BuildStatus> = results.iter().map(|(outcome, _)| outcome.results[&path].status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == BuildStatus::Built).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == BuildStatus::AlreadyValid).count(), 3, "{statuses:?}");
+    let n_started: usize = results
+        .iter()
+        .map(|(_, recorder)| recorder.events().iter().filter(|event| event.starts_with("started")).count())
+        .sum();
+    assert_eq!(n_started, 1);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_cancelled_run_stops_what_runs_and_starts_nothing_more() {
+    let world = World::new();
+    let (first, _) = world.add_one(sh("first", "echo started; while :; do :; done"));
+    let (second, _) = world.add_one(sh("second", ": > $out").input(&first));
+    let builder = nixlang_build::Builder::new(std::sync::Arc::clone(&world.store), world.options());
+    let plan = builder.plan(&[nixlang_build::DerivedPath::from_path(second.clone())]).unwrap();
+    /// Cancels as soon as the builder says something.
+    struct Canceller(nixlang_build::CancelToken);
+    impl nixlang_build::Observer for Canceller {
+        fn event(&self, event: &nixlang_build::BuildEvent<'_>) {
+            if let nixlang_build::BuildEvent::LogLine { .. } = event {
+                self.0.cancel();
+            }
+        }
+    }
+    let cancel = nixlang_build::CancelToken::new();
+    let outcome = builder.run(&plan, &Canceller(cancel.clone()), &cancel);
+    assert_eq!(outcome.results[&first].status, BuildStatus::Cancelled);
+    assert!(!outcome.results[&second].status.is_success());
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn checking_builds_again_and_compares() {
     let world = World::new();
     let (stable, _) = world.add_one(sh("stable", "echo same > $out"));
