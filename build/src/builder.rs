@@ -247,6 +247,8 @@ impl Run<'_> {
             }
         }
         let made = made?;
+        let registered: Vec<_> = made.values().map(|path| store.to_real_path(path)).collect();
+        prepared.workspace.scratch.retain(|path| !registered.contains(path));
         drop(prepared);
         drop(locks);
         Ok((BuildStatus::Built, made))

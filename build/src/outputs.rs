@@ -5,6 +5,7 @@
 //! so that a corrected derivation need not download it again.
 
 mod checks;
+mod rewrite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use nixlang_store::content_address::{ContentAddress, ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::derivation::{Derivation, DerivationOutput, OutputName};
-use nixlang_store::fs::{Metadata, dump, remove_tree, restore};
+use nixlang_store::fs::{dump, remove_tree};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat, Hasher};
 use nixlang_store::local::LocalStore;
 use nixlang_store::local::canonicalise::{CanonicaliseOptions, InodesSeen, canonicalise};
@@ -75,6 +76,9 @@ pub(crate) fn register(
     }
     for output in made.values() {
         outputs.verify(output)?;
+        if mode == BuildMode::Check {
+            remove_tree(&output.at)?;
+        }
     }
     valid.extend(made.into_iter().map(|(name, output)| (name, output.info.path)));
     Ok(valid)
@@ -115,6 +119,16 @@ impl Outputs<'_> {
         }
         let ignored_acls = self.store.options().ignored_acls.clone();
         canonicalise(&at, &CanonicaliseOptions { owners: None, ignored_acls }, seen)?;
+        let redirected: Vec<_> = self
+            .prepared
+            .outputs
+            .values()
+            .filter(|place| place.scratch != place.path)
+            .map(|place| (place.scratch.hash_digits(), place.path.hash_digits()))
+            .collect();
+        if !redirected.is_empty() {
+            rewrite::rewrite_tree(&at, &redirected)?;
+        }
 
         match self.derivation.outputs.get(name) {
             Some(DerivationOutput::Fixed(address)) => self.collect_fixed(name, at, *address, &metadata),
@@ -361,18 +375,7 @@ fn copy_through(from: &Path, to: &Path, pass: &mut Pass) -> Result<(), BuildErro
             self.1.flush()
         }
     }
-    let (mut reader, writer) = io::pipe().map_err(BuildError::io("making a pipe to copy", from))?;
-    std::thread::scope(|scope| {
-        let restored = scope.spawn(move || {
-            let result = restore(&mut reader, to, Metadata::Canonical);
-            // A writer that still has something to say must not wait for ever.
-            let _ = io::copy(&mut reader, &mut io::sink());
-            result
-        });
-        let dumped = dump(from, None, &mut Tee(pass, writer));
-        let restored = restored.join().expect("restoring does not panic");
-        dumped.and(restored).map_err(BuildError::from)
-    })
+    rewrite::pipe_through(from, to, |pipe| Tee(pass, pipe), |_| Ok(()))
 }
 
 fn hash_file(path: &Path, algorithm: Algorithm) -> Result<Hash, BuildError> {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
 use nixlang_store::fs::remove_tree;
-use nixlang_store::hash::HashFormat;
+use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
@@ -54,6 +54,8 @@ pub(crate) struct Prepared {
 pub(crate) struct OutputPlace {
     /// Its store path.
     pub(crate) path: StorePath,
+    /// The path that the builder is told. Another one only without a sandbox, if the output is valid already.
+    pub(crate) scratch: StorePath,
     /// Where the builder leaves it on the machine.
     pub(crate) made_at: PathBuf,
 }
@@ -98,16 +100,27 @@ pub(crate) fn prepare(
     let mut outputs = BTreeMap::new();
     for (name, output) in &derivation.outputs {
         let output_path = output_path(store, path, derivation, name, output)?;
+        let mut scratch = output_path.clone();
         let made_at = if sandboxed {
             root.join(logical_store.strip_prefix("/").unwrap_or(logical_store)).join(output_path.base_name())
         } else {
-            store.to_real_path(&output_path)
+            if store.is_valid(&output_path)? {
+                scratch = redirected(store, path, &output_path).map_err(reject)?;
+            }
+            let made_at = store.to_real_path(&scratch);
+            // What a build that was killed left there.
+            remove_tree(&made_at)?;
+            workspace.scratch.push(made_at.clone());
+            made_at
         };
-        outputs.insert(name.clone(), OutputPlace { path: output_path, made_at });
+        outputs.insert(name.clone(), OutputPlace { path: output_path, scratch, made_at });
     }
 
-    let rewrites =
-        Rewrites::for_outputs(outputs.iter().map(|(name, place)| (name.as_str(), dir.display(&place.path))));
+    let mut rewrites =
+        Rewrites::for_outputs(outputs.iter().map(|(name, place)| (name.as_str(), dir.display(&place.scratch))));
+    for place in outputs.values().filter(|place| place.path != place.scratch) {
+        rewrites.add(place.path.hash_text().to_string(), place.scratch.hash_text().to_string());
+    }
     let exports =
         references_graph::exports(store, &derivation_options, &inputs, derivation.structured_attrs.is_some())?;
     let context = Context {
@@ -158,18 +171,6 @@ pub(crate) fn prepare(
     } else {
         None
     };
-    if !sandboxed {
-        for place in outputs.values() {
-            if store.is_valid(&place.path)? {
-                let path = dir.display(&place.path);
-                let reason = format!("the output '{path}' is valid already, and only a sandbox keeps a builder from changing it");
-                return Err(BuildError::NoSandbox { reason });
-            }
-            // What a build that was killed left there.
-            remove_tree(&place.made_at)?;
-        }
-    }
-
     let request = BuildRequest {
         derivation: path.clone(),
         is_fixed_output: kind.is_fixed(),
@@ -210,6 +211,14 @@ fn decide_sandbox(
         }
     }
     Ok(sandboxed)
+}
+
+/// Returns the path that stands for a valid output while a builder without sandbox runs (`makeFallbackPath` of the
+/// reference). It can't be the path of anything else.
+fn redirected(store: &LocalStore, derivation: &StorePath, output: &StorePath) -> Result<StorePath, String> {
+    let kind = format!("rewrite:{}:{}", derivation.base_name(), output.base_name());
+    let made = store.store_dir().make_store_path(&kind, &Hash::zero(Algorithm::Sha256), output.name());
+    made.map_err(|error| error.to_string())
 }
 
 /// Returns the path of an output, which is known before the build.
@@ -333,7 +342,7 @@ fn builtin(
     };
     let required = |name: &str| attribute(name).ok_or_else(|| reject(format!("attribute '{name}' missing")));
     let out = outputs.get("out").ok_or_else(|| reject(format!("'{name}' requires an 'out' output")))?;
-    let out = PathBuf::from(dir.display(&out.path));
+    let out = PathBuf::from(dir.display(&out.scratch));
     match name.as_str() {
         "builtin:fetchurl" => {
             let Some(DerivationOutput::Fixed(address)) = derivation.outputs.get("out") else {

@@ -126,6 +126,11 @@ impl Rewrites {
         Rewrites(outputs.map(|(name, path)| (placeholder(name), path)).collect())
     }
 
+    /// Also replaces `from` by `to`.
+    pub(crate) fn add(&mut self, from: String, to: String) {
+        self.0.push((from, to));
+    }
+
     /// Replaces all placeholders in `bytes`.
     pub(crate) fn apply(&self, bytes: &[u8]) -> Vec<u8> {
         let mut text = bytes.to_vec();

@@ -29,6 +29,8 @@ pub(crate) struct Workspace {
     _lock: File,
     /// Holds the sandbox's root.
     chroot: Option<PathBuf>,
+    /// Without a sandbox: where outputs are made. Those that were registered are taken out.
+    pub(crate) scratch: Vec<PathBuf>,
     /// Keep the build directory.
     pub(crate) keep: bool,
 }
@@ -49,7 +51,7 @@ impl Workspace {
                 .map_err(|error| BuildError::io("locking", &top)(error.into()))?;
             // Somebody may have swept it away before it was locked.
             if is_at(&lock, &top) {
-                return Ok(Workspace { top, _lock: lock, chroot: None, keep: false });
+                return Ok(Workspace { top, _lock: lock, chroot: None, scratch: Vec::new(), keep: false });
             }
         }
     }
@@ -94,6 +96,9 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         if let Some(chroot) = &self.chroot {
             let _ = remove_tree(chroot);
+        }
+        for scratch in &self.scratch {
+            let _ = remove_tree(scratch);
         }
         if self.keep {
             let _ = fs::set_permissions(&self.top, fs::Permissions::from_mode(KEPT));
