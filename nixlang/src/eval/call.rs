@@ -172,12 +172,13 @@ impl<'h> Evaluator<'h> {
 
     fn run_builtin(&self, builtin: &'h Builtin<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
         let result = match builtin.body {
-            BuiltinBody::Native(run) => run(self, arguments, pos),
+            // The reference's builtins don't know where they are called; the frame below does.
+            BuiltinBody::Native(run) => run(self, arguments, Pos::NONE),
             BuiltinBody::Host(index) => crate::builtins::run_host_builtin(self, index, arguments),
         };
         result.and_then(|value| self.force(value)).map_err(|e| match builtin.name {
-            // Their message is all that people want to see.
-            "throw" | "abort" | "addErrorContext" | "break" | "trace" | "warn" => e,
+            // What it says is the frame.
+            "addErrorContext" => e,
             name => e.while_(pos, format!("while calling the '{name}' builtin")),
         })
     }

@@ -47,6 +47,7 @@ impl<'h> Evaluator<'h> {
     /// Evaluates a file, whether it was imported before or not.
     pub(super) fn eval_file(&self, file: &[u8]) -> EvalResult<Value<'h>> {
         self.eval_file_in(file, &StaticScope::default(), self.root())
+            .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
     }
 
     /// Evaluates a file with more variables in scope (`scopedImport`).
@@ -56,7 +57,6 @@ impl<'h> Evaluator<'h> {
             None => self.host.read_file(file).map_err(|e| self.host_error(e))?,
         };
         self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), scope, env)
-            .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
     }
 
     /// Returns the file to evaluate for a path: links are followed, a directory stands for its `default.nix`.

@@ -29,7 +29,7 @@ impl<'h> Evaluator<'h> {
             BinaryOperator::Less => {
                 let _depth = self.enter_call(pos)?;
                 let (a, b) = (self.eval(left, env)?, self.eval(right, env)?);
-                self.less_than(a, b, pos, "").map_err(|e| e.while_(pos, "while calling the 'lessThan' builtin"))?
+                self.less_than(a, b, Pos::NONE, "").map_err(|e| e.while_(pos, "while calling the 'lessThan' builtin"))?
             }
             BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Divide => {
                 // The reference calls a builtin here, which counts as a call.
@@ -41,7 +41,7 @@ impl<'h> Evaluator<'h> {
                     BinaryOperator::Multiply => ("mul", Self::multiply),
                     _ => ("div", Self::divide),
                 };
-                return run(self, left, right, pos).map_err(|e| e.while_(pos, format!("while calling the '{name}' builtin")));
+                return run(self, left, right, Pos::NONE).map_err(|e| e.while_(pos, format!("while calling the '{name}' builtin")));
             }
         }))
     }
