@@ -106,6 +106,8 @@ pub struct Evaluator<'h> {
     imports: RefCell<FxHashMap<Vec<u8>, Value<'h>>>,
     sources_in_store: RefCell<FxHashMap<Vec<u8>, String>>,
     root: Env<'h>,
+    /// What one parse leaves to the next.
+    pub(crate) parse_scratch: Cell<crate::lower::Scratch>,
     call_depth: Cell<u32>,
     stack_limit: Cell<usize>,
 }
@@ -128,6 +130,7 @@ impl<'h> Evaluator<'h> {
             imports: RefCell::default(),
             sources_in_store: RefCell::default(),
             root: heap.root_env(0),
+            parse_scratch: Cell::default(),
             call_depth: Cell::new(0),
             stack_limit: Cell::new(0),
         };

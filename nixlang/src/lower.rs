@@ -38,7 +38,7 @@ use crate::host::Message;
 use crate::source::Pos;
 use crate::symbol::Symbol;
 use crate::syntax::grammar;
-use crate::syntax::lexer::{LexOptions, lex};
+use crate::syntax::lexer::{LexOptions, Lexed, lex_into};
 use crate::syntax::parser::{Parser, Stop};
 use expr::Expr;
 
@@ -56,6 +56,16 @@ enum Entry {
     Expression,
     Bindings,
 }
+
+/// Room that one parse leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    lexed: Lexed,
+    bump: Bump,
+}
+
+/// Room beyond this isn't kept.
+const MOST_KEPT_BYTES: usize = 16 << 20;
 
 /// What to do with the tree.
 struct Lowering<'e, 'h> {
@@ -113,7 +123,13 @@ pub fn show(eval: &Evaluator<'_>, text: &[u8], start: Pos, base: &[u8]) -> EvalR
 impl<'h> Lowering<'_, 'h> {
     fn run(&self, text: &[u8], shown: Option<&mut Vec<u8>>) -> EvalResult<&'h Expr<'h>> {
         let warn = |text: &str| self.eval.host.message(Message::Warning, text);
-        self.lower(text, shown, &warn).map_err(|error| to_eval_error(self.eval, error))
+        let mut scratch = self.eval.parse_scratch.take();
+        let result = self.lower(text, shown, &warn, &mut scratch);
+        scratch.bump.reset();
+        if scratch.bump.allocated_bytes() <= MOST_KEPT_BYTES {
+            self.eval.parse_scratch.set(scratch);
+        }
+        result.map_err(|error| to_eval_error(self.eval, error))
     }
 
     fn lower(
@@ -121,14 +137,15 @@ impl<'h> Lowering<'_, 'h> {
         text: &[u8],
         shown: Option<&mut Vec<u8>>,
         warn: &dyn Fn(&str),
+        scratch: &mut Scratch,
     ) -> Result<&'h Expr<'h>, LowerError> {
         let eval = self.eval;
         let lex_options = LexOptions {
             pipe_operators: eval.options.has_feature("pipe-operators"),
             keep_trivia: false,
         };
-        let lexed = lex(text, lex_options);
-        let bump = Bump::new();
+        let Scratch { lexed, bump } = scratch;
+        lex_into(text, lex_options, lexed);
         let home = match &eval.options.home {
             _ if eval.options.pure => Home::Pure,
             Some(home) => Home::Directory(home.as_bytes()),
@@ -136,8 +153,8 @@ impl<'h> Lowering<'_, 'h> {
         };
         let paths = PathContext { base: self.base, home };
         let bindings = self.entry == Entry::Bindings;
-        let builder = Builder::new(&bump, text, self.start, &eval.symbols, paths, eval.options.lints, bindings);
-        let mut parser = Parser::new(&lexed, builder, nesting_limit(eval.stack_left()));
+        let builder = Builder::new(bump, text, self.start, &eval.symbols, paths, eval.options.lints, bindings);
+        let mut parser = Parser::new(lexed, builder, nesting_limit(eval.stack_left()));
         let result = match self.entry {
             Entry::Expression => grammar::source(&mut parser),
             Entry::Bindings => grammar::repl_bindings(&mut parser),

@@ -19,7 +19,13 @@ pub struct SymbolTable<'h> {
 
 struct Names<'h> {
     by_number: Vec<Str<'h>>,
-    by_text: HashTable<u32>,
+    by_text: HashTable<Entry>,
+}
+
+/// A symbol in the table. Its hash is kept, so that growing and most misses look at no text.
+struct Entry {
+    hash: u64,
+    number: u32,
 }
 
 fn hash(text: &[u8]) -> u64 {
@@ -36,13 +42,13 @@ impl<'h> SymbolTable<'h> {
     /// Returns the symbol of `text`, making one if it is new.
     pub fn intern(&self, text: &[u8]) -> Symbol {
         let names = &mut *self.names.borrow_mut();
-        let hash_of = |number: &u32| hash(names.by_number[*number as usize].bytes());
-        let entry = names.by_text.entry(hash(text), |number| names.by_number[*number as usize].bytes() == text, hash_of);
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => Symbol(*entry.get()),
+        let hash = hash(text);
+        let is_text = |entry: &Entry| entry.hash == hash && names.by_number[entry.number as usize].bytes() == text;
+        match names.by_text.entry(hash, is_text, |entry| entry.hash) {
+            hashbrown::hash_table::Entry::Occupied(entry) => Symbol(entry.get().number),
             hashbrown::hash_table::Entry::Vacant(entry) => {
                 let number = names.by_number.len() as u32;
-                entry.insert(number);
+                entry.insert(Entry { hash, number });
                 names.by_number.push(self.heap.str(text));
                 Symbol(number)
             }
@@ -52,7 +58,8 @@ impl<'h> SymbolTable<'h> {
     /// Returns the symbol of `text` if it was interned before.
     pub fn lookup(&self, text: &[u8]) -> Option<Symbol> {
         let names = self.names.borrow();
-        names.by_text.find(hash(text), |number| names.by_number[*number as usize].bytes() == text).map(|n| Symbol(*n))
+        let found = names.by_text.find(hash(text), |entry| names.by_number[entry.number as usize].bytes() == text);
+        found.map(|entry| Symbol(entry.number))
     }
 
     /// Returns the string of a symbol, as the heap's string object (it is also a value without context).

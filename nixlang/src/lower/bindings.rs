@@ -15,7 +15,7 @@ use crate::syntax::parser::Step;
 impl<'a> Builder<'a, '_> {
     fn new_set(&mut self) -> (SetId, &'a Raw<'a>) {
         let id = SetId(self.sets.len() as u32);
-        self.sets.push(Set::default());
+        self.sets.push(Set::at(Pos::NONE, self.bump));
         (id, self.bump.alloc(Raw::Set(id)))
     }
 
@@ -79,7 +79,8 @@ impl<'a> Builder<'a, '_> {
         else {
             return self.duplicate(path, attr.pos, existing.pos);
         };
-        let mut from = std::mem::take(&mut self.sets[from.0 as usize]);
+        let empty = Set::at(Pos::NONE, self.bump);
+        let mut from = std::mem::replace(&mut self.sets[from.0 as usize], empty);
         from.sort();
         let n_sources = self.sets[into.0 as usize].sources.len() as u32;
         for mut attr in from.attrs {

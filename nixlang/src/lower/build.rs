@@ -467,7 +467,7 @@ impl<'a> Sink for Builder<'a, '_> {
         };
         let set = if makes_set {
             let pos = self.pos(position);
-            self.sets.push(Set::at(pos));
+            self.sets.push(Set::at(pos, self.bump));
             SetId(self.sets.len() as u32 - 1)
         } else {
             NO_SET

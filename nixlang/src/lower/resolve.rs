@@ -29,6 +29,10 @@ pub(super) struct Resolver<'a, 'h> {
     builtins: Symbol,
     sets: Vec<Set<'a>>,
     scopes: Scopes,
+    /// Stacks of what is being collected for slices of the heap.
+    exprs: Vec<Expr<'h>>,
+    collected: Vec<Binding<'h>>,
+    names: Vec<(Symbol, Pos)>,
     /// How many bytes of shown conditions the source may still have, but for the last.
     text_budget: usize,
     /// The `with`s around the variable that was resolved last, if they are still the same.
@@ -51,18 +55,30 @@ impl<'a, 'h> Resolver<'a, 'h> {
         }
         let builtins = eval.symbols.intern(b"builtins");
         let text_budget = source_len.saturating_mul(16) + 65_536;
-        Resolver { eval, heap: eval.heap, builtins, sets, scopes, text_budget, withs: None }
+        Resolver {
+            eval,
+            heap: eval.heap,
+            builtins,
+            sets,
+            scopes,
+            exprs: Vec::new(),
+            collected: Vec::new(),
+            names: Vec::new(),
+            text_budget,
+            withs: None,
+        }
     }
 
     fn all<I>(&mut self, raws: I, place: Place) -> Lowered<&'h [Expr<'h>]>
     where
         I: ExactSizeIterator<Item = &'a Raw<'a>>,
     {
-        let mut exprs = Vec::with_capacity(raws.len());
+        let base = self.exprs.len();
         for raw in raws {
-            exprs.push(self.expr(raw, place)?);
+            let expr = self.expr(raw, place)?;
+            self.exprs.push(expr);
         }
-        Ok(self.heap.alloc_slice(exprs))
+        Ok(self.heap.alloc_slice(self.exprs.drain(base..)))
     }
 
     /// Makes the IR of one expression.
@@ -201,6 +217,9 @@ impl<'a, 'h> Resolver<'a, 'h> {
     }
 
     fn path(&mut self, path: &'a [RawName<'a>]) -> Lowered<&'h [AttrName<'h>]> {
+        if let [RawName::Static(symbol, pos)] = *path {
+            return Ok(self.heap.alloc_slice([AttrName::Static(symbol, pos)]));
+        }
         let mut names = Vec::with_capacity(path.len());
         for name in path {
             names.push(match *name {
@@ -282,13 +301,16 @@ impl<'a, 'h> Resolver<'a, 'h> {
     fn lambda(&mut self, lambda: &'a RawLambda<'a>) -> Lowered<Expr<'h>> {
         let heap = self.heap;
         let mark = self.scopes.mark();
-        let mut positions = vec![lambda.pos];
-        let mut params: Vec<Symbol> = lambda.argument.into_iter().collect();
         let mut body = lambda.body;
         let mut formals = None;
-        let n_params;
+        let (params, positions, n_params);
         if let Some(raw) = &lambda.formals {
             n_params = 1;
+            params = match lambda.argument {
+                Some(argument) => heap.alloc_slice([argument]),
+                None => &[],
+            };
+            positions = heap.alloc_slice([lambda.pos]);
             let n_formals = raw.entries.len() as u32;
             let whole = lambda.argument.map(|_| n_formals);
             self.scopes.enter_frame(n_formals + whole.map_or(0, |_| 1));
@@ -309,13 +331,16 @@ impl<'a, 'h> Resolver<'a, 'h> {
             let entries = heap.alloc_slice(entries);
             formals = Some(heap.alloc(Formals { entries, ellipsis: raw.ellipsis, whole }));
         } else {
+            self.names.clear();
+            self.names.extend(lambda.argument.map(|argument| (argument, lambda.pos)));
             while let Raw::Lambda(next) = body
                 && next.formals.is_none()
             {
-                positions.push(next.pos);
-                params.extend(next.argument);
+                self.names.extend(next.argument.map(|argument| (argument, next.pos)));
                 body = next.body;
             }
+            params = heap.alloc_slice(self.names.iter().map(|name| name.0));
+            positions = heap.alloc_slice(self.names.iter().map(|name| name.1));
             n_params = params.len() as u32;
             self.scopes.enter_frame(n_params);
             for (slot, &param) in params.iter().enumerate() {
@@ -330,8 +355,8 @@ impl<'a, 'h> Resolver<'a, 'h> {
         let lambda = Lambda {
             n_params,
             frame_len,
-            params: heap.alloc_slice(params),
-            positions: heap.alloc_slice(positions),
+            params,
+            positions,
             formals: formals.map(|formals| &*formals),
             body,
             name: lambda.name.get(),
@@ -353,10 +378,11 @@ impl<'a, 'h> Resolver<'a, 'h> {
         first_source: u32,
         sources: BindingScope,
     ) -> Lowered<&'h [Binding<'h>]> {
-        let attrs = std::mem::take(&mut self.sets[id.0 as usize].attrs);
-        let mut bindings = Vec::with_capacity(attrs.len());
-        for attr in &attrs {
-            bindings.push(match attr.value {
+        let n_attrs = self.sets[id.0 as usize].attrs.len();
+        let base = self.collected.len();
+        for index in 0..n_attrs {
+            let attr = self.sets[id.0 as usize].attrs[index];
+            let binding = match attr.value {
                 RawValue::Plain(raw) => {
                     let value = self.expr(raw, Place::Other)?;
                     Binding { value, scope: BindingScope::Inner }
@@ -380,10 +406,10 @@ impl<'a, 'h> Resolver<'a, 'h> {
                     let select = Select { base, path, default: None, pos: attr.pos, cache };
                     Binding { value: Expr::Select(self.heap.alloc(select)), scope: sources }
                 }
-            });
+            };
+            self.collected.push(binding);
         }
-        self.sets[id.0 as usize].attrs = attrs;
-        Ok(self.heap.alloc_slice(bindings))
+        Ok(self.heap.alloc_slice(self.collected.drain(base..)))
     }
 
     /// Binds the attributes of a set to slots from `start` on.
@@ -456,10 +482,10 @@ impl<'a, 'h> Resolver<'a, 'h> {
         set.sort();
         let (recursive, pos) = (set.recursive, set.pos);
         let n_attrs = set.attrs.len() as u32;
-        let names: Vec<(Symbol, Pos)> =
-            set.attrs.iter().map(|attr| (attr.symbol, attr.pos)).collect();
         let n_slots = n_attrs + set.sources.len() as u32;
-        let shape = heap.shared_shape(&names);
+        self.names.clear();
+        self.names.extend(set.attrs.iter().map(|attr| (attr.symbol, attr.pos)));
+        let shape = heap.shared_shape(&self.names);
         let outer = (self.scopes.mark(), self.scopes.level());
         let outer_withs = self.withs;
         let (sources, bindings);
@@ -470,8 +496,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
             self.bind_set(id, 0);
             sources = self.sources(id)?;
             bindings = self.bindings(id, Some(outer), n_attrs, BindingScope::Inner)?;
-            let found = names.binary_search_by_key(&overrides_name, |name| name.0);
-            overrides = found.ok().map(|index| index as u32);
+            overrides = shape.find(overrides_name).map(|index| index as u32);
         } else {
             sources = self.sources(id)?;
             bindings = self.bindings(id, None, 0, BindingScope::Sources)?;

@@ -8,6 +8,8 @@
 
 use std::cell::Cell;
 
+use bumpalo::Bump;
+use bumpalo::collections::Vec as BumpVec;
 use rustc_hash::FxHashMap;
 
 use crate::lower::expr::BinaryOperator;
@@ -77,12 +79,11 @@ pub(super) struct RawFormal<'a> {
 }
 
 /// The bindings of a set or `let`.
-#[derive(Default)]
 pub(super) struct Set<'a> {
     pub(super) recursive: bool,
     pub(super) pos: Pos,
     /// In source order until [`Set::sort`].
-    pub(super) attrs: Vec<RawAttr<'a>>,
+    pub(super) attrs: BumpVec<'a, RawAttr<'a>>,
     /// Where each name is in `attrs`, once they are many.
     index: FxHashMap<Symbol, u32>,
     pub(super) dynamic: Vec<RawDynamic<'a>>,
@@ -118,8 +119,15 @@ const FEW: usize = 12;
 
 impl<'a> Set<'a> {
     /// Returns an empty set that stands at `pos`.
-    pub(super) fn at(pos: Pos) -> Set<'a> {
-        Set { pos, ..Set::default() }
+    pub(super) fn at(pos: Pos, bump: &'a Bump) -> Set<'a> {
+        Set {
+            recursive: false,
+            pos,
+            attrs: BumpVec::new_in(bump),
+            index: FxHashMap::default(),
+            dynamic: Vec::new(),
+            sources: Vec::new(),
+        }
     }
 
     /// Returns the attribute with this name. Not to be used after [`Set::sort`].

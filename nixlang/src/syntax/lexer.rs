@@ -250,6 +250,16 @@ fn is_uri_byte(byte: u8) -> bool {
 /// Never fails; the cost is linear in the length of the source. Sources are at most 4 GiB, which
 /// the caller has checked.
 pub fn lex(source: &[u8], options: LexOptions) -> Lexed {
+    let mut lexed = Lexed::default();
+    lex_into(source, options, &mut lexed);
+    lexed
+}
+
+/// As [`lex`], into what may have been used before; its room is used again.
+pub fn lex_into(source: &[u8], options: LexOptions, lexed: &mut Lexed) {
+    lexed.tokens.clear();
+    lexed.errors.clear();
+    lexed.docs.clear();
     let mut lexer = Lexer {
         source,
         at: 0,
@@ -260,12 +270,12 @@ pub fn lex(source: &[u8], options: LexOptions) -> Lexed {
         no_comment_end: false,
         has_nul: memchr(0, source).is_some(),
         doc: None,
-        out: Lexed::default(),
+        out: std::mem::take(lexed),
     };
     let per_token = if options.keep_trivia { 3 } else { 4 };
     lexer.out.tokens.reserve(source.len() / per_token + 8);
     lexer.run();
-    lexer.out
+    *lexed = lexer.out;
 }
 
 impl<'s> Lexer<'s> {
