@@ -91,7 +91,12 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
         }
     }
     for (path, message) in &outcome.missing {
-        let diagnostic = Diagnostic::error(message.clone());
+        let message = if path.is_derivation() {
+            message.clone()
+        } else {
+            format!("path '{}' is required, but there is no substituter that can build it", store_dir.display(path))
+        };
+        let diagnostic = Diagnostic::error(message);
         failed.push((path, diagnostic));
     }
     match failed.len() {

@@ -8,8 +8,10 @@ mod instantiate;
 mod link_commands;
 pub(crate) mod log;
 mod nix_build;
+mod nix_store;
 pub(crate) mod path_info;
 mod run;
+mod store;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -52,9 +54,21 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("derivation show", "show derivations as JSON", derivation::show),
     word("path-info", "show what the store knows about paths", path_info::run),
     word("log", "show the log of a build", log::run),
+    word("store add", "add files to the store", store::add),
+    word("store add-file", "add a file to the store, by its bytes", store::add),
+    word("store add-path", "add files to the store", store::add),
+    word("store cat", "print a file of the store", store::cat),
+    word("store delete", "delete paths that nothing keeps alive", store::delete),
+    word("store dump-path", "write a path as NAR", store::dump_path),
+    word("store gc", "delete everything that nothing keeps alive", store::gc),
+    word("store info", "say which store is used", store::info),
+    word("store ls", "list files of the store", store::ls),
+    word("store ping", "say which store is used", store::info),
+    word("store verify", "look whether everything is there and unchanged", store::verify),
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
+    classic("nix-store", "work on the store", nix_store::run),
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
