@@ -26,6 +26,7 @@ mod functions;
 mod hash;
 mod json;
 mod lists;
+mod order;
 mod paths;
 mod regex;
 mod strings;
@@ -119,6 +120,7 @@ pub fn definitions() -> impl Iterator<Item = &'static Definition> {
 
 /// Fills an evaluator's globals.
 pub(crate) fn register<'h>(eval: &Evaluator<'h>) {
+    order::intern(&eval.symbols);
     let mut builtins: FxHashMap<crate::symbol::Symbol, Value<'h>> = FxHashMap::default();
     let set_symbol = eval.symbols.intern(b"builtins");
     let mut constant = |name: &str, value: Value<'h>, global: bool| {
