@@ -83,7 +83,8 @@ fn files_are_short() {
     let mut found = Vec::new();
     for_rust_files(|path, text| {
         let n_lines = text.lines().count();
-        if n_lines > 600 && !LONG_FILES.contains(&path) {
+        let is_test = path.contains("tests/") || path.ends_with("tests.rs");
+        if n_lines > 600 && !is_test && !LONG_FILES.contains(&path) {
             found.push(format!("{path}: {n_lines} lines"));
         }
     });
@@ -164,4 +165,33 @@ fn text_is_clean_and_names_no_machine() {
         }
     }
     report("no path of somebody's machine, no space at the end of a line, a newline at the end of a file", &found);
+}
+
+#[test]
+fn compatibility_names_tests_that_exist() {
+    let text = fs::read_to_string(repository().join("COMPATIBILITY.md")).expect("COMPATIBILITY.md is there");
+    let mut code = String::new();
+    for suffix in [".rs", ".nix"] {
+        for path in files(repository(), suffix) {
+            code.push_str(&fs::read_to_string(path).expect("sources are UTF-8"));
+        }
+    }
+    let mut found = Vec::new();
+    let mut n_names = 0;
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let evidence = line.rsplit('|').nth(1).unwrap_or_default();
+        for name in evidence.split('`').skip(1).step_by(2) {
+            n_names += 1;
+            let exists = match name.rsplit_once('.') {
+                Some(_) => files(repository(), name.rsplit('/').next().unwrap_or(name)).iter().any(|path| path.ends_with(name)),
+                None if name.contains('_') => code.contains(&format!("fn {name}(")),
+                None => name.starts_with("builtin:") || code.contains(&format!("--- {name} ---")),
+            };
+            if !exists {
+                found.push(format!("{name}, in: {line}"));
+            }
+        }
+    }
+    assert!(n_names > 100, "only {n_names} names of tests were found");
+    report("a test that COMPATIBILITY.md names exists", &found);
 }

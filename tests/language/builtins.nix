@@ -155,3 +155,35 @@ builtins.toFile "a b" "x"
 --- builtin-filter-source-needs-a-path ---
 # error: string 'relative' doesn't represent an absolute path
 builtins.filterSource (p: t: true) "relative"
+
+--- builtin-less-than ---
+# => [ true false true ]
+[ (builtins.lessThan 1 2) (builtins.lessThan "b" "a") (builtins.lessThan [ 1 2 ] [ 1 3 ]) ]
+
+--- builtin-import ---
+# => 2
+import ./imported.txt { x = 1; }
+
+--- builtin-import-twice-compares-as-two-functions ---
+# => false
+[ (import ./imported.txt) ] == [ (import ./imported.txt) ]
+
+--- builtin-store-path-of-nothing ---
+# => "/nix/store/00000000000000000000000000000000-nothing"
+builtins.storePath "/nix/store/00000000000000000000000000000000-nothing"
+
+--- builtin-head-tail-length ---
+# => [ 1 [ 2 ] 2 2 ]
+[ (builtins.head [ 1 2 ]) (builtins.tail [ 1 2 ]) (builtins.length [ 1 2 ]) (builtins.elemAt [ 1 2 ] 1) ]
+
+--- builtin-get-attr ---
+# => 1
+builtins.getAttr "a" { a = 1; }
+
+--- builtin-find-file ---
+# => "scoped.txt"
+baseNameOf (builtins.findFile [ { prefix = ""; path = ./.; } ] "scoped.txt")
+
+--- builtin-to-path ---
+# => "/b"
+builtins.toPath "/a/../b"
