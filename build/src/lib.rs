@@ -1,7 +1,28 @@
 //! From wanted outputs to valid store paths: plan, prepare, execute in a sandbox, collect.
 //!
-//! The surprising part: a host program must call [`helper_main`] first thing in its `main`, because every build runs
-//! under a small process that is this program executed anew (or another one that the host names).
+//! ```text
+//! DerivedPath ─ plan ─▶ Plan ─ scheduler ─▶ one step: lock ─ prepare ─▶ BuildRequest ─ executor ─▶ log, end
+//!                                                                                        │
+//!                      valid paths ◀─ register ◀─ check ◀─ hash and scan ◀─ outputs ◀────┘
+//! ```
+//!
+//! [`Builder`] is where to start; it has an example. A *step* is a derivation to build; its *request* is what an
+//! [`Executor`] runs, plain data with no decision left; the *helper* is the small process that every build runs under.
+//!
+//! The surprising part: a host program must call [`helper_main`] first thing in its `main`, because the helper is this
+//! program executed anew (or another one that the host names). Nothing here forks the host.
+//!
+//! # Where this differs from the reference on purpose
+//!
+//! - Inputs are mounted read-only: without build users their owner is the builder.
+//! - A build never falls back to no sandbox; [`BuildResult::isolation`] says what it had.
+//! - A builder that closes its output is not killed for it, and a process that it leaves behind is.
+//! - A fixed output that refers to the store is refused before it is registered.
+//! - Build directories are called `nixlang-build-…`, are locked while in use and are removed after a crash.
+//! - Ready steps are run longest chain first, not by name.
+//!
+//! Not here yet: content-addressed (floating), dynamic and impure derivations, recursive builds, build users, cgroups,
+//! substitution, hooks and signing after a build, remote builders, `--repair`. The first three are refused by name.
 #![deny(unsafe_code)]
 
 mod builder;

@@ -242,7 +242,7 @@ impl Reader<'_> {
         }
         let text = self.variable(NAME).unwrap_or_default();
         let tokens: Vec<String> = words(text).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        if tokens.len() % 2 != 0 {
+        if !tokens.len().is_multiple_of(2) {
             return Err(format!("odd number of tokens in '{NAME}': '{}'", String::from_utf8_lossy(text)));
         }
         for pair in tokens.chunks_exact(2) {

@@ -220,7 +220,7 @@ fn simple(value: &Value) -> Option<String> {
                 (None, None) => {
                     let float = number.as_f64()?;
                     // Out of range the result is the processor's: on x86-64 the smallest integer.
-                    if float >= -2_147_483_648.0 && float < 2_147_483_648.0 { float as i32 } else { i32::MIN }
+                    if (-2_147_483_648.0..2_147_483_648.0).contains(&float) { float as i32 } else { i32::MIN }
                 }
             };
             Some(integer.to_string())

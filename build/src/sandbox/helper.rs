@@ -1,7 +1,7 @@
 //! The helper process that every build runs under, and the protocol with it.
 //!
-//! The host program starts the helper (itself, executed anew, or a program that it names), sends one [`Request`] through
-//! its standard input and reads [`Reply`] lines from its standard output; its standard error is the build's terminal.
+//! The host program starts the helper (itself, executed anew, or a program that it names), sends one `Request` through
+//! its standard input and reads `Reply` lines from its standard output; its standard error is the build's terminal.
 //! The helper makes the sandbox, runs the builder in it and reports how that ended. It ends everything as soon as its
 //! standard input is closed, so no build outlives the host, whatever ends that.
 //!
@@ -376,8 +376,8 @@ fn enter(request: &Request, wait_for_maps: OwnedFd) -> Result<(), StepError> {
     if let Some(spec) = &request.sandbox {
         linux::enter(spec)?;
     }
-    std::env::set_current_dir(&request.directory)
-        .map_err(|error| StepError { step: format!("changing into '{}'", request.directory.display()), error })?;
+    rustix::process::chdir(&request.directory)
+        .map_err(|error| StepError { step: format!("changing into '{}'", request.directory.display()), error: error.into() })?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let core = rustix::process::getrlimit(rustix::process::Resource::Core);
     let none = rustix::process::Rlimit { current: Some(0), maximum: core.maximum };

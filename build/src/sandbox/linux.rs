@@ -218,7 +218,7 @@ fn remount_read_only(target: &Path) -> io::Result<()> {
 
 fn change_root(root: &Path) -> Result<(), StepError> {
     let phrase = || format!("changing the root directory to '{}'", root.display());
-    std::env::set_current_dir(root).step(phrase)?;
+    rustix::process::chdir(root).step(phrase)?;
     fs::DirBuilder::new().mode(0o500).create("real-root").step(phrase)?;
     rustix::process::pivot_root(".", "real-root").step(phrase)?;
     rustix::process::chroot(".").step(phrase)?;

@@ -84,7 +84,7 @@ fn enter(store_dir: &Path, real: &Path) -> Result<(), StepError> {
         new_root(store_dir, &store)?;
     }
     if let Some(directory) = directory {
-        std::env::set_current_dir(&directory).step(|| format!("changing into '{}'", directory.display()))?;
+        rustix::process::chdir(&directory).step(|| format!("changing into '{}'", directory.display()))?;
     }
     Ok(())
 }
@@ -130,11 +130,11 @@ fn new_root(store_dir: &Path, store: &OwnedFd) -> Result<(), StepError> {
     attach(store, &target)?;
 
     let phrase = || "changing the root directory".to_owned();
-    std::env::set_current_dir(place).step(phrase)?;
+    rustix::process::chdir(place).step(phrase)?;
     // The old root ends up on top of the new one, where it is taken away.
     rustix::process::pivot_root(".", ".").step(phrase)?;
     unmount(".", UnmountFlags::DETACH).step(phrase)?;
-    std::env::set_current_dir("/").step(phrase)
+    rustix::process::chdir("/").step(phrase)
 }
 
 struct Entry {

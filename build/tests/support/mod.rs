@@ -117,7 +117,7 @@ impl World {
     }
 
     pub fn build(&self, derivation: &StorePath) -> BuildOutcome {
-        self.build_with(self.options(), &[derivation.clone()]).0
+        self.build_with(self.options(), std::slice::from_ref(derivation)).0
     }
 
     pub fn build_with(&self, options: BuildOptions, derivations: &[StorePath]) -> (BuildOutcome, Recorder) {
@@ -132,7 +132,7 @@ impl World {
     /// Builds and returns what the file `out` says.
     pub fn output_text(&self, recipe: Recipe) -> String {
         let (path, out) = self.add_one(recipe);
-        let (outcome, recorder) = self.build_with(self.options(), &[path.clone()]);
+        let (outcome, recorder) = self.build_with(self.options(), std::slice::from_ref(&path));
         assert!(outcome.is_success(), "{:#?}\n{:?}", outcome.results, recorder.lines());
         std::fs::read_to_string(self.real(&out)).unwrap()
     }
