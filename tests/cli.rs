@@ -152,6 +152,20 @@ fn bad_input_gets_a_clear_error() {
 }
 
 #[test]
+fn files_are_named_from_here_or_from_the_root() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("folder")).expect("a scratch directory is writable");
+    fs::write(scratch.path().join("folder/default.nix"), "{ a = 41 + 1; }\n").expect("a scratch directory is writable");
+    let absolute = scratch.path().join("folder");
+    for file in ["folder", "./folder/default.nix", "folder/../folder", absolute.to_str().expect("scratch paths are UTF-8")] {
+        let answer = Answer::from(
+            command(scratch.path(), ["nix-instantiate", "--eval", file, "-A", "a"]).output().expect("the command under test runs"),
+        );
+        assert_eq!((answer.status, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), "42\n", ""), "{file}");
+    }
+}
+
+#[test]
 fn bad_builds_say_why() {
     let mut failures = Vec::new();
     for (text, status, log, error) in BAD_BUILDS {

@@ -188,7 +188,8 @@ impl<'h> Evaluation<'_, 'h> {
         if argument.contains("://") || argument.starts_with("channel:") || argument.starts_with("flake:") {
             return Err(Failure::new(format!("fetching '{argument}' is not supported yet")).into());
         }
-        Ok(nixlang::path::canonicalise(&nixlang::path::join(&working_directory(), argument.as_bytes())))
+        let directory = if argument.starts_with('/') { b"/".to_vec() } else { working_directory() };
+        Ok(nixlang::path::canonicalise(&nixlang::path::join(&directory, argument.as_bytes())))
     }
 
     /// Looks up a name in the search path.
