@@ -6,6 +6,7 @@ mod filter;
 mod reference;
 mod render;
 mod rich;
+mod span;
 
 pub use filter::filter_escapes;
 pub use render::{RenderOptions, Style, render};

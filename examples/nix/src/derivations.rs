@@ -30,13 +30,6 @@ pub(crate) fn find_derivations<'h>(evaluation: &Evaluation<'_, 'h>, value: Value
     Ok(search.found)
 }
 
-/// Returns the derivation that a value is, if it is one.
-pub(crate) fn derivation_of<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, attribute: &str) -> Step<Option<FoundDerivation>> {
-    let mut search = Search { evaluation, found: Vec::new(), seen: HashSet::new() };
-    search.one(value, attribute)?;
-    Ok(search.found.pop())
-}
-
 struct Search<'s, 'e, 'h> {
     evaluation: &'s Evaluation<'e, 'h>,
     found: Vec<FoundDerivation>,

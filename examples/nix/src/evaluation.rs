@@ -288,11 +288,6 @@ pub(crate) fn split_attr_path(path: &str) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-/// Returns the syntax errors of a source behind its first one.
-pub(crate) fn further_syntax_errors(_first: &Diagnostic) -> Vec<Diagnostic> {
-    Vec::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

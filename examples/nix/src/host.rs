@@ -3,8 +3,7 @@
 //! The surprising part: in a rooted store a path says `/nix/store/…` and the file is elsewhere. Only here one becomes the other.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use nixlang::diagnostics::{Diagnostic, Severity};
@@ -206,9 +205,4 @@ impl Host for StoreHost {
             Message::Warning => ui.warn(text),
         }
     }
-}
-
-/// Returns a path as the file system has it.
-pub(crate) fn os_path(path: &[u8]) -> PathBuf {
-    PathBuf::from(std::ffi::OsStr::from_bytes(path))
 }

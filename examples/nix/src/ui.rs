@@ -57,11 +57,6 @@ impl Ui {
     pub(crate) fn show(&self, diagnostic: &Diagnostic) {
         let level = if diagnostic.severity == Severity::Error { Verbosity::ERROR } else { Verbosity::WARNING };
         self.line(level, &render(diagnostic, &self.render));
-        if diagnostic.code == Some("syntax") && self.render.style == Style::Rich {
-            for further in crate::evaluation::further_syntax_errors(diagnostic) {
-                self.line(level, &render(&further, &self.render));
-            }
-        }
     }
 
     /// Shows a warning.

@@ -8,16 +8,22 @@
 //!    │     ^^^^^^
 //!    ╰ Did you mean length?
 //! ```
+//!
+//! The surprising part: for a text that does not parse, everything that is wrong with it is shown, in words for people; only the first line
+//! is what the reference says.
 
 use std::fmt::Write;
 
 use super::excerpt::{Excerpt, show_place};
 use super::render::{Palette, RenderOptions};
+use super::span::Trees;
 use super::{Diagnostic, TraceFrame};
 use crate::source::Location;
 
 /// Steps that are shown without `--show-trace`.
 const SHORT_TRACE: usize = 6;
+/// Syntax errors of one text that are shown.
+const MAX_SYNTAX_ERRORS: usize = 10;
 
 pub(super) fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String {
     let palette = Palette::new(options.colour);
@@ -26,19 +32,34 @@ pub(super) fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String
     let indent = " ".repeat(word.len() + 2);
     text.push_str(&diagnostic.message.trim_end().replace('\n', &format!("\n{indent}")));
     text.push('\n');
+    let mut trees = Trees::default();
     if let Some(place) = &diagnostic.place {
-        excerpt(&mut text, "", place, palette, colour);
+        let explanations = if diagnostic.code == Some("syntax") { trees.explanations(place) } else { Vec::new() };
+        if explanations.is_empty() {
+            let width = trees.length(place, diagnostic.code == Some("undefined-variable"));
+            excerpt(&mut text, "", place, palette, &Mark { colour, width, label: None });
+        }
+        for (place, explanation) in explanations.iter().take(MAX_SYNTAX_ERRORS) {
+            let mark = Mark { colour, width: Some(explanation.range.len() as usize), label: Some(&explanation.message) };
+            excerpt(&mut text, "", place, palette, &mark);
+            if let Some(hint) = &explanation.hint {
+                let _ = writeln!(text, "   {}╰{} {hint}", palette.blue, palette.normal);
+            }
+        }
+        if explanations.len() > MAX_SYNTAX_ERRORS {
+            let _ = writeln!(text, "   and {} more", explanations.len() - MAX_SYNTAX_ERRORS);
+        }
     }
     if let Some(hint) = diagnostic.hint() {
         let Palette { blue, normal, .. } = palette;
         let _ = writeln!(text, "   {blue}╰{normal} {hint}");
     }
-    trace(&mut text, diagnostic, options, palette);
+    trace(&mut text, diagnostic, options, palette, &mut trees);
     text.truncate(text.trim_end().len());
     text
 }
 
-fn trace(text: &mut String, diagnostic: &Diagnostic, options: &RenderOptions, palette: Palette) {
+fn trace(text: &mut String, diagnostic: &Diagnostic, options: &RenderOptions, palette: Palette, trees: &mut Trees) {
     let Palette { blue, normal, warning, .. } = palette;
     let mut steps: Vec<(&TraceFrame, usize)> = Vec::new();
     for frame in diagnostic.trace.iter().rev().filter(|frame| !frame.message.is_empty()) {
@@ -58,7 +79,8 @@ fn trace(text: &mut String, diagnostic: &Diagnostic, options: &RenderOptions, pa
         let times = if *n > 1 { format!(" {warning}({n} times){normal}") } else { String::new() };
         let _ = writeln!(text, "  {blue}…{normal} {}{times}", frame.message.trim_end().replace('\n', "\n    "));
         if let Some(place) = &frame.place {
-            excerpt(text, "  ", place, palette, blue);
+            let mark = Mark { colour: blue, width: trees.length(place, false), label: None };
+            excerpt(text, "  ", place, palette, &mark);
         }
     }
     if n_hidden > 0 {
@@ -70,7 +92,15 @@ fn key(frame: &TraceFrame) -> Option<(u32, u32, u32)> {
     frame.place.as_ref().map(|place| (place.source.start.0, place.line, place.column))
 }
 
-fn excerpt(text: &mut String, indent: &str, place: &Location, palette: Palette, mark: &str) {
+/// What stands below a line of source.
+struct Mark<'m> {
+    colour: &'m str,
+    /// Bytes that are marked, as far as they are on the line.
+    width: Option<usize>,
+    label: Option<&'m str>,
+}
+
+fn excerpt(text: &mut String, indent: &str, place: &Location, palette: Palette, mark: &Mark<'_>) {
     let Palette { blue, normal, .. } = palette;
     let lines = Excerpt::of(place);
     let width = (place.line + 1).to_string().len().max(2);
@@ -79,28 +109,16 @@ fn excerpt(text: &mut String, indent: &str, place: &Location, palette: Palette, 
         let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {}", place.line - 1, before.trim_end());
     }
     if let Some(line) = &lines.line {
-        let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {}", place.line, line.trim_end());
-        let start = (lines.column - 1).min(line.len());
-        let start = line.floor_char_boundary(start);
+        let line = line.trim_end();
+        let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {line}", place.line);
+        let start = line.floor_char_boundary((place.column as usize - 1).min(line.len()));
         let (before, after) = line.split_at(start);
         // Tabs stay tabs, so that the mark stands where the text does.
         let gap: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let marks = "^".repeat(span_width(place, after));
-        let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {gap}{mark}{marks}{normal}", "");
-    }
-}
-
-/// Returns how many characters of the rest of the line belong to what starts there.
-fn span_width(_place: &Location, rest: &str) -> usize {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '\'' | '-');
-    let mut chars = rest.chars();
-    match chars.next() {
-        Some(c) if is_name(c) => 1 + chars.take_while(|c| is_name(*c)).count(),
-        Some('"') => match rest[1..].find('"') {
-            Some(end) => rest[..end + 2].chars().count(),
-            None => 1,
-        },
-        _ => 1,
+        let marked = &after[..after.floor_char_boundary(mark.width.unwrap_or(1).min(after.len()))];
+        let marks = "^".repeat(marked.chars().count().max(1));
+        let label = mark.label.map(|label| format!(" {label}")).unwrap_or_default();
+        let _ = writeln!(text, "{indent}{blue}{:width$} │{normal} {gap}{}{marks}{label}{normal}", "", mark.colour);
     }
 }
 
@@ -116,9 +134,20 @@ mod tests {
         let map = SourceMap::default();
         let start = map.add(Origin::String, Arc::from(&b"let\n\tn = lenght xs; in n"[..])).expect("small");
         let place = map.locate(Pos(start.0 + 9));
-        let diagnostic = Diagnostic { place, suggestions: vec!["length".into()], ..Diagnostic::error("undefined variable 'lenght'") };
+        let code = Some("undefined-variable");
+        let diagnostic = Diagnostic { code, place, suggestions: vec!["length".into()], ..Diagnostic::error("undefined variable 'lenght'") };
         let text = render(&diagnostic, &RenderOptions::default());
         let expected = "error: undefined variable 'lenght'\n   ╭─ «string»:2:6\n 1 │ let\n 2 │ \tn = lenght xs; in n\n   │ \t    ^^^^^^\n   ╰ Did you mean length?";
         assert_eq!(text, expected);
+    }
+    #[test]
+    fn everything_wrong_with_a_text_is_shown() {
+        let map = SourceMap::default();
+        let start = map.add(Origin::String, Arc::from(&b"{ x = ; y = 2 +; }"[..])).expect("small");
+        let diagnostic = Diagnostic { code: Some("syntax"), place: map.locate(Pos(start.0 + 6)), ..Diagnostic::error("syntax error, unexpected ';'") };
+        let text = render(&diagnostic, &RenderOptions::default());
+        assert!(text.starts_with("error: syntax error, unexpected ';'\n"), "{text}");
+        assert!(text.contains("^ missing value of `x`"), "{text}");
+        assert!(text.contains("^ missing expression after `+`"), "{text}");
     }
 }
