@@ -54,7 +54,7 @@ impl StoreHost {
     /// Whether a path is a directory on the way to the store, which need not exist on this machine.
     fn leads_to_store(&self, path: &[u8]) -> bool {
         let store_dir = self.files.store_dir.as_str().as_bytes();
-        self.real_store_dir.is_some() && store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
+        store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
     }
 
     fn store(&self) -> HostResult<&Arc<nixlang_store::local::LocalStore>> {

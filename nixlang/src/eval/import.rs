@@ -59,16 +59,28 @@ impl<'h> Evaluator<'h> {
         self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), scope, env)
     }
 
-    /// Returns the file to evaluate for a path: links are followed, a directory stands for its `default.nix`.
+    /// Returns the file to evaluate for a path: a link there is followed, a directory stands for its `default.nix`.
+    ///
+    /// Links on the way to it stay as they are: what the file calls `../x` is found where the path says, not where the file really is.
     pub fn resolve_expr_path(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
         if crate::builtins::internal_file(path).is_some() {
             return Ok(path.to_vec());
         }
-        let resolved = self.resolve_links(path)?;
-        match self.file_type(&resolved)? {
-            Some(FileType::Directory) => self.resolve_links(&crate::path::join(&resolved, b"default.nix")),
-            _ => Ok(resolved),
+        let mut path = path.to_vec();
+        for _ in 0..MAX_LINKS {
+            let at = self.resolve_parent(&path)?;
+            if self.file_type(&at)? != Some(FileType::Symlink) {
+                return match self.file_type(&self.resolve_links(&path)?)? {
+                    Some(FileType::Directory) => Ok(crate::path::join(&path, b"default.nix")),
+                    _ => Ok(path),
+                };
+            }
+            let target = self.host.read_link(&at).map_err(|e| self.host_error(e))?;
+            let absolute = target.first() == Some(&b'/');
+            path = if absolute { crate::path::canonicalise(&target) } else { crate::path::canonicalise(&crate::path::join(crate::path::parent(&path), &target)) };
         }
+        let message = format!("too many symbolic links encountered while traversing the path '{}'", String::from_utf8_lossy(&path));
+        Err(EvalError::new(ErrorKind::Host, message))
     }
 
     /// Returns what is at a path (not following a link there).
