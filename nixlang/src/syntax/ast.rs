@@ -5,6 +5,7 @@
 //! panics.
 
 mod bindings;
+mod functions;
 mod nodes;
 mod operators;
 mod strings;
@@ -14,11 +15,12 @@ use super::kind::SyntaxKind;
 use super::tree::{SyntaxElement, SyntaxNode};
 
 pub use bindings::{
-    Attr, AttrPath, Binding, DynamicAttr, Entry, InheritBinding, InheritFrom, Name,
+    Attr, AttrPath, AttrSet, Binding, DynamicAttr, Entry, InheritBinding, InheritFrom, LegacyLet,
+    LetIn, Name,
 };
+pub use functions::{Apply, IdentParam, Lambda, Param, Pattern, PatternBind, PatternEntry};
 pub use nodes::{
-    Apply, AssertExpr, AttrSet, ErrorNode, Expr, HasAttr, IdentParam, IfElse, Lambda, LegacyLet,
-    LetIn, List, Literal, Param, Paren, Pattern, PatternBind, PatternEntry, Root, Select, Variable,
+    AssertExpr, ErrorNode, Expr, HasAttr, IfElse, List, Literal, Paren, Root, Select, Variable,
     WithExpr,
 };
 pub use operators::{Associativity, BinaryOp, BinaryOperator, UnaryOp, UnaryOperator};
@@ -35,13 +37,6 @@ pub trait AstNode: Sized {
 
     /// Returns the node.
     fn syntax(&self) -> &SyntaxNode;
-}
-
-impl Lambda {
-    /// Returns the doc comment directly before it.
-    pub fn doc_comment(&self) -> Option<DocComment> {
-        doc_comment(self.syntax())
-    }
 }
 
 /// Returns the first child of this type.

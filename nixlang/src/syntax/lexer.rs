@@ -5,15 +5,17 @@
 //! what starts no token becomes an `Error` token, and the text of all tokens in order is the input.
 //!
 //! The surprising thing: paths and URLs are found by hand, after logos has found a shorter token at
-//! the same place. Longest match needs to look to the end of a run of path characters from every
-//! token in it (`a.a.a.a` might still become `a.a.a.a/b`), which is quadratic unless the end of the
-//! run is remembered.
+//! the same place (`lexer/paths.rs`).
+
+mod paths;
+mod strings;
 
 use logos::Logos;
-use memchr::{memchr, memchr2, memchr3, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::error::{SyntaxError, SyntaxErrorKind};
 use super::kind::SyntaxKind;
+use paths::{Run, is_path_byte};
 
 /// One token: its kind and where its text is, in bytes from the beginning of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,27 +180,6 @@ enum Mode {
     },
 }
 
-/// A run of bytes of one class, remembered so that it is searched once.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    start: usize,
-    end: usize,
-}
-
-impl Run {
-    /// Returns where the run that contains `at` ends.
-    fn end(&mut self, source: &[u8], at: usize, class: fn(u8) -> bool) -> usize {
-        if !(self.start <= at && at < self.end) {
-            let length = source[at..].iter().take_while(|&&byte| class(byte)).count();
-            *self = Run {
-                start: at,
-                end: at + length,
-            };
-        }
-        self.end
-    }
-}
-
 struct Lexer<'s> {
     source: &'s [u8],
     at: usize,
@@ -211,38 +192,6 @@ struct Lexer<'s> {
     has_nul: bool,
     doc: Option<(u32, u32)>,
     out: Lexed,
-}
-
-/// Returns whether `byte` may occur in a path.
-pub(crate) fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+')
-}
-
-fn is_scheme_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+')
-}
-
-fn is_uri_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'%' | b'/'
-                | b'?'
-                | b':'
-                | b'@'
-                | b'&'
-                | b'='
-                | b'+'
-                | b'$'
-                | b','
-                | b'-'
-                | b'_'
-                | b'.'
-                | b'!'
-                | b'~'
-                | b'*'
-                | b'\''
-        )
 }
 
 /// Returns the tokens of `source`.
@@ -545,241 +494,6 @@ impl<'s> Lexer<'s> {
         self.no_comment_end = found.is_none();
         found.map(|length| from + length + 2)
     }
-
-    /// Lexes a path or URL at the current position, if one is there.
-    fn path_or_uri(&mut self) -> bool {
-        let start = self.at;
-        let source = self.source;
-        let mut end = start;
-        if is_path_byte(source[start]) {
-            end = self.path_run.end(source, start, is_path_byte);
-        }
-        match self.byte(end) {
-            Some(b'/') => {
-                let path_end = path_segments(source, end);
-                if path_end > end {
-                    let slash = source[path_end - 1] == b'/';
-                    self.push(SyntaxKind::Path, path_end);
-                    self.modes.push(Mode::Path { slash });
-                    return true;
-                }
-                if source[end + 1..].starts_with(b"${") {
-                    self.push(SyntaxKind::Path, end + 1);
-                    self.modes.push(Mode::Path { slash: true });
-                    return true;
-                }
-                false
-            }
-            Some(b':') if source[start].is_ascii_alphabetic() => {
-                let scheme_end = self.scheme_run.end(source, start, is_scheme_byte);
-                if scheme_end != end {
-                    return false;
-                }
-                let rest = &source[end + 1..];
-                let length = rest.iter().take_while(|&&byte| is_uri_byte(byte)).count();
-                if length == 0 {
-                    return false;
-                }
-                self.push(SyntaxKind::Uri, end + 1 + length);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn string(&mut self) -> bool {
-        let source = self.source;
-        let start = self.at;
-        let mut end = start;
-        let mut escapes = false;
-        loop {
-            let Some(found) = memchr3(b'"', b'$', b'\\', &source[end..]) else {
-                end = source.len();
-                break;
-            };
-            end += found;
-            match source[end] {
-                b'"' => break,
-                b'$' => match self.byte(end + 1) {
-                    Some(b'{') | None => break,
-                    Some(b'"') => end += 1,
-                    Some(b'\\') if end + 2 >= source.len() => break,
-                    Some(b'\\') => {
-                        escapes = true;
-                        end += 3;
-                    }
-                    Some(_) => end += 2,
-                },
-                _ if end + 1 >= source.len() => break,
-                _ => {
-                    escapes = true;
-                    end += 2;
-                }
-            }
-        }
-        if end > start {
-            if self.has_nul
-                && let Some(text) = string_with_nul(&source[start..end], escapes)
-            {
-                self.push_error(SyntaxErrorKind::NulInString { text }, end);
-            } else {
-                self.push(SyntaxKind::StringContent, end);
-            }
-        }
-        match self.byte(end) {
-            Some(b'"') => {
-                self.push(SyntaxKind::Quote, end + 1);
-                self.modes.pop();
-                true
-            }
-            Some(b'$') if self.byte(end + 1) == Some(b'{') => {
-                self.push(SyntaxKind::DollarBrace, end + 2);
-                self.modes.push(Mode::Code);
-                true
-            }
-            None => self.end_of_input(),
-            // A lone `$`, `\` or `$\` at the end of the input.
-            Some(_) => {
-                self.out.end_position = source.len() as u32;
-                self.push(SyntaxKind::Eof, self.at);
-                self.push_trivia(SyntaxKind::AfterEnd, source.len());
-                false
-            }
-        }
-    }
-
-    fn ind_string(&mut self) -> bool {
-        let source = self.source;
-        let start = self.at;
-        let mut end = start;
-        loop {
-            let Some(found) = memchr2(b'$', b'\'', &source[end..]) else {
-                end = source.len();
-                break;
-            };
-            end += found;
-            match (source[end], self.byte(end + 1)) {
-                (_, None) => break,
-                (b'$', Some(b'{' | b'\'')) => break,
-                (b'\'', Some(b'$' | b'\'')) => break,
-                (_, Some(_)) => end += 2,
-            }
-        }
-        if end > start {
-            if self.has_nul && memchr(0, &source[start..end]).is_some() {
-                let text = visible_nul(&source[start..end]);
-                self.push_error(SyntaxErrorKind::NulInString { text }, end);
-            } else {
-                self.push(SyntaxKind::IndStringContent, end);
-            }
-        }
-        match (self.byte(end), self.byte(end + 1), self.byte(end + 2)) {
-            (None, ..) => return self.end_of_input(),
-            (Some(b'$'), Some(b'{'), _) => {
-                self.push(SyntaxKind::DollarBrace, end + 2);
-                self.modes.push(Mode::Code);
-            }
-            (Some(b'\''), Some(b'\''), Some(b'$' | b'\'')) => {
-                self.push(SyntaxKind::IndStringEscape, end + 3);
-            }
-            (Some(b'\''), Some(b'\''), Some(b'\\')) if end + 3 < source.len() => {
-                self.push(SyntaxKind::IndStringEscape, character_end(source, end + 3));
-            }
-            (Some(b'\''), Some(b'\''), _) => {
-                self.push(SyntaxKind::IndStringClose, end + 2);
-                self.modes.pop();
-            }
-            _ => self.push(SyntaxKind::IndStringEscape, end + 1),
-        }
-        true
-    }
-
-    fn path(&mut self, slash: bool) -> bool {
-        let source = self.source;
-        let start = self.at;
-        if source[start..].starts_with(b"${") {
-            self.push(SyntaxKind::DollarBrace, start + 2);
-            self.modes.pop();
-            self.modes.push(Mode::Path { slash: false });
-            self.modes.push(Mode::Code);
-            return true;
-        }
-        let mut end = start
-            + source[start..]
-                .iter()
-                .take_while(|&&byte| is_path_byte(byte))
-                .count();
-        if self.byte(end) == Some(b'/') {
-            let segments_end = path_segments(source, end);
-            end = if segments_end > end {
-                segments_end
-            } else {
-                end + 1
-            };
-        }
-        if end > start {
-            let slash = source[end - 1] == b'/';
-            self.push(SyntaxKind::PathContent, end);
-            self.modes.pop();
-            self.modes.push(Mode::Path { slash });
-            return true;
-        }
-        self.modes.pop();
-        if slash {
-            // At the end of the input the reference's position is still that of the last part.
-            let position = if start < source.len() {
-                start as u32
-            } else {
-                self.out.tokens.last().map_or(0, |token| token.start)
-            };
-            self.out.errors.push(LexError {
-                token: self.out.tokens.len(),
-                error: SyntaxError {
-                    kind: SyntaxErrorKind::PathTrailingSlash,
-                    position,
-                },
-            });
-            self.push(SyntaxKind::Error, start);
-        } else {
-            self.push(SyntaxKind::PathEnd, start);
-        }
-        if start == source.len() {
-            let last = self.out.tokens.iter().rev().nth(1);
-            let position = last.map_or(0, |token| token.start);
-            self.push(SyntaxKind::Eof, start);
-            self.out.end_position = position;
-            return false;
-        }
-        true
-    }
-}
-
-/// Returns where the character at `at` ends, or the byte if it isn't UTF-8.
-fn character_end(source: &[u8], at: usize) -> usize {
-    let more = match source[at] {
-        0xc0..=0xdf => 1,
-        0xe0..=0xef => 2,
-        0xf0..=0xf7 => 3,
-        _ => 0,
-    };
-    let is_continuation = |byte: &&u8| (0x80..=0xbf).contains(*byte);
-    at + 1 + source[at + 1..].iter().take(more).take_while(is_continuation).count()
-}
-
-/// Returns where `(/[path bytes]+)+/?` ends that starts at `at`, or `at` if there is none.
-fn path_segments(source: &[u8], at: usize) -> usize {
-    let mut end = at;
-    while source.get(end) == Some(&b'/') && source.get(end + 1).copied().is_some_and(is_path_byte) {
-        end += 1;
-        end += source[end..]
-            .iter()
-            .take_while(|&&byte| is_path_byte(byte))
-            .count();
-    }
-    if end > at && source.get(end) == Some(&b'/') {
-        end += 1;
-    }
-    end
 }
 
 /// Returns whether C's `strtod` sets `ERANGE`: too large, or too small to be exact.
@@ -795,38 +509,14 @@ fn float_out_of_range(text: &str) -> bool {
     !is_zero && !number.is_normal()
 }
 
-/// Returns the value of a string part for an error message, if it contains a NUL byte that isn't
-/// escaped.
-fn string_with_nul(text: &[u8], escapes: bool) -> Option<Vec<u8>> {
-    memchr(0, text)?;
-    if escapes {
-        let mut bytes = text.iter();
-        let mut found = false;
-        while let Some(&byte) = bytes.next() {
-            match byte {
-                b'\\' => {
-                    bytes.next();
-                }
-                0 => found = true,
-                _ => {}
-            }
-        }
-        if !found {
-            return None;
-        }
-    }
-    let mut value = Vec::new();
-    super::text::unescape(text, &mut value);
-    Some(visible_nul(&value))
-}
-
-fn visible_nul(text: &[u8]) -> Vec<u8> {
-    let mut visible = Vec::with_capacity(text.len() + 2);
-    for &byte in text {
-        match byte {
-            0 => visible.extend_from_slice("␀".as_bytes()),
-            _ => visible.push(byte),
-        }
-    }
-    visible
+/// Returns where the character at `at` ends, or the byte if it isn't UTF-8.
+fn character_end(source: &[u8], at: usize) -> usize {
+    let more = match source[at] {
+        0xc0..=0xdf => 1,
+        0xe0..=0xef => 2,
+        0xf0..=0xf7 => 3,
+        _ => 0,
+    };
+    let is_continuation = |byte: &&u8| (0x80..=0xbf).contains(*byte);
+    at + 1 + source[at + 1..].iter().take(more).take_while(is_continuation).count()
 }

@@ -1,4 +1,4 @@
-//! Bindings, `inherit` and attribute paths.
+//! What binds names: sets and `let`, their bindings, `inherit`, and attribute paths.
 
 use super::nodes::Expr;
 use super::strings::StringNode;
@@ -8,6 +8,120 @@ use crate::syntax::kind::SyntaxKind;
 use crate::syntax::tree::{SyntaxNode, SyntaxToken};
 
 use SyntaxKind as K;
+
+/// An attribute set, recursive or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AttrSet(SyntaxNode);
+
+impl AstNode for AttrSet {
+    const KINDS: &'static [SyntaxKind] = &[K::AttrSet];
+
+    fn cast(syntax: SyntaxNode) -> Option<Self> {
+        (syntax.kind() == K::AttrSet).then_some(AttrSet(syntax))
+    }
+
+    fn syntax(&self) -> &SyntaxNode {
+        &self.0
+    }
+}
+
+impl AttrSet {
+    /// Returns the `rec`.
+    pub fn rec_token(&self) -> Option<SyntaxToken> {
+        self.0.token(K::Rec)
+    }
+
+    /// Returns the bindings.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+        children(&self.0)
+    }
+
+    /// Returns the `{`.
+    pub fn l_brace(&self) -> Option<SyntaxToken> {
+        self.0.token(K::LeftBrace)
+    }
+
+    /// Returns the `}`.
+    pub fn r_brace(&self) -> Option<SyntaxToken> {
+        self.0.token(K::RightBrace)
+    }
+}
+
+/// The old `let { … }`, which is the attribute `body` of a recursive set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LegacyLet(SyntaxNode);
+
+impl AstNode for LegacyLet {
+    const KINDS: &'static [SyntaxKind] = &[K::LegacyLet];
+
+    fn cast(syntax: SyntaxNode) -> Option<Self> {
+        (syntax.kind() == K::LegacyLet).then_some(LegacyLet(syntax))
+    }
+
+    fn syntax(&self) -> &SyntaxNode {
+        &self.0
+    }
+}
+
+impl LegacyLet {
+    /// Returns the `let`.
+    pub fn let_token(&self) -> Option<SyntaxToken> {
+        self.0.token(K::Let)
+    }
+
+    /// Returns the bindings.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+        children(&self.0)
+    }
+
+    /// Returns the `{`.
+    pub fn l_brace(&self) -> Option<SyntaxToken> {
+        self.0.token(K::LeftBrace)
+    }
+
+    /// Returns the `}`.
+    pub fn r_brace(&self) -> Option<SyntaxToken> {
+        self.0.token(K::RightBrace)
+    }
+}
+
+/// Bindings for one expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LetIn(SyntaxNode);
+
+impl AstNode for LetIn {
+    const KINDS: &'static [SyntaxKind] = &[K::LetIn];
+
+    fn cast(syntax: SyntaxNode) -> Option<Self> {
+        (syntax.kind() == K::LetIn).then_some(LetIn(syntax))
+    }
+
+    fn syntax(&self) -> &SyntaxNode {
+        &self.0
+    }
+}
+
+impl LetIn {
+    /// Returns the `let`.
+    pub fn let_token(&self) -> Option<SyntaxToken> {
+        self.0.token(K::Let)
+    }
+
+    /// Returns the bindings.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+        children(&self.0)
+    }
+
+    /// Returns the `in`.
+    pub fn in_token(&self) -> Option<SyntaxToken> {
+        self.0.token(K::In)
+    }
+
+    /// Returns the expression that they are for.
+    pub fn body(&self) -> Option<Expr> {
+        child_after(&self.0, K::In)
+    }
+}
 
 /// What stands in a set or after `let`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! Tests of the typed nodes.
+//! That kinds, grammar file and types agree, and that the types find the parts of expressions.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,10 @@ use crate::syntax::lexer::{LexOptions, lex};
 use crate::syntax::tree::{ParseOptions, parse};
 
 const GRAMMAR: &str = include_str!("../nix.ungram");
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("nodes.rs"),
     include_str!("bindings.rs"),
+    include_str!("functions.rs"),
     include_str!("strings.rs"),
     include_str!("operators.rs"),
 ];

@@ -86,10 +86,8 @@ impl<S: Sink> Parser<'_, S> {
                         _ => {
                             self.unexpected(&[K::RightBrace, K::Comma])?;
                             if !matches!(self.current, K::Ident | K::Ellipsis) {
-                                if self.at_stopper() || self.at(K::Colon) {
-                                    return Ok(below);
-                                }
-                                self.bump_as_error()?;
+                                self.close(K::RightBrace, &[])?;
+                                return Ok(below);
                             }
                         }
                     }
@@ -98,10 +96,9 @@ impl<S: Sink> Parser<'_, S> {
                     self.unexpected(&[K::Ident, K::Ellipsis, K::RightBrace])?;
                     if self.at(K::Comma) {
                         self.bump_as_error()?;
-                    } else if self.at_stopper() || self.at(K::Colon) {
-                        return Ok(below);
                     } else {
-                        self.bump_as_error()?;
+                        self.close(K::RightBrace, &[])?;
+                        return Ok(below);
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! Tests of the lossless tree.
+//! Hostile, odd and broken text.
 
 use super::*;
 
