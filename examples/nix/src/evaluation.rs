@@ -5,12 +5,14 @@ use std::sync::Arc;
 use nixlang::diagnostics::{Diagnostic, near_names};
 use nixlang::eval::{ErrorKind, EvalError, EvalOptions, Evaluator, session};
 use nixlang::heap::{Kind, Value};
+use nixlang::lower::{LintLevel, Lints};
 use nixlang::source::{Origin, Pos};
 
 use crate::commands::Context;
 use crate::common::AutoArgument;
 use crate::failure::{Failure, Outcome};
 use crate::host::StoreHost;
+use crate::settings::Settings;
 
 /// Why a step of an evaluation ended early.
 pub(crate) enum Stop {
@@ -55,7 +57,7 @@ pub(crate) struct Evaluation<'e, 'h> {
 pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: impl for<'h> FnOnce(&Evaluation<'_, 'h>) -> Step<R> + Send) -> Outcome<R> {
     let pure = context.settings.is_on("pure-eval") && !context.common.impure;
     let read_write = read_write && !context.common.read_only;
-    let options = options(context, pure, read_write);
+    let options = options(context, pure, read_write)?;
     let host_context = Arc::clone(context);
     let host = move || -> Box<dyn nixlang::host::Host> { Box::new(StoreHost::new(host_context, pure, read_write)) };
     session(host, options, |eval| {
@@ -71,9 +73,9 @@ pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: 
     .map_err(|error| Failure::new(format!("cannot start the evaluation: {}", crate::failure::plain(&error))))?
 }
 
-fn options(context: &Context, pure: bool, read_write: bool) -> EvalOptions {
+fn options(context: &Context, pure: bool, read_write: bool) -> Outcome<EvalOptions> {
     let settings = &context.settings;
-    EvalOptions {
+    Ok(EvalOptions {
         pure,
         max_call_depth: u32::try_from(settings.integer("max-call-depth")).unwrap_or(u32::MAX),
         system: settings.eval_system().to_owned(),
@@ -84,8 +86,23 @@ fn options(context: &Context, pure: bool, read_write: bool) -> EvalOptions {
         abort_on_warn: settings.is_on("abort-on-warn"),
         show_trace: settings.is_on("show-trace"),
         read_write,
+        lints: lints(settings)?,
         ..EvalOptions::default()
+    })
+}
+
+fn lints(settings: &Settings) -> Outcome<Lints> {
+    let level = |name: &'static str| -> Outcome<LintLevel> {
+        settings.text(name).parse().map_err(|error: nixlang::lower::UnknownLintLevel| Failure::Usage(format!("setting '{name}': {error}")))
+    };
+    let mut lints = Lints { absolute_paths: level("lint-absolute-path-literals")?, short_paths: level("lint-short-path-literals")?, urls: level("lint-url-literals")? };
+    if lints.short_paths == LintLevel::Ignore && settings.is_on("warn-short-path-literals") {
+        lints.short_paths = LintLevel::Warn;
     }
+    if settings.list("experimental-features").any(|feature| feature == "no-url-literals") {
+        lints.urls = LintLevel::Fatal;
+    }
+    Ok(lints)
 }
 
 /// Returns the search path: `-I`, then `NIX_PATH`, or the setting `nix-path`, or the user's channels.

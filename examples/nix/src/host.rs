@@ -202,7 +202,8 @@ impl Host for StoreHost {
         match kind {
             Message::Trace => ui.line(Verbosity::ERROR, &format!("trace: {text}")),
             Message::EvaluationWarning => ui.show(&Diagnostic { severity: Severity::EvaluationWarning, ..Diagnostic::warning(text) }),
-            Message::Warning => ui.warn(text),
+            // Has its places in it, laid out.
+            Message::Warning => ui.warn_as_is(text),
         }
     }
 }

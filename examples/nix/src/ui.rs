@@ -64,6 +64,12 @@ impl Ui {
         self.show(&Diagnostic::warning(message));
     }
 
+    /// Shows a warning whose further lines are laid out already.
+    pub(crate) fn warn_as_is(&self, text: &str) {
+        let (colour, normal) = if self.is_terminal { ("\x1b[35;1m", "\x1b[0m") } else { ("", "") };
+        self.line(Verbosity::WARNING, &format!("{colour}warning:{normal} {text}"));
+    }
+
     /// Shows a message if it is important enough.
     pub(crate) fn line(&self, level: Verbosity, text: &str) {
         if level <= self.verbosity {
