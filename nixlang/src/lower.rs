@@ -14,6 +14,7 @@ mod delay;
 mod error;
 pub mod expr;
 mod lint;
+mod patterns;
 mod resolve;
 mod scope;
 mod show;

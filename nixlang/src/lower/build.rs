@@ -4,15 +4,13 @@
 //! merged and duplicates reported when a production ends. So symbol numbers and the error that is
 //! reported first are the same; a lambda's parameter gets its number after the body's names.
 
-use std::cell::Cell;
-
 use bumpalo::Bump;
 
 use super::error::{LowerError, LowerErrorKind};
 use super::lint::{Lint, LintLevel, Lints};
 use super::expr::BinaryOperator;
 use super::show::Show;
-use super::tree::{Raw, RawFormal, RawFormals, RawLambda, RawName, Set, SetId};
+use super::tree::{Raw, RawFormal, RawName, Set, SetId};
 use crate::source::Pos;
 use crate::symbol::{Symbol, SymbolTable};
 use crate::syntax::error::SyntaxError;
@@ -73,7 +71,7 @@ const NO_SET: SetId = SetId(u32::MAX);
 /// The sink.
 pub(super) struct Builder<'a, 'h> {
     pub(super) bump: &'a Bump,
-    source: &'a [u8],
+    pub(super) source: &'a [u8],
     start: Pos,
     pub(super) symbols: &'a SymbolTable<'h>,
     paths: PathContext<'a>,
@@ -133,7 +131,7 @@ impl<'a, 'h> Builder<'a, 'h> {
         }
     }
 
-    fn pos(&self, offset: u32) -> Pos {
+    pub(super) fn pos(&self, offset: u32) -> Pos {
         Pos(self.start.0 + offset)
     }
 
@@ -146,7 +144,7 @@ impl<'a, 'h> Builder<'a, 'h> {
         Err(Stop)
     }
 
-    fn raw(&mut self, raw: Raw<'a>, position: u32) {
+    pub(super) fn raw(&mut self, raw: Raw<'a>, position: u32) {
         let pos = self.pos(position);
         self.items.push(Item::Expression(self.bump.alloc(raw), pos));
     }
@@ -156,7 +154,7 @@ impl<'a, 'h> Builder<'a, 'h> {
         self.items.push(Item::Expression(raw, pos));
     }
 
-    fn pop(&mut self) -> (&'a Raw<'a>, Pos) {
+    pub(super) fn pop(&mut self) -> (&'a Raw<'a>, Pos) {
         match self.items.pop() {
             Some(Item::Expression(raw, pos)) => (raw, pos),
             _ => unreachable!("the grammar sends an expression here"),
@@ -261,80 +259,8 @@ impl<'a, 'h> Builder<'a, 'h> {
         Ok(())
     }
 
-    fn lambda(&mut self, position: u32) -> Step {
-        let (body, _) = self.pop();
-        let pos = self.pos(position);
-        let parameter = self.items.pop();
-        let (argument, formals) = match parameter {
-            Some(Item::Parameter(name, _)) => (Some(self.symbols.intern(name)), None),
-            Some(Item::Pattern { bind, entries, ellipsis }) => {
-                let argument = bind.map(|(name, _)| self.symbols.intern(name));
-                let mut sorted = Vec::with_capacity(entries.len());
-                sorted.extend_from_slice(entries);
-                sorted.sort_by_key(|formal| (formal.symbol, formal.pos));
-                self.check_formals(&sorted, argument, pos)?;
-                let entries = self.bump.alloc_slice_copy(&sorted);
-                (argument, Some(RawFormals { entries, ellipsis }))
-            }
-            _ => unreachable!("the grammar sends a parameter here"),
-        };
-        let name = Cell::new(None);
-        self.raw(Raw::Lambda(RawLambda { argument, formals, body, pos, name }), position);
-        Ok(())
-    }
-
-    fn check_formals(
-        &mut self,
-        sorted: &[RawFormal<'a>],
-        argument: Option<Symbol>,
-        pos: Pos,
-    ) -> Step {
-        // Of several, the one with the lowest symbol number; of that, the second occurrence.
-        let duplicate = sorted.windows(2).find(|pair| pair[0].symbol == pair[1].symbol);
-        let duplicate = match duplicate {
-            Some(pair) => Some((pair[1].symbol, pair[1].pos)),
-            None => argument
-                .filter(|name| sorted.binary_search_by_key(name, |formal| formal.symbol).is_ok())
-                .map(|name| (name, pos)),
-        };
-        match duplicate {
-            Some((symbol, pos)) => {
-                let name = self.show_symbol(symbol);
-                self.fail(LowerErrorKind::DuplicateFormal { name }, pos)
-            }
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn show_symbol(&self, symbol: Symbol) -> String {
         Show::new(self.symbols, &self.sets).symbol(symbol)
-    }
-
-    fn pattern(&mut self, base: usize) {
-        let mut entries = Vec::new();
-        let (mut bind, mut ellipsis) = (None, false);
-        for item in &self.items[base..] {
-            match *item {
-                Item::Formal(formal) => entries.push(formal),
-                Item::Parameter(name, pos) => bind = Some((name, pos)),
-                _ => ellipsis = true,
-            }
-        }
-        self.items.truncate(base);
-        let entries = self.bump.alloc_slice_copy(&entries);
-        self.items.push(Item::Pattern { bind, entries, ellipsis });
-    }
-
-    fn pattern_entry(&mut self, frame: Frame) {
-        let default = match self.items.len() > frame.base {
-            true => Some(self.pop().0),
-            false => None,
-        };
-        let rest = &self.source[frame.position as usize..];
-        let length = rest.iter().take_while(|&&byte| is_identifier_byte(byte)).count();
-        let symbol = self.symbols.intern(&rest[..length]);
-        let pos = self.pos(frame.position);
-        self.items.push(Item::Formal(RawFormal { symbol, pos, default }));
     }
 
     fn lint(&mut self, found: Option<(LintLevel, Lint)>, pos: Pos) -> Step {
@@ -414,10 +340,6 @@ impl<'a, 'h> Builder<'a, 'h> {
         self.items.truncate(base);
         Ok(())
     }
-}
-
-fn is_identifier_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'-')
 }
 
 impl<'a> Sink for Builder<'a, '_> {
@@ -593,7 +515,7 @@ impl<'a> Sink for Builder<'a, '_> {
                 self.items.push(Item::Parameter(name, pos));
             }
             K::Pattern => self.pattern(base),
-            K::PatternEntry => self.pattern_entry(frame),
+            K::PatternEntry => self.pattern_entry(base, position),
             K::LetIn => {
                 let (body, _) = self.pop();
                 if !self.sets[set.0 as usize].dynamic.is_empty() {
