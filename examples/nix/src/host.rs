@@ -62,6 +62,14 @@ impl StoreHost {
     }
 }
 
+/// Returns the error of a missing file with the path that was asked for, and not with where that really is.
+fn as_written(error: HostError, path: &[u8]) -> HostError {
+    match error {
+        HostError::NotFound { .. } => HostError::NotFound { path: String::from_utf8_lossy(path).into_owned() },
+        other => other,
+    }
+}
+
 /// Turns a failure of a command's part into one of the host.
 fn failed(failure: Failure) -> HostError {
     match failure {
@@ -77,11 +85,11 @@ fn store_error(error: nixlang_store::error::StoreError) -> HostError {
 
 impl Host for StoreHost {
     fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
-        self.files.read_file(&self.locate(path, true)?)
+        self.files.read_file(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
     fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
-        self.files.read_dir(&self.locate(path, true)?)
+        self.files.read_dir(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
     fn file_type(&self, path: &[u8]) -> HostResult<Option<FileType>> {
@@ -92,7 +100,7 @@ impl Host for StoreHost {
     }
 
     fn read_link(&self, path: &[u8]) -> HostResult<Vec<u8>> {
-        self.files.read_link(&self.locate(path, true)?)
+        self.files.read_link(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
     fn env_var(&self, name: &[u8]) -> Option<Vec<u8>> {

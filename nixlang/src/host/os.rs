@@ -140,7 +140,7 @@ impl Host for OsHost {
     fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
         match self.file_type(self.store_dir.display(path).as_bytes())? {
             Some(_) => Ok(()),
-            None => Err(HostError::Failed { message: format!("path '{}' is not valid", self.store_dir.display(path)) }),
+            None => Err(HostError::Failed { message: format!("path '{path}' is not valid") }),
         }
     }
 
