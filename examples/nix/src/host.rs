@@ -2,7 +2,8 @@
 //!
 //! The surprising part: in a rooted store a path says `/nix/store/…` and the file is elsewhere. Only here one becomes the other.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(crate) struct StoreHost {
     pure: bool,
     /// Whether what is added is really written.
     read_write: bool,
+    /// What was fetched by this evaluation: address, name, whether unpacked.
+    fetched: RefCell<HashMap<(String, String, bool), StorePath>>,
 }
 
 impl StoreHost {
@@ -33,7 +36,7 @@ impl StoreHost {
         let files = OsHost { store_dir: context.store.store_dir().clone() };
         let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
         let read_write = read_write && !context.store.is_dummy();
-        StoreHost { context, files, real_store_dir, pure, read_write }
+        StoreHost { context, files, real_store_dir, pure, read_write, fetched: RefCell::default() }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -202,7 +205,12 @@ impl Host for StoreHost {
     }
 
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
-        Err(HostError::Unsupported { message: format!("fetching '{}' during evaluation is not supported yet", request.url) })
+        if let Some(path) = self.fetched.borrow().get(&(request.url.clone(), request.name.clone(), request.unpack)) {
+            return Ok(path.clone());
+        }
+        let path = crate::fetch::fetch(&self.context, request).map_err(failed)?;
+        self.fetched.borrow_mut().insert((request.url.clone(), request.name.clone(), request.unpack), path.clone());
+        Ok(path)
     }
 
     fn message(&self, kind: Message, text: &str) {

@@ -13,6 +13,7 @@ mod common;
 mod derivations;
 mod evaluation;
 mod failure;
+mod fetch;
 mod host;
 mod installables;
 mod progress;
