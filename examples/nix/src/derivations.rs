@@ -27,6 +27,7 @@ pub(crate) struct FoundDerivation {
 pub(crate) fn find_derivations<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>) -> Step<Vec<FoundDerivation>> {
     let mut search = Search { evaluation, found: Vec::new(), seen: HashSet::new() };
     search.all(value, "")?;
+    evaluation.flush()?;
     Ok(search.found)
 }
 

@@ -11,7 +11,7 @@ use nixlang::source::{Origin, Pos};
 use crate::commands::Context;
 use crate::common::AutoArgument;
 use crate::failure::{Failure, Outcome};
-use crate::host::StoreHost;
+use crate::host::{Pending, StoreHost};
 use crate::settings::Settings;
 
 /// Why a step of an evaluation ended early.
@@ -51,6 +51,8 @@ pub(crate) struct Evaluation<'e, 'h> {
     pub(crate) auto_arguments: Value<'h>,
     /// Whether there are any.
     pub(crate) has_auto_arguments: bool,
+    context: &'e Context,
+    pending: &'e Pending,
 }
 
 /// Runs `body` with a new evaluator. `read_write` says whether what it adds to the store is really written.
@@ -58,12 +60,16 @@ pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: 
     let pure = context.settings.is_on("pure-eval") && !context.common.impure;
     let read_write = read_write && !context.common.read_only;
     let options = options(context, pure, read_write)?;
-    let host_context = Arc::clone(context);
-    let host = move || -> Box<dyn nixlang::host::Host> { Box::new(StoreHost::new(host_context, pure, read_write)) };
+    let pending = Arc::new(Pending::default());
+    let (of_host, host_context) = (Arc::clone(&pending), Arc::clone(context));
+    let host = move || -> Box<dyn nixlang::host::Host> { Box::new(StoreHost::new(host_context, of_host, pure, read_write)) };
     session(host, options, |eval| {
         let run = || {
             let (auto_arguments, has_auto_arguments) = auto_arguments(eval, &context.common.auto_arguments)?;
-            body(&Evaluation { eval, auto_arguments, has_auto_arguments })
+            let evaluation = Evaluation { eval, auto_arguments, has_auto_arguments, context, pending: &pending };
+            let result = body(&evaluation)?;
+            evaluation.flush()?;
+            Ok(result)
         };
         run().map_err(|stop| match stop {
             Stop::Error(error) => Failure::from(Diagnostic::from_error(&error, &eval.sources)),
@@ -186,6 +192,11 @@ pub(crate) fn working_directory() -> Vec<u8> {
 }
 
 impl<'h> Evaluation<'_, 'h> {
+    /// Writes the derivations that were made. Comes before somebody is told of their paths.
+    pub(crate) fn flush(&self) -> Outcome<()> {
+        self.pending.flush(self.context)
+    }
+
     /// Evaluates a text of the command line.
     pub(crate) fn text(&self, text: &[u8]) -> Step<Value<'h>> {
         Ok(self.eval.eval_text(text, Origin::String, &working_directory())?)

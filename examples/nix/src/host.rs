@@ -5,21 +5,60 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang::diagnostics::{Diagnostic, Severity};
 use nixlang::host::{FetchRequest, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
 use nixlang_store::derivation::Derivation;
 use nixlang_store::path::{StoreDir, StorePath};
-use nixlang_store::store::{Addressing, Contents, Store};
+use nixlang_store::store::{Addressing, Contents, Store, Text};
 
 use crate::commands::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::ui::Verbosity;
+
+/// Derivations that are still to be written. Writing many at once takes a hundredth of the time.
+#[derive(Default)]
+pub(crate) struct Pending {
+    texts: Mutex<Vec<PendingText>>,
+}
+
+struct PendingText {
+    name: String,
+    contents: Vec<u8>,
+    references: BTreeSet<StorePath>,
+}
+
+/// Derivations that are written at once.
+const MAX_PENDING: usize = 2000;
+
+impl Pending {
+    /// Writes what is pending. Everything that asks the store a question comes after this.
+    pub(crate) fn flush(&self, context: &Context) -> Outcome<()> {
+        let pending = std::mem::take(&mut *self.texts.lock().unwrap_or_else(PoisonError::into_inner));
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<Text<'_>> = pending
+            .iter()
+            .map(|text| Text { name: &text.name, contents: &text.contents, references: text.references.clone() })
+            .collect();
+        context.store.open()?.add_texts(&texts)?;
+        Ok(())
+    }
+
+    /// Adds a text. Returns how many there are.
+    fn push(&self, text: PendingText) -> usize {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.push(text);
+        texts.len()
+    }
+}
 
 /// See the file's comment.
 pub(crate) struct StoreHost {
     context: Arc<Context>,
+    pending: Arc<Pending>,
     files: OsHost,
     real_store_dir: Option<Vec<u8>>,
     /// Whether only store paths may be read.
@@ -32,11 +71,11 @@ pub(crate) struct StoreHost {
 
 impl StoreHost {
     /// Returns the host for one evaluation.
-    pub(crate) fn new(context: Arc<Context>, pure: bool, read_write: bool) -> StoreHost {
+    pub(crate) fn new(context: Arc<Context>, pending: Arc<Pending>, pure: bool, read_write: bool) -> StoreHost {
         let files = OsHost { store_dir: context.store.store_dir().clone() };
         let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
         let read_write = read_write && !context.store.is_dummy();
-        StoreHost { context, files, real_store_dir, pure, read_write, fetched: RefCell::default() }
+        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default() }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -60,7 +99,9 @@ impl StoreHost {
         store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
     }
 
+    /// Returns the store, with everything written that was to be.
     fn store(&self) -> HostResult<&Arc<nixlang_store::local::LocalStore>> {
+        self.pending.flush(&self.context).map_err(failed)?;
         self.context.store.open().map_err(failed)
     }
 }
@@ -162,8 +203,10 @@ impl Host for StoreHost {
 
     fn add_derivation(&self, derivation: &Derivation, _path: &StorePath, contents: &[u8]) -> HostResult<()> {
         if self.read_write {
-            let name = format!("{}.drv", derivation.name);
-            self.store()?.add_text(&name, contents, &derivation.references()).map_err(store_error)?;
+            let text = PendingText { name: format!("{}.drv", derivation.name), contents: contents.to_vec(), references: derivation.references() };
+            if self.pending.push(text) >= MAX_PENDING {
+                self.pending.flush(&self.context).map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -178,6 +221,7 @@ impl Host for StoreHost {
             let message = format!("cannot build '{first}' during evaluation because the option 'allow-import-from-derivation' is disabled");
             return Err(HostError::Forbidden { message });
         }
+        self.pending.flush(&self.context).map_err(failed)?;
         crate::building::realise(&self.context, outputs).map_err(failed)
     }
 
@@ -192,7 +236,7 @@ impl Host for StoreHost {
     }
 
     fn is_valid(&self, path: &StorePath) -> bool {
-        self.context.store.exists() && self.context.store.open().is_ok_and(|store| store.is_valid(path).unwrap_or(false))
+        self.context.store.exists() && self.store().is_ok_and(|store| store.is_valid(path).unwrap_or(false))
     }
 
     fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {

@@ -73,22 +73,23 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
 
 fn print<'h>(evaluation: &Evaluation<'_, 'h>, flags: &Flags, value: Value<'h>) -> Step<()> {
     let eval = evaluation.eval;
-    let mut stdout = std::io::stdout().lock();
-    if flags.raw {
-        let text = eval.coerce_to_string(value, Pos::NONE, Coercion::PATH_SEGMENT, "while generating the eval command output")?;
-        stdout.write_all(text.bytes())?;
+    let text = if flags.raw {
+        eval.coerce_to_string(value, Pos::NONE, Coercion::PATH_SEGMENT, "while generating the eval command output")?.bytes().to_vec()
     } else if flags.json {
         let mut text = eval.to_json(value, Pos::NONE, false)?.0;
         if flags.pretty {
             let parsed: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Failure::new(error.to_string()))?;
             text = nixlang_store::json::to_string_pretty(&parsed).into_bytes();
         }
-        stdout.write_all(&text)?;
-        stdout.write_all(b"\n")?;
+        text.push(b'\n');
+        text
     } else {
-        let options = PrintOptions { derivation_paths: true, ..PrintOptions::ALL };
-        stdout.write_all(&eval.print(value, options)?)?;
-        stdout.write_all(b"\n")?;
-    }
+        let mut text = eval.print(value, PrintOptions { derivation_paths: true, ..PrintOptions::ALL })?;
+        text.push(b'\n');
+        text
+    };
+    evaluation.flush()?;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&text)?;
     Ok(stdout.flush()?)
 }

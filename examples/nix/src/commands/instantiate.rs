@@ -162,29 +162,25 @@ impl<'h> Command<'_, '_, 'h> {
 
     fn print_value(&self, value: Value<'h>) -> Step<()> {
         let eval = self.evaluation.eval;
-        match self.flags.output {
+        let text = match self.flags.output {
             Output::Raw => {
                 let context = "while generating the nix-instantiate output";
-                let text = eval.coerce_to_string(value, Pos::NONE, nixlang::eval::Coercion::PATH_SEGMENT, context)?;
-                print(text.bytes())?;
+                eval.coerce_to_string(value, Pos::NONE, nixlang::eval::Coercion::PATH_SEGMENT, context)?.bytes().to_vec()
             }
             Output::Xml => {
                 let options = XmlOptions { force: self.flags.strict, locations: !self.flags.no_location };
-                print(&eval.to_xml(value, Pos::NONE, options)?.0)?;
+                eval.to_xml(value, Pos::NONE, options)?.0
             }
-            Output::Json => {
-                print(&eval.to_json(value, Pos::NONE, true)?.0)?;
-                print(b"\n")?;
-            }
+            Output::Json => line(eval.to_json(value, Pos::NONE, true)?.0),
             Output::Plain => {
                 if self.flags.strict {
                     eval.force_deep(value)?;
                 }
-                print(&eval.print_plain(value)?)?;
-                print(b"\n")?;
+                line(eval.print_plain(value)?)
             }
-        }
-        Ok(())
+        };
+        self.evaluation.flush()?;
+        Ok(print(&text)?)
     }
 
     /// Prints the paths of all derivations that a value has.
@@ -196,6 +192,11 @@ impl<'h> Command<'_, '_, 'h> {
         }
         Ok(())
     }
+}
+
+fn line(mut text: Vec<u8>) -> Vec<u8> {
+    text.push(b'\n');
+    text
 }
 
 /// Writes to stdout at once: what follows may fail, and this was said.
