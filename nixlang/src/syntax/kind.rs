@@ -265,6 +265,11 @@ impl SyntaxKind {
         self <= SyntaxKind::AfterEnd
     }
 
+    /// Returns whether all tokens of this kind have the same text.
+    pub fn has_fixed_text(self) -> bool {
+        (SyntaxKind::If..=SyntaxKind::Comma).contains(&self) && self != SyntaxKind::IndStringOpen
+    }
+
     /// Returns the keyword with this text.
     pub fn keyword(text: &[u8]) -> Option<SyntaxKind> {
         Some(match text {

@@ -8,6 +8,7 @@
 //! The surprising thing: dropping a tree and many ways of walking it recurse, so the height of a
 //! tree is bounded ([`MAX_DEPTH`]). Text that nests deeper is kept too, as one flat error node.
 
+mod builder;
 mod node;
 mod sink;
 

@@ -4,9 +4,10 @@
 //! moved to the end of its character if it lies within one. That keeps every byte whatever the
 //! lexer does.
 
-use rowan::{Checkpoint, GreenNode, GreenNodeBuilder};
+use rowan::GreenNode;
 
 use super::ErrorContext;
+use super::builder::Builder;
 use crate::syntax::error::SyntaxError;
 use crate::syntax::kind::SyntaxKind;
 use crate::syntax::lexer::Token;
@@ -15,7 +16,7 @@ use crate::syntax::parser::{Sink, Step};
 /// Builds a tree from what the parser finds.
 pub(super) struct TreeSink<'s> {
     text: &'s str,
-    builder: GreenNodeBuilder<'static>,
+    builder: Builder<'s>,
     /// How much of the text is in the tree.
     sent: usize,
     /// Where the last token ends that isn't trivia.
@@ -30,7 +31,7 @@ impl<'s> TreeSink<'s> {
     pub(super) fn new(text: &'s str) -> TreeSink<'s> {
         TreeSink {
             text,
-            builder: GreenNodeBuilder::new(),
+            builder: Builder::new(text.len()),
             sent: 0,
             previous_end: 0,
             open: Vec::new(),
@@ -40,12 +41,12 @@ impl<'s> TreeSink<'s> {
     }
 
     pub(super) fn finish(self) -> (GreenNode, Vec<SyntaxError>, Vec<ErrorContext>) {
-        (self.builder.finish(), self.errors, self.contexts)
+        (self.builder.build(), self.errors, self.contexts)
     }
 }
 
 impl Sink for TreeSink<'_> {
-    type Checkpoint = (Checkpoint, u32);
+    type Checkpoint = (usize, u32);
 
     const RECOVER: bool = true;
 
@@ -54,30 +55,30 @@ impl Sink for TreeSink<'_> {
         if end <= self.sent {
             return;
         }
-        self.builder.token(token.kind.into(), &self.text[self.sent..end]);
+        self.builder.token(token.kind, &self.text[self.sent..end]);
         self.sent = end;
         if !token.kind.is_trivia() {
             self.previous_end = end as u32;
         }
     }
 
-    fn checkpoint(&mut self, position: u32) -> (Checkpoint, u32) {
+    fn checkpoint(&mut self, position: u32) -> (usize, u32) {
         (self.builder.checkpoint(), position)
     }
 
     fn start(&mut self, kind: SyntaxKind, position: u32) {
         self.open.push((kind, position));
-        self.builder.start_node(kind.into());
+        self.builder.start(kind);
     }
 
-    fn start_at(&mut self, (checkpoint, position): (Checkpoint, u32), kind: SyntaxKind) {
+    fn start_at(&mut self, (checkpoint, position): (usize, u32), kind: SyntaxKind) {
         self.open.push((kind, position));
-        self.builder.start_node_at(checkpoint, kind.into());
+        self.builder.start_at(checkpoint, kind);
     }
 
     fn finish(&mut self, _: SyntaxKind) -> Step {
         self.open.pop();
-        self.builder.finish_node();
+        self.builder.finish();
         Ok(())
     }
 
