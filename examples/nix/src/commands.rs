@@ -1,9 +1,11 @@
 //! The table of commands, and what all of them begin and end with.
 
 mod build;
+mod collect_garbage;
 mod config;
 mod derivation;
 mod eval;
+mod hash;
 mod instantiate;
 mod link_commands;
 pub(crate) mod log;
@@ -65,16 +67,25 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("store ls", "list files of the store", store::ls),
     word("store ping", "say which store is used", store::info),
     word("store verify", "look whether everything is there and unchanged", store::verify),
+    word("hash file", "hash the bytes of files", hash::files),
+    word("hash path", "hash files as NAR", hash::files),
+    word("hash convert", "write hashes in another notation", hash::convert),
+    word("hash to-base16", "write hashes in base 16", hash::convert),
+    word("hash to-base32", "write hashes in Nix's base 32", hash::convert),
+    word("hash to-base64", "write hashes in base 64", hash::convert),
+    word("hash to-sri", "write hashes as subresource integrity", hash::convert),
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
     classic("nix-store", "work on the store", nix_store::run),
+    classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
+    classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-shell", "nix-daemon", "nix-channel", "nix-collect-garbage", "nix-copy-closure", "nix-hash", "nix-prefetch-url", "repl", "flake", "develop", "search",
+    "nix-env", "nix-shell", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "repl", "flake", "develop", "search",
     "shell", "profile", "copy", "why-depends", "bundle", "daemon", "edit", "env", "fmt", "formatter", "key", "nar", "print-dev-env", "realisation", "registry", "upgrade-nix",
 ];
 

@@ -44,5 +44,35 @@ impl Roots {
 pub(crate) fn make(context: &Context, path: &StorePath, link: &Path) -> Outcome<()> {
     let store = context.store.open()?;
     store.add_temp_roots(std::slice::from_ref(path))?;
+    if points_into_a_store(link) && std::fs::remove_file(link).is_err() {
+        return Err(Failure::new(format!("cannot replace the link '{}'", link.display())));
+    }
     store.add_permanent_root(path, link).map_err(|error| Failure::from_error(&error))
+}
+
+/// Returns whether there is a link to a store path here, if only of another rooted store: nothing of the user's is lost with it.
+fn points_into_a_store(link: &Path) -> bool {
+    let Ok(target) = std::fs::read_link(link) else { return false };
+    let is_store_path = target.file_name().is_some_and(|name| StorePath::from_base_name(name.as_encoded_bytes()).is_ok());
+    is_store_path && target.parent().is_some_and(|parent| parent.ends_with("nix/store"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_to_store_paths_are_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let check = |target: &str, expected: bool| {
+            let link = directory.path().join("link");
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).expect("made");
+            assert_eq!(points_into_a_store(&link), expected, "{target}");
+        };
+        check("/home/me/root/nix/store/25ljy4qshxc2g007bwsni6mclawkivpf-tiny", true);
+        check("/home/me/25ljy4qshxc2g007bwsni6mclawkivpf-tiny", false);
+        check("/home/me/root/nix/store/notes", false);
+        assert!(!points_into_a_store(Path::new("/")));
+    }
 }

@@ -20,7 +20,6 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             match flag {
                 "-o" | "--out-link" => link = Some(args.value(flag)?.into()),
                 "--no-link" => link = None,
-                "--profile" => link = Some(args.value(flag)?.into()),
                 "--print-out-paths" => print_paths = true,
                 "--json" => json = true,
                 "--dry-run" => flags.dry_run = true,

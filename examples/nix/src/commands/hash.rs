@@ -1,0 +1,132 @@
+//! `hash …` and `nix-hash`: hashes of files, and their notations.
+
+use std::path::Path;
+
+use nixlang_store::hash::{Algorithm, Hash, HashError, HashFormat, Hasher};
+
+use super::Invocation;
+use crate::failure::{Failure, Outcome, plain};
+
+/// What the flags of both commands say.
+#[derive(Debug)]
+struct Flags {
+    algorithm: Option<Algorithm>,
+    format: Option<HashFormat>,
+    from: Option<HashFormat>,
+    flat: bool,
+    /// The words are hashes, not files.
+    convert: bool,
+    truncate: bool,
+    words: Vec<String>,
+}
+
+fn usage(error: HashError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn format_of(name: &str) -> Outcome<HashFormat> {
+    Ok(match name {
+        "base16" => HashFormat::Base16,
+        "nix32" | "base32" => HashFormat::Nix32,
+        "base64" => HashFormat::Base64,
+        "sri" => HashFormat::Sri,
+        _ => return Err(Failure::Usage(format!("unknown hash format '{name}', expect 'base16', 'base32', 'base64', or 'sri'"))),
+    })
+}
+
+fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
+    let mut words = Vec::new();
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "--type" | "--algo" | "--hash-algo" => flags.algorithm = Some(args.value(flag)?.parse().map_err(usage)?),
+                "--to" => flags.format = Some(format_of(&args.value(flag)?)?),
+                "--from" => flags.from = Some(format_of(&args.value(flag)?)?),
+                "--format" => flags.format = Some(format_of(&args.value(flag)?)?),
+                "--flat" => flags.flat = true,
+                "--mode" => flags.flat = args.value(flag)? == "flat",
+                "--truncate" => flags.truncate = true,
+                "--base16" | "--base32" | "--base64" | "--sri" => flags.format = Some(format_of(&flag[2..])?),
+                "--to-base16" | "--to-base32" | "--to-base64" | "--to-sri" => {
+                    flags.format = Some(format_of(&flag[5..])?);
+                    flags.convert = true;
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        },
+        |word, _| {
+            words.push(word);
+            Ok(())
+        },
+    )?;
+    flags.words = words;
+    Ok(flags)
+}
+
+const DEFAULTS: Flags = Flags { algorithm: None, format: None, from: None, flat: false, convert: false, truncate: false, words: Vec::new() };
+
+/// `hash file`, `hash path`
+pub(super) fn files(mut invocation: Invocation) -> Outcome<u8> {
+    let flat = invocation.name == "hash file";
+    let flags = parse(&mut invocation, Flags { flat, ..DEFAULTS })?;
+    let format = flags.format.unwrap_or(HashFormat::Sri);
+    for word in &flags.words {
+        let hash = hash(Path::new(word), flags.algorithm.unwrap_or(Algorithm::Sha256), flags.flat)?;
+        println!("{}", hash.format(format, format == HashFormat::Sri));
+    }
+    Ok(0)
+}
+
+/// `hash convert`, and `hash to-…` of old times.
+pub(super) fn convert(mut invocation: Invocation) -> Outcome<u8> {
+    let format = match invocation.name.strip_prefix("hash to-") {
+        Some(name) => Some(format_of(name)?),
+        None => None,
+    };
+    let flags = parse(&mut invocation, Flags { format, convert: true, ..DEFAULTS })?;
+    show_converted(&flags, flags.format.unwrap_or(HashFormat::Sri))
+}
+
+fn show_converted(flags: &Flags, format: HashFormat) -> Outcome<u8> {
+    for word in &flags.words {
+        let (hash, found) = Hash::parse_returning_format(word, flags.algorithm).map_err(|error| Failure::from_error(&error))?;
+        if let Some(from) = flags.from.filter(|from| *from != found) {
+            return Err(Failure::new(format!("input hash '{word}' does not have the expected format for '--from {from}'")));
+        }
+        println!("{}", hash.format(format, format == HashFormat::Sri));
+    }
+    Ok(0)
+}
+
+/// `nix-hash`
+pub(super) fn classic(mut invocation: Invocation) -> Outcome<u8> {
+    let flags = parse(&mut invocation, DEFAULTS)?;
+    let format = flags.format.unwrap_or(HashFormat::Base16);
+    let algorithm = flags.algorithm.unwrap_or(Algorithm::Md5);
+    if flags.convert {
+        // Only here a hash may lack its algorithm.
+        return show_converted(&Flags { algorithm: flags.algorithm.or(Some(algorithm)), ..flags }, format);
+    }
+    for word in &flags.words {
+        let mut hash = hash(Path::new(word), algorithm, flags.flat)?;
+        if flags.truncate && hash.as_bytes().len() > 20 {
+            let bytes = hash.compress_to_20();
+            hash = Hash::from_bytes(Algorithm::Sha1, &bytes).ok_or_else(|| Failure::new("a hash of 20 bytes is one of SHA-1's length"))?;
+        }
+        println!("{}", hash.format(format, format == HashFormat::Sri));
+    }
+    Ok(0)
+}
+
+/// Hashes a file's bytes, or the NAR of a file tree.
+fn hash(path: &Path, algorithm: Algorithm, flat: bool) -> Outcome<Hash> {
+    let mut hasher = Hasher::new(algorithm);
+    if flat {
+        let failed = |error: std::io::Error| Failure::new(format!("opening file {path:?}: {}", plain(&error)));
+        std::io::copy(&mut std::fs::File::open(path).map_err(failed)?, &mut hasher).map_err(failed)?;
+    } else {
+        nixlang_store::fs::dump(path, None, &mut hasher)?;
+    }
+    Ok(hasher.finish())
+}
