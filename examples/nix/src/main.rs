@@ -24,9 +24,6 @@ mod ui;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let helper = nixlang_build::helper_main();
     let mut arguments = std::env::args_os();
