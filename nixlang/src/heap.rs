@@ -27,11 +27,13 @@
 mod arena;
 mod attrs_object;
 mod object;
+mod shape;
 mod thunk_cell;
 mod word;
 
 pub use arena::{Allocable, Heap};
-pub use attrs_object::{Attrs, Entry, FlatAttrs, Shape};
+pub use attrs_object::{Attrs, Entry, FlatAttrs};
 pub use object::{Env, List, Slot, Str};
+pub use shape::{Shape, Transition};
 pub use thunk_cell::{Claim, Thunk, Work};
 pub use word::{Boxed, Builtin, BuiltinBody, Closure, Kind, Partial, Path, Value};

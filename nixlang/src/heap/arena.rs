@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 use bumpalo::Bump;
 
 use super::attrs_object::Layered;
-use super::{Boxed, Builtin, Closure, Partial, Shape, Value};
+use super::shape::ShapeTable;
+use super::{Boxed, Builtin, Closure, Partial, Shape, Transition, Value};
 use crate::value::{Context, ContextElement, Lazy};
 use crate::eval::EvalError;
 use crate::lower::expr::*;
@@ -24,7 +25,7 @@ macro_rules! allocable {
 }
 allocable! {
     u8, u32, crate::symbol::Symbol, crate::source::Pos, ContextElement, FrameSlot;
-    Shape, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
+    Shape, Transition, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
     Expr, DynamicVariable, Lambda, Formals, Formal, Apply, AttrName, Select, HasAttr, AttrsLiteral, Binding, DynamicBinding, ListLiteral, Let, With, If,
     Assert, Binary, Join,
 }
@@ -36,12 +37,13 @@ pub struct Heap {
     /// Errors of thunks that failed; a failed thunk holds an index into it.
     failures: RefCell<Vec<EvalError>>,
     next_shape: Cell<u32>,
+    pub(super) shapes: ShapeTable,
 }
 
 impl Heap {
     /// Returns an empty heap.
     pub(crate) fn new() -> Self {
-        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1) }
+        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1), shapes: ShapeTable::default() }
     }
 
     /// Moves a value into the heap.

@@ -4,77 +4,18 @@
 //! flat     [ &Shape ][ slot ] …            as many slots as the shape has names
 //! layered  [ 1 ][ base ][ top ] …          a struct; `base // top` without copying base
 //! ```
-//! A shape is made once per literal or per transition and shared by all sets of the same names and positions.
+//! See `shape.rs` for shapes.
 #![expect(unsafe_code, reason = "sets are of variable length and told apart by their first word")]
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::object::{handle, pointer_of, word_of};
 use super::word::Brand;
-use super::{Heap, Slot, Value};
+use super::{Heap, Shape, Slot, Value};
 use crate::source::Pos;
 use crate::symbol::{Symbol, SymbolTable};
-
-/// The names of an attribute set, sorted by symbol number, with the position of each.
-pub struct Shape<'h> {
-    number: u32,
-    shared: bool,
-    symbols: &'h [Symbol],
-    positions: &'h [Pos],
-    lexicographic: OnceCell<&'h [u32]>,
-}
-
-impl<'h> Shape<'h> {
-    /// Returns the names, sorted by symbol number.
-    #[inline]
-    pub fn symbols(&self) -> &'h [Symbol] {
-        self.symbols
-    }
-
-    /// Returns the position of the `index`th name.
-    #[inline]
-    pub fn position(&self, index: usize) -> Pos {
-        self.positions.get(index).copied().unwrap_or(Pos::NONE)
-    }
-
-    /// Returns the positions (empty when none is known).
-    pub fn positions(&self) -> &'h [Pos] {
-        self.positions
-    }
-
-    /// Returns a number that identifies this shape in caches, 0 for "don't cache".
-    #[inline]
-    pub fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// Returns whether several sets are likely to have this shape (it comes from a literal or a transition).
-    #[inline]
-    pub fn is_shared(&self) -> bool {
-        self.shared
-    }
-
-    /// Returns the index of a name.
-    #[inline]
-    pub fn find(&self, symbol: Symbol) -> Option<usize> {
-        if self.symbols.len() <= 8 {
-            self.symbols.iter().position(|it| *it == symbol)
-        } else {
-            self.symbols.binary_search(&symbol).ok()
-        }
-    }
-
-    /// Returns the indices in the bytewise order of the names.
-    pub fn lexicographic(&self, heap: &'h Heap, symbols: &SymbolTable<'h>) -> &'h [u32] {
-        self.lexicographic.get_or_init(|| {
-            let mut indices: Vec<u32> = (0..self.symbols.len() as u32).collect();
-            indices.sort_by_key(|index| symbols.text(self.symbols[*index as usize]));
-            heap.alloc_slice(indices)
-        })
-    }
-}
 
 handle! {
     /// An attribute set.
@@ -127,7 +68,7 @@ impl<'h> Attrs<'h> {
                 1 => View::Layered(self.pointer().cast().as_ref()),
                 word => {
                     let shape: &'h Shape<'h> = pointer_of(word).cast().as_ref();
-                    let slots = std::slice::from_raw_parts(self.pointer().add(1).cast().as_ptr(), shape.symbols.len());
+                    let slots = std::slice::from_raw_parts(self.pointer().add(1).cast().as_ptr(), shape.symbols().len());
                     View::Flat(FlatAttrs { shape, slots })
                 }
             }
@@ -269,29 +210,15 @@ impl<'h> FlatAttrs<'h> {
 
     /// Returns the `index`th attribute in symbol order.
     pub fn entry(self, index: usize) -> Entry<'h> {
-        Entry { symbol: self.shape.symbols[index], pos: self.shape.position(index), slot: &self.slots[index] }
+        Entry { symbol: self.shape.symbols()[index], pos: self.shape.position(index), slot: &self.slots[index] }
     }
 }
 
 impl Heap {
-    /// Returns a shape that many sets may share. `names` is sorted by symbol and has no duplicates.
-    pub fn shared_shape<'h>(&'h self, names: &[(Symbol, Pos)]) -> &'h Shape<'h> {
-        self.shape(names, true)
-    }
-
-    fn shape<'h>(&'h self, names: &[(Symbol, Pos)], shared: bool) -> &'h Shape<'h> {
-        debug_assert!(names.is_sorted_by(|a, b| a.0 < b.0), "sorted, no duplicates");
-        let symbols = self.alloc_slice(names.iter().map(|name| name.0));
-        let positions: &[Pos] =
-            if names.iter().any(|name| name.1.is_some()) { self.alloc_slice(names.iter().map(|name| name.1)) } else { &[] };
-        let number = if shared { self.next_shape_number() } else { 0 };
-        self.alloc(Shape { number, shared, symbols, positions, lexicographic: OnceCell::new() })
-    }
-
     /// Returns a set of a shape; `values` gives the values in the shape's order (missing ones become `null`).
     #[inline]
     pub fn attrs<'h>(&'h self, shape: &'h Shape<'h>, values: impl IntoIterator<Item = Value<'h>>) -> Attrs<'h> {
-        let len = shape.symbols.len();
+        let len = shape.symbols().len();
         let pointer = self.words(1 + len);
         let mut values = values.into_iter();
         for i in 0..len {
@@ -307,7 +234,7 @@ impl Heap {
     /// Returns a set of entries that are sorted by symbol and have no duplicates.
     pub fn attrs_from_entries<'h>(&'h self, entries: impl Iterator<Item = (Symbol, Pos, Value<'h>)> + Clone) -> Attrs<'h> {
         let names: Vec<(Symbol, Pos)> = entries.clone().map(|(symbol, pos, _)| (symbol, pos)).collect();
-        let shape = self.shape(&names, false);
+        let shape = self.shape(&names);
         self.attrs(shape, entries.map(|(_, _, value)| value))
     }
 

@@ -485,7 +485,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
         let n_slots = n_attrs + set.sources.len() as u32;
         self.names.clear();
         self.names.extend(set.attrs.iter().map(|attr| (attr.symbol, attr.pos)));
-        let shape = heap.shared_shape(&self.names);
+        let shape = heap.shape(&self.names);
         let outer = (self.scopes.mark(), self.scopes.level());
         let outer_withs = self.withs;
         let (sources, bindings);

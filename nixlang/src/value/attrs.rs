@@ -22,6 +22,10 @@ pub fn update<'h>(heap: &'h Heap, left: Attrs<'h>, right: Attrs<'h>) -> Attrs<'h
         return heap.layered(left, right);
     }
     let (left, right) = (left.flat(heap), right.flat(heap));
+    if let Some(transition) = heap.transition(left.shape, right.shape) {
+        let values = transition.plan.iter().map(|step| if step & 1 == 0 { left.slots[(step / 2) as usize].get() } else { right.slots[(step / 2) as usize].get() });
+        return heap.attrs(transition.shape, values);
+    }
     let mut merged = Vec::with_capacity(left.slots.len() + right.slots.len());
     let (ls, rs) = (left.shape.symbols(), right.shape.symbols());
     let (mut l, mut r) = (0, 0);
