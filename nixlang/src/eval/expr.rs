@@ -155,7 +155,7 @@ impl<'h> Evaluator<'h> {
         let mut added: Vec<(Symbol, crate::source::Pos, Value<'h>)> = Vec::with_capacity(literal.dynamic.len());
         let mut seen = rustc_hash::FxHashMap::default();
         for binding in literal.dynamic {
-            let name = self.eval(&binding.name, env).map_err(|e| e.while_(binding.pos, "while evaluating the name of a dynamic attribute"))?;
+            let name = self.eval(&binding.name, env)?;
             if matches!(name.kind(), Kind::Null) {
                 continue;
             }
@@ -222,7 +222,8 @@ impl<'h> Evaluator<'h> {
     /// Returns where an expression stands, as far as it knows.
     pub fn pos_of(&self, expr: &Expr<'h>) -> crate::source::Pos {
         match expr {
-            Expr::Constant(_) | Expr::List(_) | Expr::Let(_) => crate::source::Pos::NONE,
+            Expr::Constant(_) | Expr::Let(_) => crate::source::Pos::NONE,
+            Expr::List(it) => it.elements.first().map_or(crate::source::Pos::NONE, |first| self.pos_of(first)),
             Expr::Local { pos, .. } | Expr::Outer { pos, .. } | Expr::CurrentPosition(pos) => *pos,
             Expr::Dynamic(it) => it.pos,
             Expr::Lambda(it) => it.positions.first().copied().unwrap_or_default(),

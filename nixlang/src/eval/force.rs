@@ -127,7 +127,7 @@ impl<'h> Evaluator<'h> {
         match self.eval(expr, env) {
             Ok(value) => match value.kind() {
                 Kind::Bool(value) => Ok(value),
-                _ => Err(self.type_error("a Boolean", value).at(self.pos_of(expr)).while_(pos, context)),
+                _ => Err(self.type_error("a Boolean", value).at(pos).while_(pos, context)),
             },
             Err(error) => Err(error.while_(pos, context)),
         }
@@ -138,13 +138,13 @@ impl<'h> Evaluator<'h> {
     pub fn expect_attrs(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
         match value.kind() {
             Kind::Attrs(attrs) => Ok(attrs),
-            _ => Err(self.type_error("a set", value).at(pos).while_(pos, context)),
+            _ => Err(self.type_error("a set", value).while_(pos, context)),
         }
     }
 
     /// Forces a value to a set. `context` says what for, e.g. "while evaluating the first argument passed to builtins.attrNames".
     pub fn force_attrs(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        let value = self.force_at(value, pos)?;
         match value.kind() {
             Kind::Attrs(attrs) => Ok(attrs),
             _ => Err(self.type_error("a set", value).while_(pos, context)),
@@ -153,7 +153,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a list.
     pub fn force_list(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<List<'h>> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        let value = self.force_at(value, pos)?;
         match value.kind() {
             Kind::List(list) => Ok(list),
             _ => Err(self.type_error("a list", value).while_(pos, context)),

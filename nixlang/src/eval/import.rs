@@ -46,16 +46,21 @@ impl<'h> Evaluator<'h> {
 
     /// Evaluates a file, whether it was imported before or not.
     pub(super) fn eval_file(&self, file: &[u8]) -> EvalResult<Value<'h>> {
-        self.eval_file_in(file, &StaticScope::default(), self.root())
+        let text = self.read_source(file)?;
+        self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), &StaticScope::default(), self.root())
             .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
+    }
+
+    fn read_source(&self, file: &[u8]) -> EvalResult<Vec<u8>> {
+        match crate::builtins::internal_file(file) {
+            Some(text) => Ok(text.to_vec()),
+            None => self.host.read_file(file).map_err(|e| self.host_error(e)),
+        }
     }
 
     /// Evaluates a file with more variables in scope (`scopedImport`).
     pub fn eval_file_in(&self, file: &[u8], scope: &StaticScope, env: crate::heap::Env<'h>) -> EvalResult<Value<'h>> {
-        let text = match crate::builtins::internal_file(file) {
-            Some(text) => text.to_vec(),
-            None => self.host.read_file(file).map_err(|e| self.host_error(e))?,
-        };
+        let text = self.read_source(file)?;
         self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), scope, env)
     }
 

@@ -1,7 +1,7 @@
 //! Operators, string interpolation and failed assertions.
 
 use super::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::heap::{Env, Kind, List, Value};
+use crate::heap::{Attrs, Env, Kind, List, Value};
 use crate::lower::expr::{Assert, Binary, BinaryOperator, Expr, Join};
 use crate::source::Pos;
 
@@ -24,12 +24,14 @@ impl<'h> Evaluator<'h> {
                 !self.eval_bool(left, env, pos, "in the left operand of the IMPL (->) operator")?
                     || self.eval_bool(right, env, pos, "in the right operand of the IMPL (->) operator")?
             }
-            BinaryOperator::Update => return self.eval_update(left, right, env, pos),
+            BinaryOperator::Update => return self.eval_update(left, right, env),
             BinaryOperator::Concat => return self.eval_concat(left, right, env, pos),
             BinaryOperator::Less => {
                 let _depth = self.enter_call(pos)?;
-                let (a, b) = (self.eval(left, env)?, self.eval(right, env)?);
-                self.less_than(a, b, Pos::NONE, "").map_err(|e| e.while_(pos, "while calling the 'lessThan' builtin"))?
+                // The reference calls a builtin here as well, and its operands are evaluated within the call.
+                let operands = self.eval(left, env).and_then(|a| Ok((a, self.eval(right, env)?)));
+                let less = operands.and_then(|(a, b)| self.less_than(a, b, Pos::NONE, ""));
+                less.map_err(|e| e.while_(pos, "while calling the 'lessThan' builtin"))?
             }
             BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Divide => {
                 // The reference calls a builtin here, which counts as a call.
@@ -52,12 +54,19 @@ impl<'h> Evaluator<'h> {
         self.equal(left, right, pos, "while testing two values for equality")
     }
 
-    fn eval_update(&self, left: &'h Expr<'h>, right: &'h Expr<'h>, env: Env<'h>, pos: Pos) -> EvalResult<Value<'h>> {
+    fn update_operand(&self, operand: &'h Expr<'h>, env: Env<'h>, context: &'static str) -> EvalResult<Attrs<'h>> {
+        let value = match operand {
+            // A chain of updates is one operation, whose operands say what is wrong.
+            Expr::Binary(Binary { operator: BinaryOperator::Update, .. }) => self.eval(operand, env)?,
+            _ => self.eval(operand, env).map_err(|e| e.while_(self.pos_of(operand), context))?,
+        };
+        self.expect_attrs(value, self.pos_of(operand), context)
+    }
+
+    fn eval_update(&self, left: &'h Expr<'h>, right: &'h Expr<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
         // The right operand first: so it is in the reference, and it decides which error is seen.
-        let r = self.eval(right, env).and_then(|value| self.expect_attrs(value, self.pos_of(right), "in the right operand of the update (//) operator"));
-        let r = r.map_err(|e| e.while_(pos, "in the right operand of the update (//) operator"))?;
-        let l = self.eval(left, env).and_then(|value| self.expect_attrs(value, self.pos_of(left), "in the left operand of the update (//) operator"));
-        let l = l.map_err(|e| e.while_(pos, "in the left operand of the update (//) operator"))?;
+        let r = self.update_operand(right, env, "in the right operand of the update (//) operator")?;
+        let l = self.update_operand(left, env, "in the left operand of the update (//) operator")?;
         Ok(Value::attrs(crate::value::update(self.heap, l, r)))
     }
 
@@ -80,7 +89,7 @@ impl<'h> Evaluator<'h> {
     }
 
     fn arithmetic(&self, a: Value<'h>, b: Value<'h>, pos: Pos, contexts: [&'static str; 2]) -> EvalResult<Numbers> {
-        let (a, b) = (self.force_at(a, pos).map_err(|e| e.while_(pos, contexts[0]))?, self.force_at(b, pos).map_err(|e| e.while_(pos, contexts[1]))?);
+        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
         if matches!(a.kind(), Kind::Float(_)) || matches!(b.kind(), Kind::Float(_)) {
             Ok(Numbers::Floats(self.force_float(a, pos, contexts[0])?, self.force_float(b, pos, contexts[1])?))
         } else {
@@ -122,7 +131,7 @@ impl<'h> Evaluator<'h> {
     /// `builtins.div`
     pub fn divide(&self, a: Value<'h>, b: Value<'h>, pos: Pos) -> EvalResult<Value<'h>> {
         let contexts = ["while evaluating the first operand of the division", "while evaluating the second operand of the division"];
-        let b = self.force_at(b, pos).map_err(|e| e.while_(pos, contexts[1]))?;
+        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
         if self.force_float(b, pos, contexts[1])? == 0.0 {
             return Err(EvalError::new(ErrorKind::Evaluation, "division by zero").at(pos));
         }
