@@ -166,6 +166,29 @@ fn files_are_named_from_here_or_from_the_root() {
 }
 
 #[test]
+fn files_and_archives_are_fetched_during_evaluation() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("source")).expect("a scratch directory is writable");
+    fs::write(scratch.path().join("source/x.txt"), "hello\n").expect("a scratch directory is writable");
+    let tar = std::process::Command::new("tar").args(["czf", "source.tar.gz", "source"]).current_dir(scratch.path()).status();
+    assert!(tar.expect("tar runs").success());
+    let url = format!("file://{}", scratch.path().to_str().expect("scratch paths are UTF-8"));
+    let wrong = "0000000000000000000000000000000000000000000000000000";
+    for (expression, status, expected) in [
+        (format!("builtins.readFile (builtins.fetchurl \"{url}/source/x.txt\")"), 0, "\"hello\\n\""),
+        (format!("builtins.readDir (builtins.fetchTarball \"{url}/source.tar.gz\")"), 0, "{ \"x.txt\" = \"regular\"; }"),
+        (format!("builtins.fetchurl {{ url = \"{url}/source/x.txt\"; sha256 = \"{wrong}\"; }}"), 102, "hash mismatch in file downloaded from"),
+        (format!("builtins.fetchurl \"{url}/missing\""), 1, "missing"),
+    ] {
+        let mut evaluate = command(scratch.path(), ["nix-instantiate", "--eval", "--strict", "-E", &expression]);
+        evaluate.env("XDG_DATA_HOME", scratch.path().join("data")).env("XDG_CACHE_HOME", scratch.path().join("cache"));
+        let answer = Answer::from(evaluate.output().expect("the command under test runs"));
+        let text = if status == 0 { &answer.stdout } else { &answer.stderr };
+        assert!(answer.status == Some(status) && text.contains(expected), "{expression}: {answer:?}");
+    }
+}
+
+#[test]
 fn bad_builds_say_why() {
     let mut failures = Vec::new();
     for (text, status, log, error) in BAD_BUILDS {

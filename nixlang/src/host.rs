@@ -66,6 +66,12 @@ pub enum HostError {
     /// A source does not hash to what it must.
     #[error("the source does not have the hash that it must have")]
     WrongHash,
+    /// What was fetched does not hash to what it must. A command that ends with this has exit status 102.
+    #[error("{message}")]
+    HashMismatch {
+        /// The whole message.
+        message: String,
+    },
     /// It was tried and failed.
     #[error("{message}")]
     Failed {

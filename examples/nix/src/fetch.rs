@@ -20,7 +20,7 @@ use crate::failure::{Failure, Outcome, plain};
 use crate::ui::Verbosity;
 
 /// Exit status for a wrong hash.
-const HASH_MISMATCH: u8 = 102;
+pub(crate) const HASH_MISMATCH: u8 = 102;
 
 /// Fetches a file or archive into the store.
 pub(crate) fn fetch(context: &Context, request: &FetchRequest) -> Outcome<StorePath> {

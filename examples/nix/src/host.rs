@@ -252,7 +252,10 @@ impl Host for StoreHost {
         if let Some(path) = self.fetched.borrow().get(&(request.url.clone(), request.name.clone(), request.unpack)) {
             return Ok(path.clone());
         }
-        let path = crate::fetch::fetch(&self.context, request).map_err(failed)?;
+        let path = crate::fetch::fetch(&self.context, request).map_err(|failure| match &failure {
+            Failure::Shown(shown) if shown.exit_status == crate::fetch::HASH_MISMATCH => HostError::HashMismatch { message: shown.message.clone() },
+            _ => failed(failure),
+        })?;
         self.fetched.borrow_mut().insert((request.url.clone(), request.name.clone(), request.unpack), path.clone());
         Ok(path)
     }

@@ -5,7 +5,7 @@ use std::io;
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::path::StorePath;
 
-use super::{ErrorKind, EvalError, EvalResult, Evaluator};
+use super::{ErrorData, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Str, Value};
 use crate::source::Pos;
 use crate::value::{Context, ContextElement, ContextKind};
@@ -167,7 +167,9 @@ impl<'h> Evaluator<'h> {
             HostError::Unsupported { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::Host,
         };
-        EvalError::new(kind, error.to_string())
+        let message = error.to_string();
+        let exit_status = if matches!(error, HostError::HashMismatch { .. }) { 102 } else { 1 };
+        EvalError::from_data(ErrorData { kind, message, pos: Pos::NONE, suggestions: Vec::new(), exit_status })
     }
 
     /// Returns how messages show a context element.
