@@ -1,5 +1,6 @@
 //! Byte strings across the boundary: borrowed ones come in, owned ones go out.
 #![expect(unsafe_code, reason = "raw pointers of C")]
+#![allow(unreachable_pub, reason = "C is who reaches them")]
 
 use std::ffi::c_char;
 

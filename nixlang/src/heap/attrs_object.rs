@@ -33,7 +33,7 @@ pub struct FlatAttrs<'h> {
 
 /// `base // top`.
 #[repr(C)]
-pub struct Layered<'h> {
+pub(super) struct Layered<'h> {
     marker: u64,
     base: Attrs<'h>,
     top: Attrs<'h>,

@@ -22,7 +22,7 @@ fn os(path: &[u8]) -> &Path {
 }
 
 /// Returns an I/O error on a path as a host error.
-pub fn io_error(doing: &str, path: &[u8], error: &io::Error) -> HostError {
+pub(super) fn io_error(doing: &str, path: &[u8], error: &io::Error) -> HostError {
     let path = String::from_utf8_lossy(path).into_owned();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => HostError::NotFound { path },
@@ -40,7 +40,7 @@ fn describe(error: &io::Error) -> String {
 }
 
 /// Returns what a file is, from its metadata.
-pub fn file_type_of(metadata: &std::fs::Metadata) -> FileType {
+pub(super) fn file_type_of(metadata: &std::fs::Metadata) -> FileType {
     let file_type = metadata.file_type();
     if file_type.is_file() {
         FileType::Regular { executable: metadata.permissions().mode() & 0o100 != 0 }
