@@ -15,8 +15,10 @@ pub(crate) mod path_info;
 mod run;
 mod store;
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use nixlang::diagnostics::Diagnostic;
@@ -98,6 +100,8 @@ pub(crate) struct Invocation {
     /// What the flags that all commands have say so far.
     pub(crate) common: Common,
     helper: Helper,
+    /// What an error is shown by that ends the command; replaced once all flags are known.
+    shown_by: Rc<Cell<Ui>>,
 }
 
 /// What a command works with once its flags are known.
@@ -155,6 +159,7 @@ impl Invocation {
     /// Ends the reading of flags.
     pub(crate) fn context(mut self) -> Outcome<Arc<Context>> {
         let ui = self.common.ui();
+        self.shown_by.set(ui);
         let store = StoreChoice::new(&self.common.settings)?;
         let settings = self.common.settings.clone();
         Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals(), helper: self.helper }))
@@ -166,11 +171,12 @@ pub(crate) const VERSION: &str = "2.34.8";
 
 /// Runs the command line of this process. Returns its exit status.
 pub(crate) fn run(helper: Helper, program: &OsStr, arguments: impl Iterator<Item = OsString>) -> u8 {
-    let mut ui = Ui::plain();
+    let shown_by = Rc::new(Cell::new(Ui::plain()));
     let (mut name, result) = match Args::new(arguments) {
-        Ok(args) => find_and_run(helper, program, args, &mut ui),
+        Ok(args) => find_and_run(helper, program, args, shown_by.clone()),
         Err(failure) => ("nixlang", Err(failure)),
     };
+    let ui = shown_by.get();
     match result {
         Ok(status) => status,
         Err(Failure::Status(status)) => status,
@@ -190,7 +196,7 @@ pub(crate) fn run(helper: Helper, program: &OsStr, arguments: impl Iterator<Item
     }
 }
 
-fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, ui: &mut Ui) -> (&'static str, Outcome<u8>) {
+fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Cell<Ui>>) -> (&'static str, Outcome<u8>) {
     let called_as = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
     let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == called_as);
     let command = match by_link {
@@ -208,8 +214,8 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, ui: &mut Ui) ->
             // The words of the new command line evaluate purely unless told otherwise.
             common.settings.set("pure-eval", "true")?;
         }
-        *ui = Ui::new(&common.settings, command.is_classic, common.verbosity);
-        (command.run)(Invocation { name: command.name, args, common, helper })
+        shown_by.set(Ui::new(&common.settings, command.is_classic, common.verbosity));
+        (command.run)(Invocation { name: command.name, args, common, helper, shown_by })
     };
     (command.name, run())
 }

@@ -232,6 +232,9 @@ impl Host for StoreHost {
         if self.store()?.is_valid(path).map_err(store_error)? {
             return Ok(());
         }
+        if !self.read_write {
+            return Err(HostError::Failed { message: format!("path '{path}' is not valid") });
+        }
         Err(HostError::Failed { message: format!("path '{}' does not exist and cannot be created", self.store_dir().display(path)) })
     }
 

@@ -147,7 +147,7 @@ fn map_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
         let name = Value::string(eval.symbols.str(entry.symbol));
         eval.heap.thunk_call(args[0], &[name, entry.slot.get()])
     });
-    Ok(Value::attrs(eval.heap.attrs(attrs.shape, values)))
+    Ok(Value::attrs(eval.heap.attrs(attrs.shape.without_positions(eval.heap), values)))
 }
 
 fn zip_attrs_with<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {

@@ -124,9 +124,9 @@ fn append_context<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eva
     let all_outputs_name = eval.symbols.intern(b"allOutputs");
     let mut elements: Vec<ContextElement> = string.context().map_or(Vec::new(), |context| context.elements.to_vec());
     for entry in attrs.flat(eval.heap).iter() {
-        let name = eval.text(entry.symbol);
+        let name = String::from_utf8_lossy(eval.symbols.text(entry.symbol));
         let failed = |message: String| Err(EvalError::new(ErrorKind::Evaluation, message).at(entry.pos));
-        let Ok(path) = eval.host.store_dir().parse(&name) else {
+        let Ok(path) = eval.host.store_dir().parse(&*name) else {
             let mut shown = Vec::new();
             crate::eval::print_attr_name(&mut shown, name.as_bytes());
             return failed(format!("context key '{}' is not a store path", String::from_utf8_lossy(&shown)));

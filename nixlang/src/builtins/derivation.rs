@@ -237,7 +237,7 @@ impl<'e, 'h> Builder<'e, 'h> {
             names.max_closure_size,
         ];
         if ignored.contains(&symbol) {
-            let (name, attribute) = (self.name, eval.text(symbol));
+            let (name, attribute) = (self.name, String::from_utf8_lossy(eval.symbols.text(symbol)));
             let message = format!(
                 "In a derivation named '{name}', 'structuredAttrs' disables the effect of the derivation attribute '{attribute}'; use 'outputChecks.<output>.{attribute}' instead"
             );

@@ -105,10 +105,14 @@ fn concat_lists<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalR
 fn concat_map<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let function = eval.force_function(args[0], pos, "while evaluating the first argument passed to builtins.concatMap")?;
     let list = eval.force_list(args[1], pos, "while evaluating the second argument passed to builtins.concatMap")?;
+    let place = match function.kind() {
+        Kind::Lambda(closure) => closure.lambda.positions.first().copied().unwrap_or(pos),
+        _ => pos,
+    };
     let mut lists = Vec::with_capacity(list.len());
     for element in list.iter() {
         let result = eval.call(function, &[element], pos)?;
-        lists.push(eval.force_list(result, pos, "while evaluating the return value of the function passed to builtins.concatMap")?);
+        lists.push(eval.force_list(result, place, "while evaluating the return value of the function passed to builtins.concatMap")?);
     }
     Ok(eval.concat_lists(&lists))
 }

@@ -128,8 +128,10 @@ impl<'h> Evaluator<'h> {
     /// Returns how messages name a function.
     pub(super) fn lambda_name(&self, lambda: &Lambda<'h>, quoted: bool) -> String {
         match lambda.name {
-            Some(name) if quoted => format!("'{}'", self.text(name)),
-            Some(name) => self.text(name),
+            Some(name) => {
+                let name = String::from_utf8_lossy(self.symbols.text(name));
+                if quoted { format!("'{name}'") } else { name.into_owned() }
+            }
             None => "anonymous lambda".into(),
         }
     }

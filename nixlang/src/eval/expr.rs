@@ -183,7 +183,7 @@ impl<'h> Evaluator<'h> {
                 Some(Kind::Attrs(attrs)) => attrs,
                 _ => {
                     let value = self.force_slot_at(slot, variable.pos)?;
-                    self.expect_attrs(value, variable.pos, "while evaluating the first subexpression of a with expression")?
+                    self.expect_attrs(value, scope.pos, "while evaluating the first subexpression of a with expression")?
                 }
             };
             if let Some(found) = attrs.get(variable.symbol) {
@@ -214,9 +214,11 @@ impl<'h> Evaluator<'h> {
         Value::attrs(self.heap.attrs_from_entries(attributes.into_iter()))
     }
 
-    /// Returns the text of a symbol for messages.
+    /// Returns a symbol as messages show it: quoted unless it is an identifier.
     pub fn text(&self, symbol: Symbol) -> String {
-        String::from_utf8_lossy(self.symbols.text(symbol)).into_owned()
+        let mut shown = Vec::new();
+        super::print_attr_name(&mut shown, self.symbols.text(symbol));
+        String::from_utf8_lossy(&shown).into_owned()
     }
 
     /// Returns where an expression stands, as far as it knows.
@@ -235,6 +237,8 @@ impl<'h> Evaluator<'h> {
             Expr::If(it) => it.pos,
             Expr::Assert(it) => it.pos,
             Expr::Not(operand) => self.pos_of(operand),
+            // In the reference, equality alone of all operators knows no place.
+            Expr::Binary(it) if matches!(it.operator, BinaryOperator::Equal | BinaryOperator::NotEqual) => crate::source::Pos::NONE,
             Expr::Binary(it) => it.pos,
             Expr::Join(it) => it.pos,
         }

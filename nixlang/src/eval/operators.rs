@@ -10,8 +10,8 @@ impl<'h> Evaluator<'h> {
         let Binary { left, right, pos, operator } = binary;
         let pos = *pos;
         Ok(Value::bool(match operator {
-            BinaryOperator::Equal => self.equal_operands(left, right, env, pos)?,
-            BinaryOperator::NotEqual => !self.equal_operands(left, right, env, pos)?,
+            BinaryOperator::Equal => self.equal_operands(left, right, env, Pos::NONE)?,
+            BinaryOperator::NotEqual => !self.equal_operands(left, right, env, Pos::NONE)?,
             BinaryOperator::And => {
                 self.eval_bool(left, env, pos, "in the left operand of the AND (&&) operator")?
                     && self.eval_bool(right, env, pos, "in the right operand of the AND (&&) operator")?
@@ -88,6 +88,7 @@ impl<'h> Evaluator<'h> {
         Value::list(self.heap.list(elements))
     }
 
+    /// Returns both operands as numbers of one kind. `contexts` are what is said of operands of another type.
     fn arithmetic(&self, a: Value<'h>, b: Value<'h>, pos: Pos, contexts: [&'static str; 2]) -> EvalResult<Numbers> {
         let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
         if matches!(a.kind(), Kind::Float(_)) || matches!(b.kind(), Kind::Float(_)) {
@@ -122,7 +123,11 @@ impl<'h> Evaluator<'h> {
 
     /// `builtins.mul`
     pub fn multiply(&self, a: Value<'h>, b: Value<'h>, pos: Pos) -> EvalResult<Value<'h>> {
-        match self.arithmetic(a, b, pos, ["while evaluating the first of the multiplication", "while evaluating the second argument of the multiplication"])? {
+        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
+        // The reference has two texts here.
+        let is_float = matches!(a.kind(), Kind::Float(_)) || matches!(b.kind(), Kind::Float(_));
+        let first = if is_float { "while evaluating the first of the multiplication" } else { "while evaluating the first argument of the multiplication" };
+        match self.arithmetic(a, b, pos, [first, "while evaluating the second argument of the multiplication"])? {
             Numbers::Floats(a, b) => Ok(self.heap.float(a * b)),
             Numbers::Ints(a, b) => self.checked(a.checked_mul(b), pos, || format!("integer overflow in multiplying {a} * {b}")),
         }
@@ -205,18 +210,18 @@ impl<'h> Evaluator<'h> {
     #[cold]
     pub(super) fn assertion_failed(&self, assert: &'h Assert<'h>, env: Env<'h>) -> EvalError {
         let text = String::from_utf8_lossy(assert.text);
-        if let Expr::Binary(Binary { operator: BinaryOperator::Equal, left, right, pos }) = &assert.condition
-            && let Err(error) = self.explain_difference(left, right, env, *pos)
+        if let Expr::Binary(Binary { operator: BinaryOperator::Equal, left, right, .. }) = &assert.condition
+            && let Err(error) = self.explain_difference(left, right, env)
         {
             return error.while_(assert.pos, format!("while evaluating the condition of the assertion '{text}'"));
         }
         EvalError::new(ErrorKind::Assertion, format!("assertion '{text}' failed")).at(assert.pos)
     }
 
-    fn explain_difference(&self, left: &'h Expr<'h>, right: &'h Expr<'h>, env: Env<'h>, pos: Pos) -> EvalResult<()> {
+    fn explain_difference(&self, left: &'h Expr<'h>, right: &'h Expr<'h>, env: Env<'h>) -> EvalResult<()> {
         let left = self.eval(left, env)?;
         let right = self.eval(right, env)?;
-        self.assert_equal(left, right, pos, "in an equality assertion")
+        self.assert_equal(left, right, Pos::NONE, "in an equality assertion")
     }
 }
 

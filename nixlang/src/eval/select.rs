@@ -22,9 +22,13 @@ impl<'h> Evaluator<'h> {
             return self.force_slot_at(slot, pos.or(select.pos)).map_err(|e| self.while_selecting(e, select, pos, env));
         }
         let mut found: Option<Entry<'h>> = None;
-        match self.walk_path(select, base, env, &mut found) {
-            Ok(Some(value)) => Ok(value),
+        let selected = match self.walk_path(select, base, env, &mut found) {
             Ok(None) => self.eval(select.default.as_ref().expect("without a default a missing attribute is an error"), env),
+            Ok(Some(value)) => Ok(value),
+            Err(error) => Err(error),
+        };
+        match selected {
+            Ok(value) => Ok(value),
             Err(error) => match found {
                 Some(entry) => Err(self.while_selecting(error, select, entry.pos, env)),
                 None => Err(error),

@@ -25,6 +25,7 @@ pub struct Shape<'h> {
     symbols: &'h [Symbol],
     positions: &'h [Pos],
     lexicographic: OnceCell<&'h [u32]>,
+    unplaced: OnceCell<&'h Shape<'h>>,
 }
 
 impl<'h> Shape<'h> {
@@ -59,6 +60,17 @@ impl<'h> Shape<'h> {
         } else {
             self.symbols.binary_search(&symbol).ok()
         }
+    }
+
+    /// Returns the shape of the same names without positions.
+    pub fn without_positions(&'h self, heap: &'h Heap) -> &'h Shape<'h> {
+        if self.positions.is_empty() {
+            return self;
+        }
+        self.unplaced.get_or_init(|| {
+            let names: Vec<_> = self.symbols.iter().map(|symbol| (*symbol, Pos::NONE)).collect();
+            heap.shape(&names)
+        })
     }
 
     /// Returns the indices in the bytewise order of the names.
@@ -127,7 +139,7 @@ impl Heap {
         let symbols = self.alloc_slice(names.iter().map(|name| name.0));
         let positions: &[Pos] =
             if names.iter().any(|name| name.1.is_some()) { self.alloc_slice(names.iter().map(|name| name.1)) } else { &[] };
-        self.alloc(Shape { number, symbols, positions, lexicographic: OnceCell::new() })
+        self.alloc(Shape { number, symbols, positions, lexicographic: OnceCell::new(), unplaced: OnceCell::new() })
     }
 
     /// Returns what `//` makes of two shapes, `None` where one is not shared or the result would not be.

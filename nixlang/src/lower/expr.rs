@@ -73,13 +73,15 @@ pub struct DynamicVariable<'h> {
     pub scopes: &'h [FrameSlot],
 }
 
-/// A slot of some enclosing frame.
+/// The slot of some enclosing frame that holds the scope of a `with`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameSlot {
     /// Frames up from the current one; 0 is the current one.
     pub depth: u16,
     /// Slot in that frame.
     pub slot: u32,
+    /// Where the `with` stands.
+    pub pos: Pos,
 }
 
 /// A function. `a: b: c: e` is one lambda of three parameters; a lambda with formals always has exactly one.

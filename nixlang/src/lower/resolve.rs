@@ -464,7 +464,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
         } else {
             self.scopes.enter_frame(1);
         }
-        self.scopes.enter_with(slot);
+        self.scopes.enter_with(slot, pos);
         let body = self.expr(body, Place::Spine)?;
         self.scopes.leave_with();
         let frame = match place {

@@ -7,6 +7,7 @@
 use rustc_hash::FxHashMap;
 
 use super::expr::FrameSlot;
+use crate::source::Pos;
 use crate::symbol::Symbol;
 
 const NONE: u32 = u32::MAX;
@@ -26,8 +27,8 @@ pub(super) struct Scopes {
     entries: Vec<Entry>,
     /// For each frame, how many slots it has so far.
     frames: Vec<u32>,
-    /// Frame level and slot of each `with`, outermost first.
-    withs: Vec<(u32, u32)>,
+    /// Frame level, slot and place of each `with`, outermost first.
+    withs: Vec<(u32, u32, Pos)>,
 }
 
 /// How many bindings there were; names bound later can be left out of a lookup, or unbound.
@@ -95,8 +96,8 @@ impl Scopes {
     }
 
     /// Begins a `with` whose scope is in this slot of the innermost frame.
-    pub(super) fn enter_with(&mut self, slot: u32) {
-        self.withs.push((self.level(), slot));
+    pub(super) fn enter_with(&mut self, slot: u32, pos: Pos) {
+        self.withs.push((self.level(), slot, pos));
     }
 
     pub(super) fn leave_with(&mut self) {
@@ -105,9 +106,10 @@ impl Scopes {
 
     /// Returns where the scopes of the `with`s around are, innermost first, seen from `level`.
     pub(super) fn withs(&self, level: u32) -> impl ExactSizeIterator<Item = FrameSlot> + '_ {
-        self.withs.iter().rev().map(move |&(with_level, slot)| FrameSlot {
+        self.withs.iter().rev().map(move |&(with_level, slot, pos)| FrameSlot {
             depth: (level - with_level) as u16,
             slot,
+            pos,
         })
     }
 }

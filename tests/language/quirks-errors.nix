@@ -1,0 +1,47 @@
+--- error-names-are-quoted-where-the-grammar-wants-it ---
+# error: attribute '"a b"' missing
+{ }."a b"
+
+--- error-names-that-are-keywords-are-quoted ---
+# error: attribute '"if"' missing
+builtins.getAttr "if" { }
+
+--- error-unexpected-argument-is-quoted ---
+# error: function 'anonymous lambda' called with unexpected argument '"b c"'
+({ a }: a) { a = 1; "b c" = 2; }
+
+--- error-function-names-are-not-quoted ---
+# error: function 'a b' called without required argument 'x'
+let f."a b" = { x }: 1; in f."a b" { }
+
+--- error-dynamic-duplicate-is-quoted ---
+# error: dynamic attribute '"a b"' already defined at «string»:1:3
+{ ${"a b" + ""} = 1; ${"a b" + ""} = 2; }
+
+--- error-with-of-no-set ---
+# error: expected a set but found an integer: 2
+with 2; with { }; a
+
+--- error-division-forces-left-first ---
+# error: L
+(throw "L") / (throw "R")
+
+--- error-update-of-no-sets ---
+# error: expected a set but found an integer: 1
+{ } // { } // 1
+
+--- error-condition-of-another-type ---
+# error: expected a Boolean but found a string: "1"
+assert "1"; 2
+
+--- error-multiplication-of-strings ---
+# error: expected an integer but found a string: "a"
+"a" * 2
+
+--- error-default-of-a-selection ---
+# error: default
+{ a = { }; }.a.b.c or (throw "default")
+
+--- position-is-lost-by-map-attrs ---
+# => null
+builtins.unsafeGetAttrPos "a" (builtins.mapAttrs (n: v: v) { a = 1; })
