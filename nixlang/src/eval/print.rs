@@ -95,6 +95,13 @@ struct Printer<'e, 'h> {
     indent: usize,
 }
 
+/// State of printing in the plain notation.
+#[derive(Default)]
+struct Plain {
+    seen: rustc_hash::FxHashSet<u64>,
+    functions_are_code: bool,
+}
+
 impl<'h> Evaluator<'h> {
     /// Returns a value as error messages show it. Evaluates nothing.
     #[cold]
@@ -112,11 +119,19 @@ impl<'h> Evaluator<'h> {
     /// Prints a value as `nix-instantiate --eval` does: unevaluated parts as `<CODE>`, functions as `<LAMBDA>`.
     pub fn print_plain(&self, value: Value<'h>) -> EvalResult<Vec<u8>> {
         let mut out = Vec::new();
-        self.print_plain_to(&mut out, value, &mut Default::default(), 0)?;
+        self.print_plain_to(&mut out, value, &mut Plain::default(), 0)?;
         Ok(out)
     }
 
-    fn print_plain_to(&self, out: &mut Vec<u8>, value: Value<'h>, seen: &mut rustc_hash::FxHashSet<u64>, depth: usize) -> EvalResult<()> {
+    /// As [`print_plain`](Self::print_plain), for a value that is evaluated on its surface only. A function within it that nobody has looked at is
+    /// shown as `<CODE>`: in the reference it is not evaluated yet, while here it is never delayed.
+    pub fn print_surface(&self, value: Value<'h>) -> EvalResult<Vec<u8>> {
+        let mut out = Vec::new();
+        self.print_plain_to(&mut out, value, &mut Plain { functions_are_code: true, ..Plain::default() }, 0)?;
+        Ok(out)
+    }
+
+    fn print_plain_to(&self, out: &mut Vec<u8>, value: Value<'h>, plain: &mut Plain, depth: usize) -> EvalResult<()> {
         if depth > self.options.max_call_depth as usize {
             return Err(EvalError::new(ErrorKind::StackOverflow, "stack overflow; max-call-depth exceeded"));
         }
@@ -124,6 +139,10 @@ impl<'h> Evaluator<'h> {
         let cell = value.word();
         let value = match value.kind() {
             Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
+            Kind::Lambda(_) if plain.functions_are_code && depth > 0 => {
+                out.extend_from_slice(b"<CODE>");
+                return Ok(());
+            }
             _ => value,
         };
         match value.kind() {
@@ -139,7 +158,7 @@ impl<'h> Evaluator<'h> {
             Kind::Partial(partial) if matches!(partial.function.kind(), Kind::Builtin(_)) => out.extend_from_slice(b"<PRIMOP-APP>"),
             Kind::Partial(_) => out.extend_from_slice(b"<LAMBDA>"),
             Kind::Attrs(attrs) => {
-                if attrs.len(self.heap) != 0 && !seen.insert(value.word()) {
+                if attrs.len(self.heap) != 0 && !plain.seen.insert(value.word()) {
                     out.extend_from_slice("«repeated»".as_bytes());
                     return Ok(());
                 }
@@ -147,20 +166,20 @@ impl<'h> Evaluator<'h> {
                 for entry in attrs.flat(self.heap).iter_lexicographic(self.heap, &self.symbols) {
                     print_attr_name(out, self.symbols.text(entry.symbol));
                     out.extend_from_slice(b" = ");
-                    self.print_plain_to(out, entry.slot.get(), seen, depth + 1)?;
+                    self.print_plain_to(out, entry.slot.get(), plain, depth + 1)?;
                     out.extend_from_slice(b"; ");
                 }
                 out.push(b'}');
             }
             Kind::List(list) => {
                 // A list's identity is that of its cell, not of its elements.
-                if !list.is_empty() && !seen.insert(cell) {
+                if !list.is_empty() && !plain.seen.insert(cell) {
                     out.extend_from_slice("«repeated»".as_bytes());
                     return Ok(());
                 }
                 out.extend_from_slice(b"[ ");
                 for element in list.iter() {
-                    self.print_plain_to(out, element, seen, depth + 1)?;
+                    self.print_plain_to(out, element, plain, depth + 1)?;
                     out.push(b' ');
                 }
                 out.push(b']');
@@ -201,6 +220,11 @@ impl<'h> Printer<'_, 'h> {
                 Err(error) => return Err(error),
             },
             Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
+            // As in `print_surface`.
+            Kind::Lambda(_) if !self.options.force && depth > 0 => {
+                out.extend_from_slice("«thunk»".as_bytes());
+                return Ok(());
+            }
             _ => value,
         };
         match value.kind() {
@@ -239,7 +263,7 @@ impl<'h> Printer<'_, 'h> {
                 Kind::Builtin(builtin) => out.extend_from_slice(format!("«partially applied primop {}»", builtin.name).as_bytes()),
                 _ => out.extend_from_slice("«primop»".as_bytes()),
             },
-            _ => eval.print_plain_to(out, value, &mut Default::default(), 0)?,
+            _ => eval.print_plain_to(out, value, &mut Plain::default(), 0)?,
         }
         Ok(())
     }

@@ -175,8 +175,10 @@ impl<'h> Command<'_, '_, 'h> {
             Output::Plain => {
                 if self.flags.strict {
                     eval.force_deep(value)?;
+                    line(eval.print_plain(value)?)
+                } else {
+                    line(eval.print_surface(value)?)
                 }
-                line(eval.print_plain(value)?)
             }
         };
         self.evaluation.flush()?;
