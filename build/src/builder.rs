@@ -298,7 +298,7 @@ impl Run<'_> {
             ));
         }
         let store_dir = self.builder.store.store_dir();
-        let attributes = prepare::derivation_options::parse(store_dir, &step.path, &step.derivation)?;
+        let attributes = prepare::read_options(store_dir, &step.path, &step.derivation)?;
         let required = &attributes.required_system_features;
         if !required.is_subset(&options.system_features) {
             let list = |features: &std::collections::BTreeSet<String>| {

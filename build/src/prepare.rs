@@ -5,7 +5,6 @@
 //! moved into place by a rename. That root directory has a fixed name: whoever holds the output locks owns it, and
 //! removes what a killed build left there. Build directories have random names; see [`workspace`].
 
-pub(crate) mod derivation_options;
 pub(crate) mod environment;
 mod references_graph;
 pub(crate) mod workspace;
@@ -18,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
+use nixlang_store::derivation::options::DerivationOptions;
 use nixlang_store::fs::remove_tree;
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::local::LocalStore;
-use nixlang_store::path::StorePath;
+use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::store::Store;
 
-use self::derivation_options::DerivationOptions;
 use self::environment::{Context, Environment, Rewrites};
 use self::workspace::Workspace;
 use crate::bytes::Bytes;
@@ -79,7 +78,7 @@ pub(crate) fn prepare(
     if let Some(feature) = feature {
         return Err(BuildError::Unsupported { derivation: dir.display(path), feature });
     }
-    let derivation_options = derivation_options::parse(dir, path, derivation)?;
+    let derivation_options = read_options(dir, path, derivation)?;
     let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
     let inputs = input_closure(store, path, derivation)?;
 
@@ -454,4 +453,13 @@ mod tests {
         assert_eq!(proxy(&options, "https://x.example.org"), None);
         assert_eq!(proxy(&options, "file:///b"), None);
     }
+}
+
+/// Reads the attributes of a derivation that mean something to its builder.
+pub(crate) fn read_options(dir: &StoreDir, path: &StorePath, derivation: &Derivation) -> Result<DerivationOptions, BuildError> {
+    let reject = |error: nixlang_store::derivation::options::OptionsError| BuildError::Derivation {
+        derivation: dir.display(path),
+        reason: error.to_string(),
+    };
+    DerivationOptions::read(dir, derivation).map_err(reject)
 }

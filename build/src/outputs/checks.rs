@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nixlang_store::derivation::options::{OutputCheck, OutputChecks, Reference};
 use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::path::StorePath;
 use nixlang_store::path_info::PathInfo;
 use nixlang_store::store::Store;
 
 use crate::error::BuildError;
-use crate::prepare::derivation_options::{Checks, OutputChecks, Reference};
 
 /// Checks all outputs that a build made.
 pub(super) fn check(
@@ -21,13 +21,8 @@ pub(super) fn check(
     let by_path = outputs.values().map(|info| (&info.path, info)).collect();
     let checker = Checker { store, path, derivation, outputs, by_path };
     for (name, info) in outputs {
-        match rules {
-            OutputChecks::ForAll(checks) => checker.apply(name, info, checks)?,
-            OutputChecks::PerOutput(checks) => {
-                if let Some(checks) = checks.get(name.as_str()) {
-                    checker.apply(name, info, checks)?;
-                }
-            }
+        if let Some(checks) = rules.for_output(name) {
+            checker.apply(name, info, checks)?;
         }
     }
     Ok(())
@@ -42,7 +37,7 @@ struct Checker<'c> {
 }
 
 impl Checker<'_> {
-    fn apply(&self, output: &str, info: &PathInfo, checks: &Checks) -> Result<(), BuildError> {
+    fn apply(&self, output: &str, info: &PathInfo, checks: &OutputCheck) -> Result<(), BuildError> {
         let path = self.store.store_dir().display(&info.path);
         let rejected = |message: String| Err(BuildError::OutputCheck { message });
         if let Some(limit) = checks.max_size

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use nixlang_store::derivation::options::DerivationOptions;
 use nixlang_store::derivation::{Derivation, placeholder};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::json;
 use serde_json::{Map, Value};
 
-use super::derivation_options::DerivationOptions;
 use crate::error::BuildError;
 use crate::options::BuildOptions;
 
@@ -234,7 +234,6 @@ mod tests {
     use nixlang_store::derivation::{DerivationOutput, StructuredAttrs};
     use nixlang_store::path::{StoreDir, StorePath};
 
-    use super::super::derivation_options;
     use super::*;
     use crate::sandbox::Helper;
 
@@ -243,8 +242,7 @@ mod tests {
         options.cores = 3;
         options.environment = Some(BTreeMap::new());
         change(&mut options);
-        let path = StorePath::new([1; 20], "x.drv").unwrap();
-        let derivation_options = derivation_options::parse(&StoreDir::default(), &path, derivation).unwrap();
+        let derivation_options = DerivationOptions::read(&StoreDir::default(), derivation).unwrap();
         let context = Context {
             options: &options,
             derivation_options: &derivation_options,

@@ -8,7 +8,7 @@ use nixlang_store::path_info::PathInfo;
 use nixlang_store::store::Store;
 use serde_json::{Map, Value};
 
-use super::derivation_options::DerivationOptions;
+use nixlang_store::derivation::options::DerivationOptions;
 use super::environment::Export;
 use crate::error::BuildError;
 
