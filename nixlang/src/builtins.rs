@@ -22,6 +22,7 @@ mod context;
 mod control;
 mod derivation;
 mod fetch;
+mod flake_ref;
 mod functions;
 mod hash;
 mod json;
@@ -113,7 +114,7 @@ pub type HostBuiltin = Arc<dyn for<'h> Fn(&Evaluator<'h>, &[Value<'h>]) -> EvalR
 
 /// Returns all builtin functions, in the order of their registration.
 pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, strings::BUILTINS, regex::BUILTINS, versions::BUILTINS, hash::BUILTINS, json::BUILTINS, toml::BUILTINS, context::BUILTINS, fetch::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
+    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, strings::BUILTINS, regex::BUILTINS, versions::BUILTINS, hash::BUILTINS, json::BUILTINS, toml::BUILTINS, context::BUILTINS, fetch::BUILTINS, flake_ref::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
         .into_iter()
         .flatten()
 }

@@ -23,8 +23,6 @@ pub(super) const BUILTINS: &[Definition] = &[
     Definition::new("fetchTree", &["input"], |_, _, pos| unsupported("fetchTree", pos)).global().feature("fetch-tree").doc("Not supported yet."),
     Definition::new("fetchClosure", &["args"], |_, _, pos| unsupported("fetchClosure", pos)).feature("fetch-closure").doc("Not supported yet."),
     Definition::new("getFlake", &["args"], |eval, _, pos| flakes(eval, "getFlake", pos)).doc("Not supported yet."),
-    Definition::new("parseFlakeRef", &["flake-ref"], |eval, _, pos| flakes(eval, "parseFlakeRef", pos)).doc("Not supported yet."),
-    Definition::new("flakeRefToString", &["attrs"], |eval, _, pos| flakes(eval, "flakeRefToString", pos)).doc("Not supported yet."),
 ];
 
 fn unsupported<'h>(name: &str, pos: Pos) -> EvalResult<Value<'h>> {
@@ -33,8 +31,7 @@ fn unsupported<'h>(name: &str, pos: Pos) -> EvalResult<Value<'h>> {
 
 fn flakes<'h>(eval: &Evaluator<'h>, name: &str, pos: Pos) -> EvalResult<Value<'h>> {
     if !eval.options.has_feature("flakes") {
-        let message = "experimental Nix feature 'flakes' is disabled; add '--extra-experimental-features flakes' to enable it";
-        return Err(EvalError::new(ErrorKind::Evaluation, message));
+        return Err(EvalError::new(ErrorKind::Evaluation, super::flake_ref::feature_message("flakes")));
     }
     unsupported(name, pos)
 }

@@ -1,0 +1,238 @@
+//! `parseFlakeRef` and `flakeRefToString`: text only, nothing is looked up.
+//!
+//! A reference is read three ways, and the next is tried when a way finds the text to be no URL of its kind: as a short name
+//! (`nixpkgs/nixos-23.05`), as a URL, as a path. That is why a mistake in a URL may be reported as a path that isn't absolute.
+
+mod git_names;
+mod input;
+mod url;
+
+use std::collections::BTreeMap;
+
+use nixlang_store::hash::HashError;
+
+use self::input::{Reader, maybe_text};
+use self::url::{Authority, Url};
+use super::Definition;
+use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::heap::{Kind, Value};
+use crate::host::Message;
+use crate::source::Pos;
+
+pub(super) const BUILTINS: &[Definition] = &[
+    Definition::new("parseFlakeRef", &["flake-ref"], parse)
+        .strict(1)
+        .doc("Returns the parts of a flake reference: `\"github:NixOS/nixpkgs/23.05?dir=lib\"` has `type`, `owner`, `repo`, `ref` and `dir`."),
+    Definition::new("flakeRefToString", &["attrs"], to_string)
+        .strict(1)
+        .doc("Returns the flake reference that has these parts, in URL notation; the inverse of `parseFlakeRef`."),
+];
+
+/// An attribute of a reference.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(untagged)]
+enum Attr {
+    Text(String),
+    Number(u64),
+    Bool(bool),
+}
+
+impl std::fmt::Display for Attr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Attr::Text(text) => f.write_str(text),
+            Attr::Number(number) => write!(f, "{number}"),
+            Attr::Bool(value) => f.write_str(if *value { "1" } else { "0" }),
+        }
+    }
+}
+
+type Attrs = BTreeMap<String, Attr>;
+
+/// Why a text or a set is no flake reference.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// It is none of this notation; another may fit.
+    #[error("{0}")]
+    BadUrl(String),
+    /// It is wrong in any notation.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        Error::Other(error.to_string())
+    }
+}
+
+impl From<Error> for EvalError {
+    fn from(error: Error) -> Self {
+        EvalError::new(ErrorKind::Evaluation, error.to_string())
+    }
+}
+
+/// Returns what is said where a feature isn't enabled.
+pub(super) fn feature_message(feature: &str) -> String {
+    format!("experimental Nix feature '{feature}' is disabled; add '--extra-experimental-features {feature}' to enable it")
+}
+
+fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
+    match eval.options.has_feature("flakes") {
+        true => Ok(()),
+        false => Err(EvalError::new(ErrorKind::Evaluation, feature_message("flakes"))),
+    }
+}
+
+fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
+    let mut dubious = |name: &str| {
+        eval.host.message(Message::Warning, &format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
+    };
+    let mut reader = Reader { verified_fetches: eval.options.has_feature("verified-fetches"), dubious: &mut dubious };
+    Ok(run(&mut reader)?)
+}
+
+fn parse<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+    require_flakes(eval)?;
+    let text = eval.force_string_no_context(args[0], pos, "while evaluating the argument passed to builtins.parseFlakeRef")?;
+    let text = String::from_utf8_lossy(text.bytes());
+    let attrs = with_reader(eval, |reader| match parse_with_fragment(&text, reader)? {
+        (attrs, fragment) if fragment.is_empty() => Ok(attrs),
+        (_, fragment) => Err(Error::Other(format!("unexpected fragment '{fragment}' in flake reference '{text}'"))),
+    })?;
+    let entries = attrs.iter().map(|(name, attr)| {
+        let value = match attr {
+            Attr::Text(text) => eval.heap.string(text.as_bytes()),
+            Attr::Number(number) => eval.heap.int(*number as i64),
+            Attr::Bool(value) => Value::bool(*value),
+        };
+        (eval.symbols.intern(name.as_bytes()), value)
+    });
+    Ok(eval.attrs_of(entries))
+}
+
+fn parse_with_fragment(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
+    if let Some((url, fragment)) = short_name(text) {
+        return Ok((input::from_url(&url, reader)?, url::decode(fragment)?));
+    }
+    let as_url = Url::parse_lenient(text, reader.dubious).and_then(|url| from_url(url, reader));
+    match as_url {
+        Err(Error::BadUrl(_)) => path(text, reader),
+        answer => answer,
+    }
+}
+
+fn from_url(mut url: Url, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
+    let directory = url.query.remove("dir").filter(|directory| !directory.is_empty());
+    let fragment = std::mem::take(&mut url.fragment);
+    let mut attrs = input::from_url(&url, reader)?;
+    if let Some(directory) = directory {
+        attrs.entry("dir".to_owned()).or_insert(Attr::Text(directory));
+    }
+    Ok((attrs, fragment))
+}
+
+/// Reads `id`, `id/ref`, `id/rev`, `id/ref/rev`, each with a fragment behind it or not.
+fn short_name(text: &str) -> Option<(Url, &str)> {
+    let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (id, rest) = path.split_once('/').map_or((path, None), |(id, rest)| (id, Some(rest)));
+    let is_fragment = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'\"()*+,;=:@/? ^%".contains(c);
+    if !git_names::is_flake_id(id)
+        || rest.is_some_and(|rest| !git_names::is_mercurial_ref(rest))
+        || !fragment.chars().all(is_fragment)
+        || url::decode(fragment).is_err()
+    {
+        return None;
+    }
+    let path = path.split('/').map(str::to_owned).collect();
+    Some((Url { scheme: "flake".into(), path, ..Default::default() }, fragment))
+}
+
+fn path(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let query = url::decode_query(query, reader.dubious)?;
+    let fragment = url::decode(fragment)?;
+    if !path.starts_with('/') {
+        return Err(Error::BadUrl(format!("flake reference '{text}' is not an absolute path")));
+    }
+    let path = Url::segments_of_file(path);
+    from_url(Url { scheme: "path".into(), authority: Some(Authority::default()), path, query, fragment }, reader)
+}
+
+fn to_string<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+    require_flakes(eval)?;
+    let set = eval.force_attrs(args[0], Pos::NONE, "while evaluating the argument passed to builtins.flakeRefToString")?;
+    let mut attrs = Attrs::new();
+    for entry in set.flat(eval.heap).iter() {
+        let name = String::from_utf8_lossy(eval.symbols.text(entry.symbol)).into_owned();
+        let value = eval.force_at(entry.slot.get(), entry.pos)?;
+        let attr = match value.kind() {
+            Kind::Int(number) => match u64::try_from(number) {
+                Ok(number) => Attr::Number(number),
+                Err(_) => {
+                    let message = format!("negative value given for flake ref attr {name}: {number}");
+                    return Err(EvalError::new(ErrorKind::Evaluation, message).at(pos));
+                }
+            },
+            Kind::Bool(value) => Attr::Bool(value),
+            Kind::String(text) => Attr::Text(String::from_utf8_lossy(text.bytes()).into_owned()),
+            _ => {
+                let what = value.described_type();
+                let message = format!(
+                    "flake reference attribute sets may only contain integers, Booleans, and strings, but attribute '{name}' is {what}"
+                );
+                return Err(EvalError::new(ErrorKind::Evaluation, message));
+            }
+        };
+        attrs.insert(name, attr);
+    }
+    let url = with_reader(eval, |reader| {
+        let mut bare = attrs.clone();
+        bare.remove("dir");
+        let input = input::from_attrs(bare, reader)?;
+        let directory = maybe_text(&attrs, "dir")?.filter(|directory| !directory.is_empty());
+        let mut url = input::to_url(&input, reader)?;
+        if let Some(directory) = directory {
+            url.query.entry("dir".into()).or_insert_with(|| directory.to_owned());
+        }
+        Ok(url.to_string())
+    })?;
+    Ok(eval.heap.string(url.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::eval::{EvalOptions, session};
+    use crate::host::MemoryHost;
+    use crate::source::Origin;
+
+    fn answer(expression: &str) -> String {
+        let options = EvalOptions { experimental_features: vec!["flakes".into()], ..Default::default() };
+        let evaluate = |eval: &crate::eval::Evaluator<'_>| {
+            let value = eval.eval_text(expression.as_bytes(), Origin::String, b"/")?;
+            eval.force_deep(value)?;
+            eval.print_plain(value)
+        };
+        let result = session(|| Box::new(MemoryHost::default()), options, evaluate).expect("there is memory for a stack");
+        match result {
+            Ok(printed) => String::from_utf8_lossy(&printed).into_owned(),
+            Err(error) => format!("error: {}", error.data().message),
+        }
+    }
+
+    /// Expressions, each followed by what Nix 2.34.8 says to it.
+    #[test]
+    fn answers() {
+        let lines: Vec<&str> = include_str!("flake_ref/answers.txt").lines().collect();
+        let (cases, rest) = lines.as_chunks::<2>();
+        assert!(cases.len() > 100 && rest.is_empty());
+        let wrong: Vec<String> = cases
+            .iter()
+            .map(|[expression, expected]| (expression, expected.trim_start(), answer(expression)))
+            .filter(|(_, expected, actual)| actual != expected)
+            .map(|(expression, expected, actual)| format!("{expression}\n  expected {expected}\n  got      {actual}"))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
