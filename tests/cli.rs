@@ -99,6 +99,26 @@ const BAD_BUILDS: &[(&str, i32, &str, &[&str])] = &[
         ],
     ),
     (
+        r#"derivation { name = "closeslog"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "exec >/dev/null 2>&1; while :; do :; done" ]; }"#,
+        100,
+        "",
+        &[
+            "Cannot build '/nix/store/5yi743dsm8gmw1261ci5yrfj98iz310k-closeslog.drv'.",
+            "Reason: builder failed due to signal 9 (Killed).",
+            "Output paths:",
+            "/nix/store/df9aa3kgs72r2bd3v4y9lql2z9j1zmpi-closeslog",
+        ],
+    ),
+    (
+        r#"derivation { name = "refers"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo ${builtins.toFile "x" ""} >$out" ]; outputHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; }"#,
+        1,
+        "",
+        &[
+            "fixed output derivation 'refers' is not allowed to refer to other store paths.",
+            "You may need to use the 'unsafeDiscardReferences' derivation attribute, see the manual for more details.",
+        ],
+    ),
+    (
         r#"derivation { name = "othersystem"; system = "riscv128-dos"; builder = "/bin/sh"; }"#,
         100,
         "",
@@ -207,6 +227,106 @@ fn bad_builds_say_why() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Runs a command on a store of the test's own and returns what it answers.
+fn scripted(directory: &std::path::Path, arguments: &[&str], input: &[u8]) -> Answer {
+    let mut command = command(directory, arguments);
+    fs::write(directory.join("stdin"), input).expect("a scratch directory is writable");
+    command.stdin(fs::File::open(directory.join("stdin")).expect("it was just written"));
+    command.env("XDG_DATA_HOME", directory.join("data"));
+    Answer::from(command.output().expect("the command under test runs"))
+}
+
+/// A word of the new command line: `words("store add")` is what a script writes behind `nix`.
+fn words<'w>(word: &'w str, arguments: &[&'w str]) -> Vec<&'w str> {
+    let real = std::env::var("NIXLANG").is_ok().then_some(["nix", "--extra-experimental-features", "nix-command"]);
+    real.into_iter().flatten().chain(word.split(' ')).chain(arguments.iter().copied()).collect()
+}
+
+const TWO_OUTPUTS: &str = r#"derivation { name = "two"; system = "x86_64-linux"; builder = "/bin/sh"; outputs = [ "out" "dev" ]; args = [ "-c" "echo 1 >$out; echo 2 >$dev" ]; }"#;
+const TWO_DRV: &str = "/nix/store/zdy3kjjb276mvjsfh8y7i6prgb0ydj2q-two.drv";
+
+#[test]
+fn one_output_of_a_derivation_that_was_made_before() {
+    let scratch = scratch();
+    let run = |arguments: &[&str]| scripted(scratch.path(), arguments, b"");
+    assert_eq!(run(&["nix-instantiate", "-E", TWO_OUTPUTS]).stdout.trim_end(), TWO_DRV);
+    for (output, end) in [("", "-two\n"), ("!out", "-two\n"), ("!dev", "-two-dev\n")] {
+        let answer = run(&["nix-build", "--no-out-link", &format!("{TWO_DRV}{output}")]);
+        assert!(answer.status == Some(0) && answer.stdout.ends_with(end), "{output}: {answer:?}");
+    }
+    let answer = run(&["nix-build", "--no-out-link", &format!("{TWO_DRV}!dev,out")]);
+    assert_eq!(answer.status, Some(1));
+    assert_eq!(answer.error(), [format!("building more than one derivation output is not supported, in '{TWO_DRV}!dev,out'")]);
+}
+
+#[test]
+fn derivations_come_back_from_json() {
+    let scratch = scratch();
+    let run = |arguments: &[&str], input: &[u8]| scripted(scratch.path(), arguments, input);
+    run(&["nix-instantiate", "-E", TWO_OUTPUTS], b"");
+    let shown = run(&words("derivation show", &[TWO_DRV]), b"");
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+    let name = TWO_DRV.rsplit('/').next().expect("there is a slash");
+    let mut json = shown["derivations"][name].clone();
+    let add = |json: &serde_json::Value| run(&words("derivation add", &[]), json.to_string().as_bytes());
+    assert_eq!(add(&json).stdout.trim_end(), TWO_DRV);
+    // Paths of outputs are filled in if they are left out, and are not believed if they are wrong.
+    for output in ["out", "dev"] {
+        json["outputs"][output] = serde_json::json!({});
+    }
+    assert_eq!(add(&json).stdout.trim_end(), TWO_DRV);
+    let mut renamed = shown["derivations"][name].clone();
+    renamed["name"] = "three".into();
+    let answer = add(&renamed);
+    assert!(answer.status == Some(1) && answer.stderr.contains("has incorrect output"), "{answer:?}");
+    assert_eq!(add(&serde_json::json!([])).status, Some(1));
+}
+
+#[test]
+fn what_the_store_knows_is_shown_to_scripts() {
+    let scratch = scratch();
+    let run = |arguments: &[&str]| scripted(scratch.path(), arguments, b"");
+    fs::write(scratch.path().join("words"), "some words\n").expect("a scratch directory is writable");
+    let added = run(&words("store add", &["--mode", "text", "words"]));
+    let path = added.stdout.trim_end();
+    assert_eq!(path, "/nix/store/8rkazfjvr4a48x0jin4kym1wn2fjvv4d-words", "{added:?}");
+    let made = run(&["nix-instantiate", "--eval", "-E", r#"builtins.toFile "words" "some words\n""#]);
+    assert_eq!(made.stdout.trim_end(), format!("\"{path}\""));
+    let info = run(&words("path-info", &["--json", "--json-format", "2", path]));
+    let info: serde_json::Value = serde_json::from_str(&info.stdout).expect("it is JSON");
+    assert_eq!((&info["version"], &info["storeDir"]), (&2.into(), &"/nix/store".into()));
+    let base = path.rsplit('/').next().expect("there is a slash");
+    assert_eq!(info["info"][base]["ca"]["method"], "text");
+    let graph = run(&["nix-store", "-q", "--graphml", path]);
+    let node = format!("<node id=\"{base}\">\n    <data key=\"narSize\">128</data>\n    <data key=\"name\"></data>\n    <data key=\"type\">output-path</data>");
+    assert!(graph.stdout.contains(&node), "{graph:?}");
+}
+
+#[test]
+fn nothing_is_restored_over_what_is_there() {
+    let scratch = scratch();
+    let directory = scratch.path();
+    fs::create_dir(directory.join("tree")).expect("a scratch directory is writable");
+    fs::write(directory.join("file"), "").expect("a scratch directory is writable");
+    std::os::unix::fs::symlink("nowhere", directory.join("link")).expect("a scratch directory is writable");
+    let dump = |name: &str| {
+        let output = command(directory, ["nix-store", "--dump", name]).output().expect("the command under test runs");
+        output.stdout
+    };
+    for (from, to, error) in [
+        ("tree", "tree", "tree' already exists"),
+        ("tree", "file", "File exists"),
+        ("tree", "link", "File exists"),
+        ("file", "file", "File exists"),
+        ("file", "tree", "File exists"),
+        ("file", "link", "File exists"),
+        ("link", "tree", "File exists"),
+    ] {
+        let answer = scripted(directory, &["nix-store", "--restore", to], &dump(from));
+        assert!(answer.status == Some(1) && answer.stderr.contains(error), "{from} to {to}: {answer:?}");
+    }
 }
 
 #[test]

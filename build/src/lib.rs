@@ -18,7 +18,7 @@
 //! - A build never falls back to no sandbox; [`BuildResult::isolation`] says what it had.
 //! - A builder that closes its output is not killed for it, and a process that it leaves behind is.
 //! - A fixed output that refers to the store is refused before it is registered.
-//! - Build directories are called `nixlang-build-…`, are locked while in use and are removed after a crash.
+//! - Build directories are called `nix-nixlang-…`, are locked while in use and are removed after a crash.
 //! - Ready steps are run longest chain first, not by name.
 //!
 //! Not here yet: content-addressed (floating), dynamic and impure derivations, recursive builds, build users, cgroups,

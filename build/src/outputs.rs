@@ -19,7 +19,7 @@ use nixlang_store::fs::{dump, remove_tree};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat, Hasher};
 use nixlang_store::local::LocalStore;
 use nixlang_store::local::canonicalise::{CanonicaliseOptions, InodesSeen, canonicalise};
-use nixlang_store::path::StorePath;
+use nixlang_store::path::{MakePathError, StorePath};
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
 
 use nixlang_store::references::ReferenceScanner;
@@ -176,6 +176,14 @@ impl Outputs<'_> {
         copy_through(&made_at, &at, &mut pass)?;
         let of_nar = pass.other_hash.take().map(Hasher::finish);
         let (nar_hash, nar_size, references) = pass.finish();
+        // Paths made from such hashes have no room for references; said before a wrong hash is, as the reference does.
+        let has_room = specified.method == ContentAddressMethod::Text
+            || (specified.method == ContentAddressMethod::Nar && algorithm == Algorithm::Sha256);
+        if !references.is_empty() && !has_room {
+            let name = self.prepared.outputs[name].path.name().to_owned();
+            let message = MakePathError::ReferencesNotAllowed { name }.to_string();
+            return Err(BuildError::OutputCheck { message });
+        }
         let got = match specified.method {
             ContentAddressMethod::Flat | ContentAddressMethod::Text => hash_file(&at, algorithm)?,
             ContentAddressMethod::Nar => of_nar.unwrap_or(nar_hash),

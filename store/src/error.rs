@@ -21,6 +21,12 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A directory was to be made where there is one.
+    #[error("path '{path}' already exists")]
+    Exists {
+        /// The directory.
+        path: String,
+    },
     /// SQLite reported an error.
     #[error("the database of valid paths at {path:?}: {source}")]
     Database {

@@ -12,6 +12,9 @@ use crate::event::CancelToken;
 use crate::sandbox::helper::{Helper, Reply, Request, Running, parse_replies};
 use crate::sandbox::{Isolation, SandboxSpec};
 
+/// How long a builder may live that has closed its output, before it is killed. One that ends closes it an instant earlier.
+const LIFE_WITHOUT_LOG: Duration = Duration::from_secs(1);
+
 /// Runs builds on this machine.
 #[derive(Clone, Debug)]
 pub struct LocalExecutor {
@@ -44,6 +47,7 @@ impl Executor for LocalExecutor {
             cancel,
             started: Instant::now(),
             last_word: Instant::now(),
+            log_ended: None,
             n_log_bytes: 0,
             forced: None,
             replies: Vec::new(),
@@ -75,6 +79,8 @@ struct Watch<'w> {
     cancel: &'w CancelToken,
     started: Instant,
     last_word: Instant,
+    /// When nobody could write to the log any more.
+    log_ended: Option<Instant>,
     n_log_bytes: u64,
     /// Why the build was stopped by force, if it was.
     forced: Option<End>,
@@ -110,7 +116,10 @@ impl Watch<'_> {
             };
             if log_ready {
                 match rustix::io::read(&self.running.log, &mut buffer) {
-                    Ok(0) | Err(Errno::IO) => log_open = false,
+                    Ok(0) | Err(Errno::IO) => {
+                        log_open = false;
+                        self.log_ended = Some(Instant::now());
+                    }
                     Ok(n_bytes) => {
                         self.last_word = Instant::now();
                         self.n_log_bytes += n_bytes as u64;
@@ -168,6 +177,16 @@ impl Watch<'_> {
             match limit.checked_sub(since.elapsed()) {
                 None | Some(Duration::ZERO) => {
                     self.stop(End::TimedOut(limit));
+                    return None;
+                }
+                Some(left) => nearest = Some(nearest.map_or(left, |other| other.min(left))),
+            }
+        }
+        // As in the reference, a build is over when its output is: the helper kills what is left, and says so.
+        if let Some(ended) = self.log_ended {
+            match LIFE_WITHOUT_LOG.checked_sub(ended.elapsed()) {
+                None | Some(Duration::ZERO) => {
+                    self.running.stop();
                     return None;
                 }
                 Some(left) => nearest = Some(nearest.map_or(left, |other| other.min(left))),

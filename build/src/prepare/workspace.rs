@@ -14,7 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::BuildError;
 
-const PREFIX: &str = "nixlang-build-";
+/// Begins as the reference's do, for scripts that look for `nix-*` in `build-dir`.
+const PREFIX: &str = "nix-nixlang-";
 /// Permissions of a directory that goes with its build.
 const PRIVATE: u32 = 0o700;
 /// Permissions of a directory that was kept.

@@ -55,6 +55,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("build", "build derivations", build::run),
     word("eval", "evaluate an expression and print its value", eval::run),
     word("run", "build something and run its program", run::run),
+    word("derivation add", "add a derivation that is given as JSON", derivation::add),
     word("derivation show", "show derivations as JSON", derivation::show),
     word("path-info", "show what the store knows about paths", path_info::run),
     word("log", "show the log of a build", log::run),

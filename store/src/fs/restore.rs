@@ -118,8 +118,12 @@ impl<'d> TreeWriter<'d> {
             return Err(StoreError::TooDeep { path: self.path.clone(), limit: MAX_DEPTH });
         }
         let (dir, name) = self.place();
-        rustix::fs::mkdirat(dir, name, Mode::RWXU | Mode::RWXG | Mode::RWXO)
-            .map_err(|error| self.error("creating directory", error))?;
+        rustix::fs::mkdirat(dir, name, Mode::RWXU | Mode::RWXG | Mode::RWXO).map_err(|error| {
+            if error == Errno::EXIST && self.stack.is_empty() && self.path.is_dir() {
+                return StoreError::Exists { path: self.path.display().to_string() };
+            }
+            self.error("creating directory", error)
+        })?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
             .map_err(|error| self.error("opening directory", error))?;

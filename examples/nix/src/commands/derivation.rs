@@ -1,8 +1,9 @@
-//! `derivation show`: derivations as JSON.
+//! `derivation show`, `derivation add`: derivations to JSON and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use nixlang_store::derivation::derivations_to_json;
+use nixlang_store::derivation::{Derivation, HashModulo, derivations_to_json};
+use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
 use super::Invocation;
@@ -54,5 +55,27 @@ pub(super) fn show(mut invocation: Invocation) -> Outcome<u8> {
     }
     let json = derivations_to_json(&derivations).map_err(|error| Failure::from_error(&error))?;
     println!("{}", if pretty { nixlang_store::json::to_string_pretty(&json) } else { nixlang_store::json::to_string(&json) });
+    Ok(0)
+}
+
+/// `derivation add < JSON`: writes the derivation, with its output paths if they are left out.
+pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
+    let mut dry_run = false;
+    invocation.parse(
+        |flag, _| {
+            dry_run |= flag == "--dry-run";
+            Ok(flag == "--dry-run")
+        },
+        |word, _| Err(Failure::Usage(format!("unexpected argument '{word}'"))),
+    )?;
+    let context = invocation.context()?;
+    let store = context.store.open()?;
+    let json = serde_json::from_slice(&crate::common::read_stdin()?).map_err(|error| Failure::from_error(&error))?;
+    let mut derivation = Derivation::from_json(&json).map_err(|error| Failure::from_error(&error))?;
+    let mut known: HashMap<StorePath, HashModulo> = HashMap::new();
+    let made = derivation.instantiate(store.store_dir(), &mut known, &mut |path| store.read_derivation(path).map_err(Into::into));
+    let made = made.map_err(|error| Failure::from_error(&error))?;
+    let path = if dry_run { made.path } else { store.write_derivation(&derivation)? };
+    println!("{}", store.store_dir().display(&path));
     Ok(0)
 }

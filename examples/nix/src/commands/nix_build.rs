@@ -91,6 +91,22 @@ pub(crate) fn link_name(link: &std::path::Path, number: usize, output: &str) -> 
     Ok(link)
 }
 
+/// Returns the derivation of a word that names one in the store, with one of its outputs behind a `!` perhaps.
+fn made_before(context: &Context, word: &str) -> Outcome<Option<FoundDerivation>> {
+    let path = std::path::absolute(word)?;
+    let path = path.canonicalize().unwrap_or(path);
+    let Some(path) = path.to_str() else { return Ok(None) };
+    let (path, outputs) = path.split_once('!').map_or((path, "out"), |(path, outputs)| (path, outputs));
+    let Ok(derivation) = context.store.store_dir().parse(path) else { return Ok(None) };
+    if !derivation.is_derivation() {
+        return Ok(None);
+    }
+    if outputs.contains(',') {
+        return Err(Failure::new(format!("building more than one derivation output is not supported, in '{path}!{outputs}'")));
+    }
+    Ok(Some(FoundDerivation { path: derivation, output: outputs.to_owned(), attribute: String::new(), outputs_to_install: vec![outputs.to_owned()] }))
+}
+
 /// Evaluates what the command line names, and writes its derivations.
 fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDerivation>> {
     evaluate(context, !flags.build.dry_run, |evaluation| {
@@ -104,10 +120,8 @@ fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDeriva
                 inputs.push(evaluation.text(file.as_bytes())?);
                 continue;
             }
-            // A derivation that was made before.
-            let path = std::path::absolute(file)?;
-            if let Some(derivation) = file.ends_with(".drv").then(|| context.store.store_dir().parse(path.as_os_str().as_encoded_bytes()).ok()).flatten() {
-                found.push(FoundDerivation { path: derivation, output: "out".into(), attribute: String::new(), outputs_to_install: vec!["out".into()] });
+            if let Some(derivation) = made_before(context, file)? {
+                found.push(derivation);
                 continue;
             }
             inputs.push(evaluation.file(file)?);

@@ -72,7 +72,11 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             }
             all.insert(name, json);
         }
-        println!("{}", nixlang_store::json::to_string(&Value::Object(all)));
+        let mut json = Value::Object(all);
+        if number != 1 {
+            json = serde_json::json!({ "version": number, "storeDir": store.store_dir().as_str(), "info": json });
+        }
+        println!("{}", nixlang_store::json::to_string(&json));
         return Ok(0);
     }
     for (path, info) in paths.iter().zip(infos) {

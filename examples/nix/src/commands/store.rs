@@ -29,7 +29,7 @@ fn only_paths(context: &Context, words: &[String]) -> Outcome<Vec<StorePath>> {
     words.iter().map(|word| store_path(context, word).ok_or_else(|| Failure::new(format!("path '{word}' is not in the Nix store")))).collect()
 }
 
-/// `store add [--name NAME] [--mode flat|nar] [--hash-algo ALGORITHM] PATH`
+/// `store add [--name NAME] [--mode flat|nar|text] [--hash-algo ALGORITHM] PATH`
 pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
     let (mut method, mut algorithm, mut name) = (ContentAddressMethod::Nar, Algorithm::Sha256, None);
     if invocation.name == "store add-file" {
@@ -43,6 +43,7 @@ pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
                 method = match args.value(flag)?.as_str() {
                     "flat" => ContentAddressMethod::Flat,
                     "nar" | "recursive" => ContentAddressMethod::Nar,
+                    "text" => ContentAddressMethod::Text,
                     other => return Err(Failure::Usage(format!("unknown or unsupported file ingestion mode '{other}'"))),
                 }
             }

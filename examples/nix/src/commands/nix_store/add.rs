@@ -48,7 +48,7 @@ pub(crate) fn add_path(
 ) -> Outcome<nixlang_store::path::StorePath> {
     let addressing = Addressing { name, method, algorithm, references: BTreeSet::new() };
     let store = context.store.open()?;
-    let info = if method == ContentAddressMethod::Flat {
+    let info = if matches!(method, ContentAddressMethod::Flat | ContentAddressMethod::Text) {
         let bytes = std::fs::read(path).map_err(|error| Failure::new(format!("reading file '{}': {}", path.display(), crate::failure::plain(&error))))?;
         store.add_contents(&addressing, Contents::Bytes(&bytes))?
     } else {

@@ -25,6 +25,7 @@ const QUERIES: &[(&[&str], Query)] = &[
     (&["--size"], Query::Size),
     (&["--tree"], Query::Tree),
     (&["--graph"], Query::Graph),
+    (&["--graphml"], Query::GraphMl),
     (&["--resolve"], Query::Resolve),
     (&["--roots"], Query::Roots),
 ];
@@ -43,6 +44,7 @@ enum Query {
     Size,
     Tree,
     Graph,
+    GraphMl,
     Resolve,
     Roots,
 }
@@ -110,6 +112,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         }
         Query::Tree => tree(call)?,
         Query::Graph => graph(call)?,
+        Query::GraphMl => graph_ml(call)?,
         Query::Resolve => print_all(call, call.paths()?),
         Query::Roots => roots(call)?,
     }
@@ -212,6 +215,38 @@ fn graph(call: &Call) -> Outcome<()> {
         }
     }
     println!("}}");
+    Ok(())
+}
+
+/// Prints references as GraphML. (Names and paths have no character that XML would take for its own.)
+fn graph_ml(call: &Call) -> Outcome<()> {
+    let store = call.store()?;
+    let schema = "http://graphml.graphdrawing.org/xmlns";
+    println!("<?xml version='1.0' encoding='utf-8'?>\n<graphml xmlns='{schema}'");
+    println!("    xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'\n    xsi:schemaLocation='{schema}/1.0/graphml.xsd'>");
+    for (key, kind) in [("narSize", "long"), ("name", "string"), ("type", "string")] {
+        print!("<key id='{key}' for='node' attr.name='{key}' attr.type='{kind}'/>");
+    }
+    println!("<graph id='G' edgedefault='directed'>");
+    let mut left: BTreeSet<StorePath> = with_outputs(call, false)?.into_iter().collect();
+    let mut done = BTreeSet::new();
+    while let Some(path) = left.pop_first() {
+        if !done.insert(path.clone()) {
+            continue;
+        }
+        let info = store.path_info(&path)?;
+        // The reference shows the name as far as its first dash, and nothing of one without.
+        let name = path.name().find('-').map_or("", |dash| &path.name()[..=dash]);
+        let kind = if path.is_derivation() { "derivation" } else { "output-path" };
+        println!("  <node id=\"{}\">", path.base_name());
+        println!("    <data key=\"narSize\">{}</data>\n    <data key=\"name\">{name}</data>", info.info.nar_size);
+        println!("    <data key=\"type\">{kind}</data>\n  </node>");
+        for reference in info.info.references.into_iter().filter(|reference| *reference != path) {
+            println!("  <edge source=\"{}\" target=\"{}\"/>", path.base_name(), reference.base_name());
+            left.insert(reference);
+        }
+    }
+    println!("</graph>\n</graphml>");
     Ok(())
 }
 
