@@ -36,6 +36,9 @@ pub(crate) struct BuildFlags {
 
 /// Builds what is wanted. Fails unless all of it is valid afterwards.
 pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
+    if context.common.repair {
+        return Err(Failure::new("'--repair' is not supported yet"));
+    }
     let store = context.store.open()?;
     let mut options = options(context)?;
     if flags.check {
