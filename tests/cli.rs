@@ -65,6 +65,14 @@ const BAD: &[Bad] = &[
         files: &[("deep.nix", "let f = n: if n == 0 then 0 else 1 + f (n - 1); in f 10001\n")],
         error: &["stack overflow; max-call-depth exceeded"],
     },
+    Bad {
+        arguments: &["nix-instantiate", "bad.nix"],
+        files: &[(
+            "bad.nix",
+            "{ type = \"derivation\"; name = \"a\"; system = \"x\"; drvPath = \"${builtins.storeDir}/2chwzswhhmpxbgc981i2vcz7xj4d1in9-a\"; }\n",
+        )],
+        error: &["store path '2chwzswhhmpxbgc981i2vcz7xj4d1in9-a' is not a valid derivation path"],
+    },
     // The command line itself.
     Bad {
         arguments: &["nix-instantiate", "--bogus"],
@@ -182,6 +190,58 @@ fn files_are_named_from_here_or_from_the_root() {
             command(scratch.path(), ["nix-instantiate", "--eval", file, "-A", "a"]).output().expect("the command under test runs"),
         );
         assert_eq!((answer.status, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), "42\n", ""), "{file}");
+    }
+}
+
+#[test]
+fn search_paths_of_the_command_line_come_before_the_environment() {
+    let scratch = scratch();
+    for directory in ["environment", "flag"] {
+        fs::create_dir(scratch.path().join(directory)).expect("a scratch directory is writable");
+        fs::write(scratch.path().join(directory).join(directory), "").expect("a scratch directory is writable");
+    }
+    for (flag, file, found) in [
+        ("--nix-path", "t/flag", true),
+        ("--nix-path", "t/environment", false),
+        ("--extra-nix-path", "t/flag", true),
+        ("--extra-nix-path", "t/environment", true),
+    ] {
+        let value = format!("t={}/flag", scratch.path().display());
+        let mut find = command(scratch.path(), ["nix-instantiate", flag, &value, "--find-file", file]);
+        find.env("NIX_PATH", format!("t={}/environment", scratch.path().display()));
+        let answer = Answer::from(find.output().expect("the command under test runs"));
+        assert_eq!(answer.status == Some(0), found, "{flag} {file}: {answer:?}");
+    }
+}
+
+#[test]
+fn files_are_not_evaluated_purely() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("x.nix"), "1\n").expect("a scratch directory is writable");
+    let eval = |arguments: &[&str]| Answer::from(command(scratch.path(), arguments).output().expect("the command under test runs"));
+    assert_eq!(eval(&["eval", "--file", "x.nix"]).stdout, "1\n");
+    let answer = eval(&["eval", "--pure-eval", "--file", "x.nix"]);
+    assert_eq!((answer.status, answer.error()[0].as_str()), (Some(1), "'--file' is not compatible with '--pure-eval'"));
+}
+
+#[test]
+fn values_are_written_to_a_directory() {
+    let scratch = scratch();
+    let write = |to: &str, expression: &str| {
+        let arguments = ["eval", "--write-to", to, "--expr", expression];
+        Answer::from(command(scratch.path(), arguments).output().expect("the command under test runs"))
+    };
+    let answer = write("out", "{ x = \"foo\" + \"bar\"; y = { z = \"bla\"; }; }");
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+    let read = |path: &str| fs::read_to_string(scratch.path().join(path)).expect("it was written");
+    assert_eq!((read("out/x").as_str(), read("out/y/z").as_str()), ("foobar", "bla"));
+    for (to, expression, error) in [
+        ("out", "\"x\"", "already exists"),
+        ("other", "{ \".\" = \"bla\"; }", "invalid file name '.'"),
+        ("number", "1", "is not a string or an attribute set"),
+    ] {
+        let answer = write(to, expression);
+        assert!(answer.status == Some(1) && answer.stderr.contains(error), "{expression}: {answer:?}");
     }
 }
 

@@ -27,8 +27,12 @@ pub(crate) struct Common {
     pub(crate) auto_arguments: Vec<(String, AutoArgument)>,
     /// `-I`
     pub(crate) search_path: Vec<String>,
+    /// `--nix-path` and `--extra-nix-path`, with what the latter adds to.
+    pub(crate) nix_path: Option<Vec<String>>,
     /// `--impure`
     pub(crate) impure: bool,
+    /// `--pure-eval`, asked for and not just the default
+    pub(crate) pure: bool,
     /// `-L`: show the logs of builds.
     pub(crate) print_build_logs: Option<bool>,
     /// Nothing is written to the store.
@@ -51,7 +55,9 @@ impl Common {
             verbosity: if is_classic || !std::io::IsTerminal::is_terminal(&std::io::stderr()) { Verbosity::INFO } else { Verbosity::NOTICE },
             auto_arguments: Vec::new(),
             search_path: Vec::new(),
+            nix_path: None,
             impure: false,
+            pure: false,
             print_build_logs: None,
             read_only: false,
             gc_warning: true,
@@ -68,6 +74,7 @@ impl Common {
             "--debug" => self.verbosity = Verbosity::DEBUG,
             "--option" => {
                 let (name, value) = args.two_values(flag)?;
+                self.note_nix_path(&name, &value);
                 match self.settings.set_or_remember(&name, &value) {
                     Ok(()) => {}
                     Err(error) => self.warnings.push(error.to_string()),
@@ -97,7 +104,10 @@ impl Common {
             }
             "--offline" => self.settings.set("substitute", "false")?,
             "--impure" => self.impure = true,
-            "--pure-eval" => self.settings.set("pure-eval", "true")?,
+            "--pure-eval" => {
+                self.settings.set("pure-eval", "true")?;
+                self.pure = true;
+            }
             "-I" | "--include" => self.search_path.push(args.value(flag)?),
             "--arg" => {
                 let (name, value) = args.two_values(flag)?;
@@ -136,11 +146,26 @@ impl Common {
             if setting.kind == Kind::Integer && parse_integer(&value).is_none() {
                 return Err(Failure::Usage(format!("'{value}' is not an integer")));
             }
+            self.note_nix_path(name, &value);
             self.settings.set(name, &value)?;
         } else {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Remembers a search path of the command line: unlike one of a file it comes before `NIX_PATH`, or is added to it.
+    fn note_nix_path(&mut self, name: &str, value: &str) {
+        let words = value.split_whitespace().map(str::to_owned);
+        match name {
+            "nix-path" => self.nix_path = Some(words.collect()),
+            "extra-nix-path" => {
+                let settings = &self.settings;
+                let base = || crate::evaluation::configured_search_path(settings).unwrap_or_default();
+                self.nix_path.get_or_insert_with(base).extend(words);
+            }
+            _ => {}
+        }
     }
 
     /// Says what is to be said about settings, once all flags are known, and returns the way to stderr.

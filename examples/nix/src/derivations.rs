@@ -103,10 +103,16 @@ impl<'h> Search<'_, '_, 'h> {
         if !self.seen.insert(value.word()) {
             return Ok(true);
         }
-        let path = match self.text(attrs, b"drvPath", "while evaluating the 'drvPath' attribute of a derivation")? {
+        let context = "while evaluating the 'drvPath' attribute of a derivation";
+        let path = match self.text(attrs, b"drvPath", context)? {
             Some(path) => eval.host.store_dir().parse(&path).map_err(|error| Failure::new(error.to_string()))?,
             None => return Err(EvalError::new(ErrorKind::MissingAttribute, "derivation does not contain a 'drvPath' attribute").into()),
         };
+        if !path.is_derivation() {
+            let pos = attrs.find(eval.symbols.intern(b"drvPath")).map_or(Pos::NONE, |entry| entry.pos);
+            let message = format!("store path '{path}' is not a valid derivation path");
+            return Err(EvalError::new(ErrorKind::Evaluation, message).while_(pos, context).into());
+        }
         let output = self.text(attrs, b"outputName", "while evaluating the output name of a derivation")?;
         let output = output.filter(|output| !output.is_empty()).unwrap_or_else(|| "out".into());
         let outputs_to_install = self.outputs_to_install(attrs)?.unwrap_or_else(|| vec![output.clone()]);

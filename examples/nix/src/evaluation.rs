@@ -111,14 +111,20 @@ fn lints(settings: &Settings) -> Outcome<Lints> {
     Ok(lints)
 }
 
-/// Returns the search path: `-I`, then `NIX_PATH`, or the setting `nix-path`, or the user's channels.
+/// Returns the search path of the environment or of files of settings; none if nobody has set it.
+pub(crate) fn configured_search_path(settings: &Settings) -> Option<Vec<String>> {
+    match std::env::var("NIX_PATH") {
+        Ok(text) => Some(split_search_path(&text)),
+        Err(_) if settings.is_set("nix-path") => Some(settings.list("nix-path").map(str::to_owned).collect()),
+        Err(_) => None,
+    }
+}
+
+/// Returns the search path: `-I`, then `--nix-path`, or `NIX_PATH`, or the setting `nix-path`, or the user's channels.
 fn search_path(context: &Context) -> Vec<(String, String)> {
     let mut entries: Vec<String> = context.common.search_path.clone();
-    match std::env::var("NIX_PATH") {
-        Ok(text) => entries.extend(split_search_path(&text)),
-        Err(_) if context.settings.is_set("nix-path") => entries.extend(context.settings.list("nix-path").map(str::to_owned)),
-        Err(_) => entries.extend(default_search_path(context)),
-    }
+    let configured = context.common.nix_path.clone().or_else(|| configured_search_path(&context.settings));
+    entries.extend(configured.unwrap_or_else(|| default_search_path(context)));
     let absolute = |path: &str| -> String {
         if path.contains("://") {
             return path.to_owned();

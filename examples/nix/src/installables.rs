@@ -80,6 +80,9 @@ impl Installables {
             return Err(Failure::Usage("'--file' and '--expr' are exclusive".into()));
         }
         if self.file.is_some() {
+            if context.pure {
+                return Err(Failure::Usage("'--file' is not compatible with '--pure-eval'".into()));
+            }
             context.settings.set("pure-eval", "false")?;
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! `eval`: evaluates an installable and prints its value.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use nixlang::eval::{Coercion, PrintOptions};
-use nixlang::heap::Value;
+use nixlang::eval::{Coercion, ErrorKind, EvalError, PrintOptions};
+use nixlang::heap::{Kind, Value};
 use nixlang::source::Pos;
 
 use super::Invocation;
-use crate::evaluation::{Evaluation, Step, evaluate};
+use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
 use crate::installables::Installables;
 
@@ -18,6 +20,7 @@ struct Flags {
     pretty: bool,
     read_only: bool,
     apply: Option<String>,
+    write_to: Option<PathBuf>,
 }
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
@@ -33,6 +36,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
                 "--no-pretty" => flags.pretty = false,
                 "--read-only" => flags.read_only = true,
                 "--apply" => flags.apply = Some(args.value(flag)?),
+                "--write-to" => flags.write_to = Some(args.value(flag)?.into()),
                 _ => return installables.flag(flag, args),
             }
             Ok(true)
@@ -66,7 +70,11 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             let function = evaluation.text(function.as_bytes())?;
             value = evaluation.eval.call(function, &[value], Pos::NONE)?;
         }
-        print(evaluation, &flags, value)
+        match &flags.write_to {
+            Some(path) if path.symlink_metadata().is_ok() => Err(Failure::new(format!("path '{}' already exists", path.display())).into()),
+            Some(path) => write(evaluation, value, Pos::NONE, path),
+            None => print(evaluation, &flags, value),
+        }
     })?;
     Ok(0)
 }
@@ -92,4 +100,34 @@ fn print<'h>(evaluation: &Evaluation<'_, 'h>, flags: &Flags, value: Value<'h>) -
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&text)?;
     Ok(stdout.flush()?)
+}
+
+/// Writes a string as a file, a set as a directory. Nothing is written outside of it, whatever names the set has.
+fn write<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, pos: Pos, path: &Path) -> Step<()> {
+    let eval = evaluation.eval;
+    let _depth = eval.enter_call(pos)?;
+    let failed = |error: std::io::Error| Failure::new(format!("writing '{}': {}", path.display(), crate::failure::plain(&error)));
+    match eval.force_at(value, pos)?.kind() {
+        Kind::String(text) => Ok(std::fs::write(path, text.bytes()).map_err(failed)?),
+        Kind::Attrs(attrs) => {
+            std::fs::create_dir(path).map_err(failed)?;
+            for entry in attrs.flat(eval.heap).iter_lexicographic(eval.heap, &eval.symbols) {
+                let name = eval.symbols.text(entry.symbol);
+                let written = if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
+                    let message = format!("invalid file name '{}'", String::from_utf8_lossy(name));
+                    Err(EvalError::new(ErrorKind::Evaluation, message).into())
+                } else {
+                    write(evaluation, entry.slot.get(), entry.pos, &path.join(std::ffi::OsStr::from_bytes(name)))
+                };
+                written.map_err(|stop| match stop {
+                    Stop::Error(error) => {
+                        error.while_(entry.pos, format!("while evaluating the attribute '{}'", String::from_utf8_lossy(name))).into()
+                    }
+                    other => other,
+                })?;
+            }
+            Ok(())
+        }
+        _ => Err(EvalError::new(ErrorKind::Type, "the value to be written is not a string or an attribute set").at(pos).into()),
+    }
 }
