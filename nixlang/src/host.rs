@@ -3,6 +3,7 @@
 
 mod memory;
 mod os;
+mod restricted;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,6 +14,7 @@ use nixlang_store::path::{StoreDir, StorePath};
 
 pub use memory::MemoryHost;
 pub use os::OsHost;
+pub use restricted::RestrictedHost;
 
 /// What a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

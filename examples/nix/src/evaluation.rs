@@ -62,7 +62,20 @@ pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: 
     let options = options(context, pure, read_write)?;
     let pending = Arc::new(Pending::default());
     let (of_host, host_context) = (Arc::clone(&pending), Arc::clone(context));
-    let host = move || -> Box<dyn nixlang::host::Host> { Box::new(StoreHost::new(host_context, of_host, pure, read_write)) };
+    let restriction = context.settings.is_on("restrict-eval").then(|| {
+        // What the search path names may be read, where it says and where links there lead.
+        let named = options.search_path.iter().map(|(_, path)| path.clone().into_bytes());
+        let real = options.search_path.iter().filter_map(|(_, path)| std::fs::canonicalize(path).ok()).map(|path| path.into_os_string().into_encoded_bytes());
+        let paths: Vec<Vec<u8>> = named.chain(real).collect();
+        (paths, context.settings.list("allowed-uris").map(str::to_owned).collect::<Vec<_>>())
+    });
+    let host = move || -> Box<dyn nixlang::host::Host> {
+        let host = Box::new(StoreHost::new(host_context, of_host, pure, read_write));
+        match restriction {
+            Some((paths, addresses)) => Box::new(nixlang::host::RestrictedHost::new(host, paths, addresses)),
+            None => host,
+        }
+    };
     session(host, options, |eval| {
         let run = || {
             let (auto_arguments, has_auto_arguments) = auto_arguments(eval, &context.common.auto_arguments)?;

@@ -1,0 +1,162 @@
+//! A host that shows only part of another one: files below allowed paths, fetches below allowed addresses, no environment.
+//! It is what `restrict-eval` stands for.
+
+use std::collections::BTreeSet;
+
+use nixlang_store::derivation::Derivation;
+use nixlang_store::path::{StoreDir, StorePath};
+
+use super::*;
+
+/// An allow-list around a host. The store is always allowed: what is in there was put there by an evaluation or a build. See [`Host`].
+pub struct RestrictedHost {
+    inner: Box<dyn Host>,
+    paths: Vec<Vec<u8>>,
+    addresses: Vec<String>,
+}
+
+impl RestrictedHost {
+    /// Returns a host that shows of `inner` the files at and below `paths` (absolute, canonical), and fetches from `addresses` and what begins with one
+    /// of them and a slash.
+    pub fn new(inner: Box<dyn Host>, paths: Vec<Vec<u8>>, addresses: Vec<String>) -> Self {
+        RestrictedHost { inner, paths, addresses }
+    }
+
+    fn is_allowed(&self, path: &[u8]) -> bool {
+        self.inner.store_dir().is_in_store(path) || self.paths.iter().any(|allowed| is_at_or_below(path, allowed))
+    }
+
+    fn check(&self, path: &[u8]) -> HostResult<()> {
+        if self.is_allowed(path) {
+            return Ok(());
+        }
+        let path = String::from_utf8_lossy(path);
+        Err(HostError::Forbidden { message: format!("access to absolute path '{path}' is forbidden in restricted mode") })
+    }
+
+    /// What lies on the way to an allowed path may be asked for its type, or no path could be followed.
+    fn check_on_the_way(&self, path: &[u8]) -> HostResult<()> {
+        let store_dir = self.inner.store_dir().as_str().as_bytes();
+        if is_at_or_below(store_dir, path) || self.paths.iter().any(|allowed| is_at_or_below(allowed, path)) { Ok(()) } else { self.check(path) }
+    }
+}
+
+fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
+    directory == b"/" || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+impl Host for RestrictedHost {
+    fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        self.check(path)?;
+        self.inner.read_file(path)
+    }
+
+    fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
+        self.check(path)?;
+        self.inner.read_dir(path)
+    }
+
+    fn file_type(&self, path: &[u8]) -> HostResult<Option<FileType>> {
+        self.check_on_the_way(path)?;
+        self.inner.file_type(path)
+    }
+
+    fn read_link(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        self.check_on_the_way(path)?;
+        self.inner.read_link(path)
+    }
+
+    fn env_var(&self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn current_time(&self) -> i64 {
+        self.inner.current_time()
+    }
+
+    fn store_dir(&self) -> &StoreDir {
+        self.inner.store_dir()
+    }
+
+    fn add_source(&self, source: SourceToAdd<'_>) -> HostResult<StorePath> {
+        self.inner.add_source(source)
+    }
+
+    fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath> {
+        self.inner.add_text(name, contents, references)
+    }
+
+    fn add_derivation(&self, derivation: &Derivation, path: &StorePath, contents: &[u8]) -> HostResult<()> {
+        self.inner.add_derivation(derivation, path, contents)
+    }
+
+    fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {
+        self.inner.read_derivation(path)
+    }
+
+    fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
+        self.inner.realise(outputs)
+    }
+
+    fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
+        self.inner.ensure_path(path)
+    }
+
+    fn is_valid(&self, path: &StorePath) -> bool {
+        self.inner.is_valid(path)
+    }
+
+    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        self.inner.closure(path)
+    }
+
+    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        self.inner.references(path)
+    }
+
+    fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
+        let url = &request.url;
+        let begins = |allowed: &String| url.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || allowed.ends_with('/') || rest.starts_with('/'));
+        if self.addresses.iter().any(begins) {
+            return self.inner.fetch(request);
+        }
+        Err(HostError::Forbidden { message: format!("access to URI '{url}' is forbidden in restricted mode") })
+    }
+
+    fn message(&self, kind: Message, text: &str) {
+        self.inner.message(kind, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::{EvalOptions, session};
+    use crate::source::Origin;
+
+    fn evaluate(expression: &str) -> Result<String, String> {
+        let host = || -> Box<dyn Host> {
+            let files = MemoryHost::with_files([("/open/a.nix", "\"a\""), ("/openly.nix", "\"no\""), ("/shut/b.nix", "\"b\"")]);
+            Box::new(RestrictedHost::new(Box::new(files), vec![b"/open".to_vec()], vec!["https://example.org/x".into()]))
+        };
+        session(host, EvalOptions::default(), |eval| {
+            let value = eval.eval_text(expression.as_bytes(), Origin::String, b"/").and_then(|value| eval.force_deep(value));
+            value.and_then(|value| eval.print_plain(value)).map(|text| String::from_utf8_lossy(&text).into_owned()).map_err(|e| e.to_string())
+        })
+        .expect("a thread can be had")
+    }
+
+    #[test]
+    fn only_what_is_allowed_can_be_reached() {
+        let forbidden = |path: &str| Err(format!("access to absolute path '{path}' is forbidden in restricted mode"));
+        assert_eq!(evaluate("import /open/a.nix"), Ok("\"a\"".into()));
+        assert_eq!(evaluate("import /shut/b.nix"), forbidden("/shut"));
+        assert_eq!(evaluate("builtins.readFile /openly.nix"), forbidden("/openly.nix"));
+        assert_eq!(evaluate("builtins.readFile (/open + \"/../shut/b.nix\")"), forbidden("/shut/b.nix"));
+        assert_eq!(evaluate("builtins.pathExists /shut/b.nix"), Ok("false".into()));
+        assert_eq!(evaluate("builtins.readDir /."), forbidden("/"));
+        let refused = "access to URI 'https://example.org/xy' is forbidden in restricted mode";
+        assert_eq!(evaluate("builtins.fetchurl \"https://example.org/xy\""), Err(refused.into()));
+        assert_ne!(evaluate("builtins.fetchurl \"https://example.org/x/y\""), Err(refused.replace("xy", "x/y")));
+    }
+}
