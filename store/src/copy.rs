@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::closure::topologically_sorted;
 use crate::error::{Result, StoreError};
 use crate::path::StorePath;
-use crate::store::{AddOptions, Store};
+use crate::store::{AddOptions, Store, with_nar};
 
 /// Copies these paths and all they refer to, as far as they are missing; each after what it refers to. Returns what was
 /// copied.
@@ -43,37 +43,5 @@ pub fn copy_paths(from: &dyn Store, to: &dyn Store, paths: &BTreeSet<StorePath>)
 }
 
 fn copy_one(from: &dyn Store, to: &dyn Store, info: &crate::path_info::PathInfo) -> Result<()> {
-    let pipe_error = |error| StoreError::format("copying a path", error);
-    let (mut reader, mut writer) = std::io::pipe().map_err(pipe_error)?;
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            let mut buffered = std::io::BufWriter::with_capacity(64 * 1024, &mut writer);
-            let written = from
-                .write_nar(&info.path, &mut buffered)
-                .and_then(|()| std::io::Write::flush(&mut buffered).map_err(pipe_error));
-            // What could not be written must not be tried again when the buffer is dropped.
-            let _ = buffered.into_parts();
-            written
-        });
-        let added = to.add_nar(info, &mut reader, &AddOptions::default());
-        drop(reader);
-        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (added, read) {
-            (Ok(()), _) => Ok(()),
-            // A source that broke off is why the archive was incomplete; a pipe that broke is not.
-            (Err(_), Err(error)) if !is_broken_pipe(&error) => Err(error),
-            (Err(error), _) => Err(error),
-        }
-    })
-}
-
-fn is_broken_pipe(error: &StoreError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::BrokenPipe;
-        }
-        source = error.source();
-    }
-    false
+    with_nar(&mut |sink| from.write_nar(&info.path, sink), &mut |nar| to.add_nar(info, nar, &AddOptions::trusted()))
 }

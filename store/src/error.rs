@@ -110,6 +110,28 @@ pub enum StoreError {
         /// The full logical store path.
         path: String,
     },
+    /// A path that is not content-addressed comes without a signature that counts.
+    #[error("cannot add path '{path}' because it lacks a signature by a trusted key")]
+    MissingSignature {
+        /// The full logical store path.
+        path: String,
+    },
+    /// A realisation comes without a signature that counts.
+    #[error("cannot register realisation '{id}' because it lacks a signature by a trusted key")]
+    UnsignedRealisation {
+        /// The output's id.
+        id: String,
+    },
+    /// An output turned out to be two different paths.
+    #[error("trying to register a realisation of '{id}', but we already have another one locally.\nLocal:  {known}\nRemote: {new}")]
+    RealisationConflict {
+        /// The output's id.
+        id: String,
+        /// The full logical path that is known.
+        known: String,
+        /// The full logical path that came.
+        new: String,
+    },
     /// The paths to be registered refer to each other in a circle.
     #[error("cycle detected in the references of '{path}' from '{parent}'")]
     Cycle {

@@ -22,6 +22,8 @@ use crate::local::locks::{LockMode, lock, open_lock_file, try_lock};
 use crate::path::StorePath;
 use crate::store::Store;
 
+pub use crate::store::{GcAction, GcOptions, GcResults};
+
 pub mod roots;
 mod runtime;
 mod server;
@@ -32,61 +34,9 @@ use server::RootsServer;
 /// How many paths are deleted between two looks at new roots.
 const GROUP: usize = 100;
 
-/// What to do with the garbage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GcAction {
-    /// Report the paths that are alive.
-    ReturnLive,
-    /// Report the paths that are dead.
-    ReturnDead,
-    /// Delete what is dead.
-    DeleteDead,
-    /// Delete these paths, all of which must be dead but for each other.
-    DeletePaths {
-        /// The paths.
-        paths: BTreeSet<StorePath>,
-        /// Delete them even if a root leads to them. Paths that refer to them still stand in the way.
-        ignore_liveness: bool,
-    },
-}
-
-/// How to collect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GcOptions {
-    /// What to do.
-    pub action: GcAction,
-    /// `keep-derivations`: what is alive keeps the derivation that it was built from.
-    pub keep_derivations: bool,
-    /// `keep-outputs`: a derivation that is alive keeps its outputs.
-    pub keep_outputs: bool,
-    /// Stop after this many bytes were freed.
-    pub max_freed: u64,
-}
-
-impl GcOptions {
-    /// Options with the reference's defaults.
-    pub fn new(action: GcAction) -> GcOptions {
-        GcOptions { action, keep_derivations: true, keep_outputs: false, max_freed: u64::MAX }
-    }
-}
-
-/// What a collection found or did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GcResults {
-    /// Full logical paths: those alive, dead or deleted, as asked for. Deleted ones include left-overs whose names are
-    /// no store paths.
-    pub paths: BTreeSet<String>,
-    /// Disk space freed, in bytes.
-    pub bytes_freed: u64,
-}
-
 impl LocalStore {
-    /// Finds the paths that nothing keeps alive and does with them what `options` say. `deleting` is called with the
-    /// full logical path of each thing before it is deleted.
-    ///
-    /// # Errors
-    /// [`StoreError::StillAlive`] when a path that was to be deleted is alive; when the store can't be written.
-    pub fn collect_garbage(&self, options: &GcOptions, deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
+    /// See [`Store::collect_garbage`].
+    pub(crate) fn collect(&self, options: &GcOptions, deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
         self.writable("collecting garbage")?;
         let deletes = matches!(options.action, GcAction::DeleteDead | GcAction::DeletePaths { .. });
         if deletes {

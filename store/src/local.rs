@@ -29,8 +29,7 @@ mod staging;
 mod verify;
 
 pub use layout::Layout;
-pub use optimise::{OptimiseEvent, OptimiseStats};
-pub use verify::VerifyEvent;
+pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 
 use crate::derivation::Derivation;
@@ -41,7 +40,11 @@ use crate::local::locks::{LockMode, PathLocks, lock, open_lock_file};
 use crate::local::staging::Staging;
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
-use crate::store::{AddOptions, Addressing, Contents, Store, Text, check_info, parse_derivation, static_outputs};
+use crate::signature::TrustedKeys;
+use crate::store::{
+    AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
+    VerifyOptions, check_info, parse_derivation, static_outputs,
+};
 
 /// Where a local store is and how careful it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,10 @@ pub struct LocalStoreOptions {
     pub ignored_acls: Vec<String>,
     /// `gc-reserved-space` in bytes.
     pub reserved_space: u64,
+    /// `require-sigs`: what others bring must be content-addressed or signed by one of `trusted_keys`.
+    pub require_signatures: bool,
+    /// `trusted-public-keys`. The default trusts nobody.
+    pub trusted_keys: TrustedKeys,
 }
 
 impl Default for LocalStoreOptions {
@@ -91,6 +98,8 @@ impl Default for LocalStoreOptions {
             sync_before_registering: false,
             ignored_acls: canonicalise::default_ignored_acls(),
             reserved_space: 8 * 1024 * 1024,
+            require_signatures: true,
+            trusted_keys: TrustedKeys::default(),
         }
     }
 }
@@ -213,6 +222,15 @@ impl LocalStore {
         Some((store_path, components.as_path()))
     }
 
+    /// Refuses facts about a path of which nobody trusted vouches for the contents.
+    fn check_signatures(&self, info: &PathInfo) -> Result<()> {
+        let dir = &self.layout.store_dir;
+        let is_trusted = !self.options.require_signatures
+            || info.is_content_addressed(dir)
+            || info.n_good_signatures(dir, &self.options.trusted_keys) > 0;
+        if is_trusted { Ok(()) } else { Err(StoreError::MissingSignature { path: dir.display(&info.path) }) }
+    }
+
     pub(crate) fn writable(&self, action: &'static str) -> Result<()> {
         if self.options.read_only { Err(StoreError::ReadOnly { action }) } else { Ok(()) }
     }
@@ -310,6 +328,35 @@ fn open_index(layout: &Layout, options: &LocalStoreOptions) -> Result<Index> {
 impl Store for LocalStore {
     fn store_dir(&self) -> &StoreDir {
         &self.layout.store_dir
+    }
+
+    fn address(&self) -> String {
+        match &self.options.root {
+            Some(root) => format!("local?root={}", root.display()),
+            None => "local".to_owned(),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let writable = !self.options.read_only;
+        Capabilities {
+            add: writable,
+            list_paths: true,
+            referrers: true,
+            local_files: true,
+            register: writable,
+            roots: writable,
+            collect_garbage: writable,
+            optimise: writable,
+            verify: writable,
+            add_signatures: writable,
+            realisations: false,
+            build_logs: false,
+        }
+    }
+
+    fn trusts_this_client(&self) -> Result<Option<bool>> {
+        Ok(Some(true))
     }
 
     fn query_path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>> {
@@ -416,6 +463,22 @@ impl Store for LocalStore {
     fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()> {
         self.writable("adding a root")?;
         crate::gc::roots::add_permanent(&self.layout, path, link)
+    }
+
+    fn find_roots(&self, events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
+        self.roots(events)
+    }
+
+    fn collect_garbage(&self, options: &GcOptions, deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
+        self.collect(options, deleting)
+    }
+
+    fn optimise(&self, events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
+        self.link_equal_files(events)
+    }
+
+    fn verify(&self, options: &VerifyOptions, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
+        self.verify_with(options, events)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::addressed::{NarHasher, Spool, Tee, address, parse_nar, verify_contents, write_file_nar};
@@ -12,8 +12,10 @@ use crate::error::{Result, StoreError};
 use crate::nar::{Event, NarReader};
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
+use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{
-    AddOptions, Addressing, Contents, Store, Text, check_info, parse_derivation, static_outputs, text_info,
+    AddOptions, Addressing, Capabilities, Contents, Store, Text, check_info, check_same_realisation, parse_derivation,
+    static_outputs, text_info,
 };
 
 /// A store in memory.
@@ -31,6 +33,8 @@ use crate::store::{
 pub struct MemoryStore {
     store_dir: StoreDir,
     objects: RwLock<BTreeMap<StorePath, Object>>,
+    realisations: RwLock<BTreeMap<DerivationOutputId, Realisation>>,
+    logs: RwLock<BTreeMap<StorePath, Vec<u8>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +46,7 @@ struct Object {
 impl MemoryStore {
     /// Makes an empty store for paths in this directory.
     pub fn new(store_dir: StoreDir) -> MemoryStore {
-        MemoryStore { store_dir, objects: RwLock::default() }
+        MemoryStore { store_dir, ..MemoryStore::default() }
     }
 
     fn objects(&self) -> RwLockReadGuard<'_, BTreeMap<StorePath, Object>> {
@@ -78,6 +82,26 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn store_dir(&self) -> &StoreDir {
         &self.store_dir
+    }
+
+    fn address(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            add: true,
+            list_paths: true,
+            referrers: true,
+            add_signatures: true,
+            realisations: true,
+            build_logs: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn trusts_this_client(&self) -> Result<Option<bool>> {
+        Ok(Some(true))
     }
 
     fn query_path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>> {
@@ -179,10 +203,6 @@ impl Store for MemoryStore {
         Ok(paths)
     }
 
-    fn register_paths(&self, _infos: &[PathInfo]) -> Result<()> {
-        Err(StoreError::Unsupported { operation: "registering files on disk" })
-    }
-
     fn add_signatures(&self, path: &StorePath, signatures: &[String]) -> Result<()> {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let object = objects.get_mut(path).ok_or_else(|| self.invalid(path))?;
@@ -190,16 +210,34 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn add_temp_roots(&self, _paths: &[StorePath]) -> Result<()> {
+    fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
+        let realisations = self.realisations.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(ids.iter().map(|id| realisations.get(id).cloned()).collect())
+    }
+
+    fn register_realisations(&self, realisations: &[Realisation], _check_signatures: bool) -> Result<()> {
+        let paths: Vec<StorePath> = realisations.iter().map(|realisation| realisation.path.clone()).collect();
+        if let Some((path, _)) = paths.iter().zip(self.are_valid(&paths)?).find(|(_, valid)| !valid) {
+            return Err(self.invalid(path));
+        }
+        let mut known = self.realisations.write().unwrap_or_else(PoisonError::into_inner);
+        for new in realisations {
+            let entry = known.entry(new.id.clone()).or_insert_with(|| new.clone());
+            check_same_realisation(&self.store_dir, entry, new)?;
+            entry.signatures.extend(new.signatures.iter().cloned());
+        }
         Ok(())
     }
 
-    fn add_indirect_root(&self, _link: &Path) -> Result<()> {
-        Err(StoreError::Unsupported { operation: "roots outside of the process" })
+    fn build_log(&self, path: &StorePath) -> Result<Option<Vec<u8>>> {
+        let deriver = self.query_path_info(path)?.and_then(|info| info.info.deriver);
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(logs.get(path).or_else(|| logs.get(&deriver?)).cloned())
     }
 
-    fn add_permanent_root(&self, _path: &StorePath, _link: &Path) -> Result<()> {
-        Err(StoreError::Unsupported { operation: "roots outside of the process" })
+    fn add_build_log(&self, derivation: &StorePath, log: &[u8]) -> Result<()> {
+        self.logs.write().unwrap_or_else(PoisonError::into_inner).insert(derivation.clone(), log.to_owned());
+        Ok(())
     }
 }
 

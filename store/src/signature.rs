@@ -189,7 +189,7 @@ impl fmt::Display for PublicKey {
 }
 
 /// The keys that someone trusts, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedKeys(BTreeMap<String, PublicKey>);
 
 impl TrustedKeys {

@@ -5,87 +5,89 @@
 //!
 //! Store paths are logical. Where the files really are, in a store rooted in some directory, [`Store::real_path`] says.
 
+//!
+//! Not every store can do everything: [`Store::capabilities`] says what it can before it is asked. The methods for
+//! what some stores can't do have default bodies that say [`StoreError::Unsupported`].
+
+mod contents;
+mod derived;
+mod maintenance;
+mod nar_pipe;
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::closure;
-use crate::content_address::ContentAddressMethod;
 use crate::derivation::Derivation;
 use crate::error::{Result, StoreError};
-use crate::hash::Algorithm;
+use crate::nar::Listing;
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
+use crate::realisation::{DerivationOutputId, Realisation};
 
-/// A text file with references: what `builtins.toFile` and derivations are in a store.
-#[derive(Debug, Clone)]
-pub struct Text<'t> {
-    /// The name behind the hash.
-    pub name: &'t str,
-    /// What the file holds.
-    pub contents: &'t [u8],
-    /// Store paths that it refers to; they are part of its identity and must be valid.
-    pub references: BTreeSet<StorePath>,
-}
+pub use contents::{AddOptions, Addressing, Contents, FileKind, Filter, Text};
+pub(crate) use derived::{
+    check_info, check_same_realisation, parse_derivation, print_derivation, static_outputs, text_info,
+};
+pub use maintenance::{
+    GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats, Roots, RootsEvent, VerifyEvent, VerifyOptions,
+};
+pub use nar_pipe::with_nar;
 
-/// Where the contents of a content-addressed object come from.
-pub enum Contents<'c> {
-    /// A regular file with these bytes, not executable.
-    Bytes(&'c [u8]),
-    /// A NAR.
-    Nar(&'c mut dyn Read),
-    /// A file tree on disk. It is hashed first and copied only if the object is missing.
-    Tree {
-        /// The tree's root: a file, a symbolic link or a directory.
-        path: &'c Path,
-        /// Which files below the root to take; all without it.
-        filter: Option<&'c mut Filter<'c>>,
-    },
-}
-
-/// Decides whether a file below a tree's root is taken. Gets its path, which starts with the root's.
-pub type Filter<'f> = dyn FnMut(&Path, FileKind) -> bool + 'f;
-
-/// What kind of file a directory entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FileKind {
-    /// A file with bytes.
-    Regular,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-}
-
-/// How an object is named by its contents.
-#[derive(Debug, Clone)]
-pub struct Addressing<'a> {
-    /// The name behind the hash.
-    pub name: &'a str,
-    /// What is hashed.
-    pub method: ContentAddressMethod,
-    /// With which algorithm.
-    pub algorithm: Algorithm,
-    /// Store paths that it refers to; only texts and NARs with SHA-256 may have some.
-    pub references: BTreeSet<StorePath>,
-}
-
-impl<'a> Addressing<'a> {
-    /// The usual address of sources: NAR, SHA-256, no references.
-    pub fn source(name: &'a str) -> Addressing<'a> {
-        Addressing {
-            name,
-            method: ContentAddressMethod::Nar,
-            algorithm: Algorithm::Sha256,
-            references: BTreeSet::new(),
-        }
-    }
+/// What a store can do beyond answering questions about paths and giving their contents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Objects can be added.
+    pub add: bool,
+    /// All valid paths can be listed.
+    pub list_paths: bool,
+    /// Referrers and derivers can be asked for.
+    pub referrers: bool,
+    /// Files of valid paths are on the local disk, where [`Store::real_path`] says.
+    pub local_files: bool,
+    /// Files that are in place can be registered.
+    pub register: bool,
+    /// Links can be made roots, and roots be listed.
+    pub roots: bool,
+    /// Garbage can be collected.
+    pub collect_garbage: bool,
+    /// Equal files can be linked.
+    pub optimise: bool,
+    /// Contents can be verified.
+    pub verify: bool,
+    /// Signatures can be added.
+    pub add_signatures: bool,
+    /// Realisations are kept.
+    pub realisations: bool,
+    /// Logs of builds are kept.
+    pub build_logs: bool,
 }
 
 /// A set of store objects.
 pub trait Store: Send + Sync {
     /// Returns the logical directory of the store's paths.
     fn store_dir(&self) -> &StoreDir;
+
+    /// Returns the address that names the store to users, as in "copying path … from '…'".
+    fn address(&self) -> String {
+        "custom".to_owned()
+    }
+
+    /// Returns what the store can do.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// Returns whether the other side believes this client whatever it says; `None` if it does not tell.
+    ///
+    /// # Errors
+    /// When the store can't be reached.
+    fn trusts_this_client(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
 
     // --- what is known about paths ---
 
@@ -107,7 +109,9 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store can't be read, or can't list its paths.
-    fn all_valid_paths(&self) -> Result<Vec<StorePath>>;
+    fn all_valid_paths(&self) -> Result<Vec<StorePath>> {
+        Err(StoreError::Unsupported { operation: "listing all valid paths" })
+    }
 
     /// Returns the valid path with this hash part.
     ///
@@ -119,19 +123,41 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store can't be read, or can't answer this.
-    fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>>;
+    fn referrers(&self, _path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        Err(StoreError::Unsupported { operation: "looking for referrers" })
+    }
 
     /// Returns the valid derivations that have this path as an output.
     ///
     /// # Errors
     /// When the store can't be read, or can't answer this.
-    fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>>;
+    fn valid_derivers(&self, _path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        Err(StoreError::Unsupported { operation: "looking for derivers" })
+    }
 
     /// Returns the outputs of a valid derivation; `None` for a path that is known only after the build.
     ///
     /// # Errors
     /// [`StoreError::InvalidPath`] if the derivation is not valid.
-    fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>>;
+    fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
+        static_outputs(self.store_dir(), &self.read_derivation(derivation)?)
+    }
+
+    /// Returns those of these paths that the store could get from elsewhere.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn substitutable_paths(&self, _paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        Ok(BTreeSet::new())
+    }
+
+    /// Returns which paths these outputs turned out to be, `None` where nobody knows.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
+        Ok(vec![None; ids.len()])
+    }
 
     // --- contents ---
 
@@ -150,6 +176,23 @@ pub trait Store: Send + Sync {
     /// Returns where the files of this path are, or would be, on the local disk.
     fn real_path(&self, path: &StorePath) -> Option<PathBuf>;
 
+    /// Returns the tree of a valid path without its contents, with their places in the NAR if those are known.
+    ///
+    /// # Errors
+    /// As [`Store::write_nar`].
+    fn listing(&self, path: &StorePath) -> Result<Listing> {
+        tree::listing_from_nar(self, path)
+    }
+
+    /// Writes the bytes of a regular file below a valid path; `below` are the names on the way, none for the path
+    /// itself. Symbolic links are not followed.
+    ///
+    /// # Errors
+    /// As [`Store::write_nar`]; [`StoreError::UnsupportedFileType`] if there is no regular file.
+    fn write_file(&self, path: &StorePath, below: &[&[u8]], sink: &mut dyn Write) -> Result<()> {
+        tree::file_from_nar(self, path, below, sink)
+    }
+
     // --- adding ---
 
     /// Adds a path with its NAR. Nothing happens if it is valid, unless `options` wants it anew; the NAR may then be
@@ -159,6 +202,18 @@ pub trait Store: Send + Sync {
     /// When the NAR is not the one that `info` describes, when `info` claims a content address that gives another
     /// path, when a reference is not valid, or when the store can't be written. The store is as it was then.
     fn add_nar(&self, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()>;
+
+    /// Adds several paths, each after those that it refers to. `write_nar` is asked for the NARs, maybe on several
+    /// threads, and only for what is added. A connection sends all in one go.
+    ///
+    /// # Errors
+    /// As [`Store::add_nar`], and what `write_nar` gives. What was added until then stays.
+    fn add_nars(&self, infos: &[PathInfo], write_nar: &WriteNarOf<'_>, options: &AddOptions) -> Result<()> {
+        for info in infos {
+            with_nar(&mut |sink| write_nar(info, sink), &mut |nar| self.add_nar(info, nar, options))?;
+        }
+        Ok(())
+    }
 
     /// Adds a content-addressed object. Its references must be valid. Returns its facts; it is a temporary root.
     ///
@@ -179,13 +234,26 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When a reference is neither among them nor valid, when they refer to each other in a circle, or when the store
     /// keeps no files on disk.
-    fn register_paths(&self, infos: &[PathInfo]) -> Result<()>;
+    fn register_paths(&self, _infos: &[PathInfo]) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "registering files on disk" })
+    }
 
     /// Adds signatures, texts of the form `name:base64`, to a valid path.
     ///
     /// # Errors
     /// [`StoreError::InvalidPath`], or when the store can't be written.
-    fn add_signatures(&self, path: &StorePath, signatures: &[String]) -> Result<()>;
+    fn add_signatures(&self, _path: &StorePath, _signatures: &[String]) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "adding signatures" })
+    }
+
+    /// Remembers which paths outputs turned out to be. The paths must be valid. With `check_signatures` each needs a
+    /// signature of a key that the store trusts, if the store asks for signatures at all.
+    ///
+    /// # Errors
+    /// When a signature is missing, when an output is known to be another path, or when the store can't be written.
+    fn register_realisations(&self, _realisations: &[Realisation], _check_signatures: bool) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "registering realisations" })
+    }
 
     // --- what keeps paths alive ---
 
@@ -193,19 +261,79 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store can't be written.
-    fn add_temp_roots(&self, paths: &[StorePath]) -> Result<()>;
+    fn add_temp_roots(&self, _paths: &[StorePath]) -> Result<()> {
+        Ok(())
+    }
 
     /// Registers a symbolic link anywhere on disk as a root, as long as it exists and points into the store.
     ///
     /// # Errors
     /// When the store can't be written or has no roots.
-    fn add_indirect_root(&self, link: &Path) -> Result<()>;
+    fn add_indirect_root(&self, _link: &Path) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "roots outside of the process" })
+    }
 
     /// Makes a symbolic link at `link` to a store path and registers it as a root. Replaces a link into the store.
     ///
     /// # Errors
     /// When there is something else at `link`, or when the store has no roots.
-    fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()>;
+    fn add_permanent_root(&self, _path: &StorePath, _link: &Path) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "roots outside of the process" })
+    }
+
+    /// Finds all roots: links, running processes, work in progress (`{temp:<pid>}`). `events` hears of oddities.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn find_roots(&self, _events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
+        Err(StoreError::Unsupported { operation: "listing roots" })
+    }
+
+    /// Finds the paths that nothing keeps alive and does with them what `options` say. `deleting` is called with the
+    /// full logical path of each thing before it is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::StillAlive`] when a path that was to be deleted is alive; when the store can't be written.
+    fn collect_garbage(&self, _options: &GcOptions, _deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
+        Err(StoreError::Unsupported { operation: "collecting garbage" })
+    }
+
+    // --- order ---
+
+    /// Links equal files of all valid paths.
+    ///
+    /// # Errors
+    /// When the store can't be read or written.
+    fn optimise(&self, _events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
+        Err(StoreError::Unsupported { operation: "linking equal files" })
+    }
+
+    /// Makes paths invalid whose files are gone, and looks whether contents are unchanged if `options` say so.
+    /// Returns whether everything is right that is valid now; `events` hears of what is not.
+    ///
+    /// # Errors
+    /// When the store can't be read or written.
+    fn verify(&self, _options: &VerifyOptions, _events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
+        Err(StoreError::Unsupported { operation: "verification" })
+    }
+
+    // --- logs ---
+
+    /// Returns the log of the build of a derivation, or of the build that made a path, uncompressed.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    fn build_log(&self, _path: &StorePath) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// Keeps the log of a derivation's build, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    fn add_build_log(&self, _derivation: &StorePath, _log: &[u8]) -> Result<()> {
+        Err(StoreError::Unsupported { operation: "keeping logs" })
+    }
 
     // --- for one item, and from the above ---
 
@@ -285,75 +413,19 @@ pub trait Store: Send + Sync {
         parse_derivation(self.store_dir(), path, &bytes)
     }
 
+    /// Returns which path an output turned out to be, if somebody knows; see [`Store::query_realisations`].
+    ///
+    /// # Errors
+    /// As [`Store::query_realisations`].
+    fn query_realisation(&self, id: &DerivationOutputId) -> Result<Option<Realisation>> {
+        Ok(self.query_realisations(std::slice::from_ref(id))?.pop().flatten())
+    }
+
     /// Makes the error for a path that is not valid here.
     fn invalid(&self, path: &StorePath) -> StoreError {
         StoreError::InvalidPath { path: self.store_dir().display(path) }
     }
 }
 
-/// How [`Store::add_nar`] adds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AddOptions {
-    /// Puts the contents in place again even if the path is valid.
-    pub repair: bool,
-}
-
-/// Parses the bytes of a derivation, with the path in the error.
-pub(crate) fn parse_derivation(dir: &StoreDir, path: &StorePath, bytes: &[u8]) -> Result<Derivation> {
-    let context = || format!("error parsing derivation '{}'", dir.display(path));
-    let name = path.derivation_name().ok_or_else(|| StoreError::BadStorePath {
-        path: dir.display(path),
-        reason: "its name does not end in .drv".to_owned(),
-    })?;
-    Derivation::parse_aterm(dir, name, bytes).map_err(|error| StoreError::format(context(), error))
-}
-
-/// Prints the bytes of a derivation, with its name in the error.
-pub(crate) fn print_derivation(dir: &StoreDir, derivation: &Derivation) -> Result<Vec<u8>> {
-    derivation
-        .to_aterm(dir)
-        .map_err(|error| StoreError::format(format!("error writing derivation '{}'", derivation.name), error))
-}
-
-/// Returns names and paths of a derivation's outputs, as far as they are known before the build.
-pub(crate) fn static_outputs(
-    dir: &StoreDir,
-    derivation: &Derivation,
-) -> Result<BTreeMap<String, Option<StorePath>>> {
-    derivation
-        .outputs
-        .iter()
-        .map(|(name, output)| {
-            let path = output.path(dir, &derivation.name, name).map_err(|error| {
-                StoreError::format(format!("output '{name}' of derivation '{}'", derivation.name), error)
-            })?;
-            Ok((name.to_string(), path))
-        })
-        .collect()
-}
-
-/// Returns the path and facts of a text.
-pub(crate) fn text_info(dir: &StoreDir, text: &Text<'_>) -> Result<PathInfo> {
-    let addressing = Addressing {
-        name: text.name,
-        method: ContentAddressMethod::Text,
-        algorithm: Algorithm::Sha256,
-        references: text.references.clone(),
-    };
-    crate::addressed::address(dir, &addressing, &mut |sink| crate::addressed::write_file_nar(sink, text.contents))
-}
-
-/// Checks what the facts of a path promise about each other.
-pub(crate) fn check_info(dir: &StoreDir, info: &PathInfo) -> Result<()> {
-    if info.nar_hash.algorithm() != Algorithm::Sha256 {
-        let reason = format!("the NAR's hash is {} instead of sha256", info.nar_hash.algorithm());
-        return Err(StoreError::CorruptEntry { path: dir.display(&info.path), reason });
-    }
-    if let Some(content) = info.content_address_with_references()
-        && dir.fixed_output_path(info.path.name(), &content).ok().as_ref() != Some(&info.path)
-    {
-        return Err(StoreError::NotContentAddressed { path: dir.display(&info.path) });
-    }
-    Ok(())
-}
+/// Writes the NAR of one of the paths that [`Store::add_nars`] was given.
+pub type WriteNarOf<'w> = dyn Fn(&PathInfo, &mut dyn Write) -> Result<()> + Sync + 'w;

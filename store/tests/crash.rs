@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nixlang_store::gc::{GcAction, GcOptions};
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
-use nixlang_store::store::{Addressing, Contents, Store, Text};
+use nixlang_store::store::{Addressing, Contents, Store, Text, VerifyOptions};
 
 const VARIABLE: &str = "NIXLANG_TEST_CRASHING_WRITER";
 
@@ -62,7 +62,7 @@ fn killed_writers_leave_only_whole_paths_and_garbage() {
         child.kill().unwrap();
         assert!(child.wait().unwrap().code().is_none(), "killed, and not failed before");
         let mut problems = Vec::new();
-        assert!(open(&root).verify(true, &mut |event| problems.push(event)).unwrap(), "{problems:?}");
+        assert!(open(&root).verify(&VerifyOptions::new(true), &mut |event| problems.push(event)).unwrap(), "{problems:?}");
         assert_eq!(problems, [], "after attempt {attempt}");
     }
     let n_added = write(dir.path(), 0);

@@ -14,7 +14,7 @@ use nixlang_store::local::{LocalStore, LocalStoreOptions};
 use nixlang_store::memory::MemoryStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
-use nixlang_store::store::{AddOptions, Addressing, Contents, FileKind, Filter, Store, Text};
+use nixlang_store::store::{AddOptions, Addressing, Contents, FileKind, Filter, Store, Text, VerifyOptions};
 
 /// Runs a case on every kind of store.
 #[track_caller]
@@ -191,7 +191,7 @@ fn archives_are_checked_before_they_are_valid() {
         let refused = |change: &dyn Fn(&mut PathInfo), nar: &[u8]| {
             let mut info = input_addressed(nar, "x");
             change(&mut info);
-            let error = store.add_nar(&info, &mut &*nar, &AddOptions::default()).unwrap_err();
+            let error = store.add_nar(&info, &mut &*nar, &AddOptions::trusted()).unwrap_err();
             assert!(!store.is_valid(&info.path).unwrap());
             error
         };
@@ -212,7 +212,7 @@ fn archives_are_checked_before_they_are_valid() {
         info.info.references = BTreeSet::from([info.path.clone()]);
         info.info.registration_time = 12345;
         info.info.signatures = BTreeSet::from(["key-1:AAAA".to_owned()]);
-        store.add_nar(&info, &mut nar.as_slice(), &AddOptions::default()).unwrap();
+        store.add_nar(&info, &mut nar.as_slice(), &AddOptions::trusted()).unwrap();
         assert_eq!(store.path_info(&info.path).unwrap(), info);
         assert_eq!(nar_of(store, &info.path), nar);
         store.add_signatures(&info.path, &["key-2:BBBB".to_owned(), "key-1:AAAA".to_owned()]).unwrap();
@@ -224,7 +224,7 @@ fn archives_are_checked_before_they_are_valid() {
                 panic!("there is nothing to read for")
             }
         }
-        store.add_nar(&info, &mut Untouchable, &AddOptions::default()).unwrap();
+        store.add_nar(&info, &mut Untouchable, &AddOptions::trusted()).unwrap();
     });
 }
 
@@ -319,9 +319,9 @@ fn repair_replaces_what_was_changed() {
     std::fs::remove_file(&real).unwrap();
     std::fs::write(&real, "changed").unwrap();
     let info = store.path_info(&path).unwrap();
-    store.add_nar(&info, &mut nar.as_slice(), &AddOptions::default()).unwrap();
+    store.add_nar(&info, &mut nar.as_slice(), &AddOptions::trusted()).unwrap();
     assert_eq!(std::fs::read(&real).unwrap(), b"changed");
-    let mut options = AddOptions::default();
+    let mut options = AddOptions::trusted();
     options.repair = true;
     store.add_nar(&info, &mut nar.as_slice(), &options).unwrap();
     assert_eq!(std::fs::read(&real).unwrap(), b"bar");
@@ -449,7 +449,7 @@ fn verification_finds_what_is_gone_and_what_was_changed() {
         std::fs::remove_file(real(path)).unwrap();
     }
     let mut events = Vec::new();
-    assert!(!store.verify(true, &mut |event| events.push(event)).unwrap());
+    assert!(!store.verify(&VerifyOptions::new(true), &mut |event| events.push(event)).unwrap());
     let mut texts: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
     texts.sort();
     assert_eq!(texts.len(), 4, "{texts:?}");
@@ -509,9 +509,9 @@ fn addresses_of_what_refers_to_itself_are_checked() {
             *other.iter_mut().find(|byte| **byte == b'!').unwrap() = b'?';
             let mut wrong = info.clone();
             wrong.info.nar_hash = Hash::digest(Algorithm::Sha256, &other);
-            let error = store.add_nar(&wrong, &mut other.as_slice(), &AddOptions::default()).unwrap_err();
+            let error = store.add_nar(&wrong, &mut other.as_slice(), &AddOptions::trusted()).unwrap_err();
             assert!(matches!(error, StoreError::HashMismatch { .. }), "{error}");
-            store.add_nar(&info, &mut nar.as_slice(), &AddOptions::default()).unwrap();
+            store.add_nar(&info, &mut nar.as_slice(), &AddOptions::trusted()).unwrap();
             assert_eq!(store.path_info(&path).unwrap().references, BTreeSet::from([path]));
         }
     });
@@ -554,7 +554,7 @@ fn equal_files_become_one_inode() {
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o555, 1));
     }
     assert_eq!(store.optimise(&mut |_| {}).unwrap().files_linked, 0);
-    assert!(store.verify(true, &mut |event| panic!("{event:?}")).unwrap());
+    assert!(store.verify(&VerifyOptions::new(true), &mut |event| panic!("{event:?}")).unwrap());
 
     // What nothing uses any more goes from `.links` as well.
     drop(store);

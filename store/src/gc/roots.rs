@@ -4,7 +4,6 @@
 //! another link to them in `gcroots/auto`, named by a hash of their path; such a root lives as long as the user's link.
 //! In a store rooted elsewhere a user's link may point to the real or to the logical path.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +16,8 @@ use crate::local::locks::{LockMode, try_lock};
 use crate::local::{Layout, LocalStore};
 use crate::path::StorePath;
 use crate::store::Store;
+
+pub use crate::store::{Roots, RootsEvent};
 
 /// Makes the link in `gcroots/auto`.
 pub(crate) fn add_indirect(layout: &Layout, link: &Path) -> Result<()> {
@@ -71,45 +72,9 @@ pub(crate) fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
     Err(StoreError::io("creating symlink", link, std::io::Error::from(ErrorKind::AlreadyExists)))
 }
 
-/// Roots by store path: for each the places that make it one.
-pub type Roots = BTreeMap<StorePath, BTreeSet<String>>;
-
-/// Something about roots that a user may want to hear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RootsEvent {
-    /// A link leads to a path that is not valid.
-    Invalid {
-        /// The link.
-        link: PathBuf,
-        /// What it points to.
-        target: PathBuf,
-    },
-    /// A link in `gcroots/auto` led nowhere and was removed.
-    Stale {
-        /// The link.
-        link: PathBuf,
-        /// What it pointed to.
-        target: PathBuf,
-    },
-    /// A file of temporary roots of a dead process was removed.
-    StaleTemporary {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Something could not be read and may hide roots.
-    Unreadable {
-        /// What.
-        path: PathBuf,
-    },
-}
-
 impl LocalStore {
-    /// Finds all roots: links below `gcroots` and `profiles`, running processes, work in progress (`{temp:<pid>}`).
-    ///
-    /// # Errors
-    /// When a directory can't be read for another reason than permissions.
-    pub fn find_roots(&self, events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
+    /// See [`Store::find_roots`].
+    pub(crate) fn roots(&self, events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
         let mut roots = find_persistent(self, events)?;
         for (path, places) in find_temporary(self.layout(), events)? {
             roots.entry(path).or_default().extend(places);

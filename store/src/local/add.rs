@@ -35,6 +35,9 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
     store.writable("adding a path")?;
     let dir = &store.layout.store_dir;
     check_info(dir, info)?;
+    if options.check_signatures {
+        store.check_signatures(info)?;
+    }
     store.add_temp_roots(std::slice::from_ref(&info.path))?;
     if !options.repair && store.is_valid(&info.path)? {
         return Ok(());

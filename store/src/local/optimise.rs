@@ -21,39 +21,11 @@ use crate::local::LocalStore;
 use crate::local::canonicalise::{TIMES, canonical_mode};
 use crate::local::staging::Staging;
 use crate::path::StorePath;
-use crate::store::Store;
-
-/// What linking saved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OptimiseStats {
-    /// How many files were replaced by links.
-    pub files_linked: u64,
-    /// The sizes of these files, in bytes.
-    pub bytes_freed: u64,
-}
-
-/// Something unusual about a file that was not linked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OptimiseEvent {
-    /// A file in the store can be written by its owner, so somebody may have changed it.
-    Writable {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A link in `.links` had another size than its contents should have; it was removed.
-    CorruptLink {
-        /// The link.
-        path: PathBuf,
-    },
-}
+use crate::store::{OptimiseEvent, OptimiseStats, Store};
 
 impl LocalStore {
-    /// Links equal files of all valid paths.
-    ///
-    /// # Errors
-    /// When the store can't be read or written.
-    pub fn optimise(&self, events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
+    /// See [`Store::optimise`].
+    pub(crate) fn link_equal_files(&self, events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
         let mut optimiser = Optimiser::new(self, events)?;
         for path in self.all_valid_paths()? {
             // A collection may be running: what is rooted and still valid stays.

@@ -10,68 +10,11 @@ use crate::hash::{Hash, HashFormat};
 use crate::local::LocalStore;
 use crate::local::locks::{LockMode, lock, open_lock_file};
 use crate::path::StorePath;
-use crate::store::Store;
-
-/// Something that a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VerifyEvent {
-    /// The files of a path are gone; it is not valid any more.
-    Disappeared {
-        /// The path.
-        path: StorePath,
-    },
-    /// The files of a path are gone, and others that are there refer to it. An error.
-    DisappearedInUse {
-        /// The path.
-        path: StorePath,
-    },
-    /// The contents of a path are not what was registered. An error.
-    Modified {
-        /// The path.
-        path: StorePath,
-        /// The hash that was registered, `sha256:` and Nix's base 32.
-        expected: String,
-        /// The hash of what is there.
-        got: String,
-    },
-    /// A file in `.links` has another hash than its name says. An error.
-    LinkModified {
-        /// The name.
-        name: String,
-        /// The hash of what is there.
-        got: String,
-    },
-    /// A path can't be read. An error.
-    Unreadable {
-        /// The path.
-        path: StorePath,
-        /// Why.
-        error: String,
-    },
-    /// The size of a path was not known, and now is.
-    SizeUpdated {
-        /// The path.
-        path: StorePath,
-        /// In bytes.
-        nar_size: u64,
-    },
-}
-
-impl VerifyEvent {
-    /// Whether it is an error that remains.
-    pub fn is_error(&self) -> bool {
-        !matches!(self, VerifyEvent::Disappeared { .. } | VerifyEvent::SizeUpdated { .. })
-    }
-}
+use crate::store::{Store, VerifyEvent, VerifyOptions};
 
 impl LocalStore {
-    /// Makes paths invalid whose files are gone, and looks whether contents are unchanged if `check_contents`.
-    /// Returns whether everything is right that is valid now; `events` hears of what is not.
-    ///
-    /// # Errors
-    /// When the store can't be read or its database can't be written.
-    pub fn verify(&self, check_contents: bool, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
+    /// See [`Store::verify`].
+    pub(super) fn verify_with(&self, options: &VerifyOptions, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
         self.writable("verifying")?;
         // No collection meanwhile: files and rows shall belong together.
         let lock_path = self.layout().state_dir.join("gc.lock");
@@ -83,7 +26,7 @@ impl LocalStore {
             events(event);
         };
         let valid = self.verify_existence(&mut report)?;
-        if check_contents {
+        if options.check_contents {
             self.verify_links(&mut report)?;
             for path in valid {
                 self.verify_contents(&path, &mut report)?;

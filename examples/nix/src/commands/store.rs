@@ -116,7 +116,7 @@ pub(super) fn delete(mut invocation: Invocation) -> Outcome<u8> {
         paths = context.store.open()?.closure(&paths)?.into_iter().collect();
     }
     let paths = paths.into_iter().collect();
-    show_freed(&collect(&context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness }))?);
+    show_freed(&collect(&context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live: false }))?);
     Ok(0)
 }
 

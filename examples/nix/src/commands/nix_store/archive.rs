@@ -103,7 +103,7 @@ pub(super) fn import(call: &Call) -> Outcome<u8> {
             // A signature of old times, which nobody reads.
             stdin.read_bytes(DEFAULT_LIMIT).map_err(wire)?;
         }
-        call.store()?.add_nar(&PathInfo { path: path.clone(), info }, &mut copy, &nixlang_store::store::AddOptions::default())?;
+        call.store()?.add_nar(&PathInfo { path: path.clone(), info }, &mut copy, &nixlang_store::store::AddOptions::trusted())?;
         println!("{}", call.show(&path));
     }
 }

@@ -6,7 +6,7 @@ use nixlang_store::gc::roots::RootsEvent;
 use nixlang_store::gc::{GcAction, GcOptions, GcResults};
 use nixlang_store::hash::{Hasher, HashFormat};
 use nixlang_store::local::VerifyEvent;
-use nixlang_store::store::Store;
+use nixlang_store::store::{Store, VerifyOptions};
 
 use super::Call;
 use crate::commands::Context;
@@ -57,7 +57,7 @@ pub(super) fn gc(call: &Call) -> Outcome<u8> {
 pub(super) fn delete(call: &Call) -> Outcome<u8> {
     call.only(&["--ignore-liveness"])?;
     let paths = call.paths()?.into_iter().collect();
-    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness: call.has(&["--ignore-liveness"]) }))?;
+    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness: call.has(&["--ignore-liveness"]), skip_live: false }))?;
     show_freed(&results);
     Ok(0)
 }
@@ -105,12 +105,13 @@ pub(crate) fn verify_store(context: &Context, check_contents: bool) -> Outcome<u
     let show = |path: &nixlang_store::path::StorePath| context.store.store_dir().display(path);
     ui.line(Verbosity::INFO, "reading the Nix store...");
     ui.line(Verbosity::INFO, "checking path existence...");
-    let is_right = context.store.open()?.verify(check_contents, &mut |event| {
+    let is_right = context.store.open()?.verify(&VerifyOptions::new(check_contents), &mut |event| {
         let text = match &event {
             VerifyEvent::Disappeared { path } => format!("path '{}' disappeared, removing from database...", show(path)),
             VerifyEvent::DisappearedInUse { path } => format!("path '{}' disappeared, but it still has valid referrers!", show(path)),
             VerifyEvent::Modified { path, expected, got } => format!("path '{}' was modified! expected hash '{expected}', got '{got}'", show(path)),
             VerifyEvent::LinkModified { name, got } => format!("link '{name}' was modified! its contents have the hash '{got}'"),
+            VerifyEvent::Repaired { path } => format!("path '{}' was repaired", show(path)),
             VerifyEvent::Unreadable { path, error } => format!("error: path '{}' can't be read: {error}", show(path)),
             VerifyEvent::SizeUpdated { path, nar_size } => format!("the size of path '{}' was not known; it is {nar_size}", show(path)),
             _ => return,
