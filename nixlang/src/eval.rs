@@ -148,6 +148,11 @@ impl<'h> Evaluator<'h> {
         self.globals.borrow().get(&symbol).copied()
     }
 
+    /// Returns the names of all global variables, in no particular order.
+    pub fn global_names(&self) -> Vec<crate::symbol::Symbol> {
+        self.globals.borrow().keys().copied().collect()
+    }
+
     /// Returns the outermost environment.
     pub fn root(&self) -> Env<'h> {
         self.root

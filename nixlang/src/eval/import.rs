@@ -44,6 +44,13 @@ impl<'h> Evaluator<'h> {
         self.force(value)
     }
 
+    /// Forgets which files were evaluated or copied, so that what changed meanwhile is read anew. Values that exist stay what they are.
+    pub fn forget_files(&self) {
+        self.imports.borrow_mut().clear();
+        self.sources_in_store.borrow_mut().clear();
+        self.caches.plain_paths.borrow_mut().clear();
+    }
+
     /// Evaluates a file, whether it was imported before or not.
     pub(super) fn eval_file(&self, file: &[u8]) -> EvalResult<Value<'h>> {
         let text = self.read_source(file)?;

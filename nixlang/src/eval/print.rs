@@ -23,6 +23,8 @@ pub struct PrintOptions {
     pub indent: usize,
     /// Show sets and lists that were shown before as `«repeated»`.
     pub track_repeated: bool,
+    /// Tell kinds of values apart by colours (ANSI escape sequences).
+    pub colour: bool,
 }
 
 impl PrintOptions {
@@ -36,6 +38,7 @@ impl PrintOptions {
         derivation_paths: false,
         indent: 0,
         track_repeated: true,
+        colour: false,
     };
     /// Everything, evaluated.
     pub const ALL: PrintOptions = PrintOptions {
@@ -47,6 +50,7 @@ impl PrintOptions {
         derivation_paths: false,
         indent: 0,
         track_repeated: true,
+        colour: false,
     };
 }
 
@@ -84,6 +88,17 @@ pub fn print_attr_name(out: &mut Vec<u8>, name: &[u8]) {
         && name.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'\''))
         && !KEYWORDS.contains(&name);
     if plain { out.extend_from_slice(name) } else { print_string(out, name, usize::MAX) }
+}
+
+/// Colours of kinds of values, as the reference has them.
+mod colour {
+    pub(super) const MAGENTA: &str = "\x1b[35;1m";
+    pub(super) const CYAN: &str = "\x1b[36;1m";
+    pub(super) const GREEN: &str = "\x1b[32;1m";
+    pub(super) const BLUE: &str = "\x1b[34;1m";
+    pub(super) const RED: &str = "\x1b[31;1m";
+    pub(super) const FAINT: &str = "\x1b[2m";
+    pub(super) const NORMAL: &str = "\x1b[0m";
 }
 
 struct Printer<'e, 'h> {
@@ -214,7 +229,7 @@ impl<'h> Printer<'_, 'h> {
             Kind::Thunk(_) if self.options.force => match eval.force(value) {
                 Ok(value) => value,
                 Err(error) if depth > 0 && error.is_permanent() && error.kind() != ErrorKind::StackOverflow => {
-                    out.extend_from_slice(format!("«error: {}»", error.data().message).as_bytes());
+                    self.coloured(out, colour::RED, format!("«error: {}»", error.data().message).as_bytes());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -222,25 +237,31 @@ impl<'h> Printer<'_, 'h> {
             Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
             // As in `print_surface`.
             Kind::Lambda(_) if !self.options.force && depth > 0 => {
-                out.extend_from_slice("«thunk»".as_bytes());
+                self.coloured(out, colour::MAGENTA, "«thunk»".as_bytes());
                 return Ok(());
             }
             _ => value,
         };
         match value.kind() {
-            Kind::Thunk(thunk) => out.extend_from_slice(if thunk.is_pending() { "«potential infinite recursion»" } else { "«thunk»" }.as_bytes()),
-            Kind::String(string) => print_string(out, string.bytes(), self.options.max_string_length),
+            Kind::Thunk(thunk) if thunk.is_pending() => self.coloured(out, colour::RED, "«potential infinite recursion»".as_bytes()),
+            Kind::Thunk(_) => self.coloured(out, colour::MAGENTA, "«thunk»".as_bytes()),
+            Kind::String(string) => {
+                let mut text = Vec::new();
+                print_string(&mut text, string.bytes(), self.options.max_string_length);
+                self.coloured(out, colour::MAGENTA, &text);
+            }
             Kind::Attrs(attrs) => {
                 if self.options.track_repeated && !self.seen.insert(value.word()) {
-                    out.extend_from_slice("«repeated»".as_bytes());
+                    self.coloured(out, colour::MAGENTA, "«repeated»".as_bytes());
                 } else if self.options.force && self.options.derivation_paths && eval.is_derivation(value)? {
-                    out.extend_from_slice("«derivation".as_bytes());
+                    let mut text = "«derivation".as_bytes().to_vec();
                     if let Some(entry) = attrs.find(eval.names.drv_path) {
                         let path = eval.coerce_to_string(entry.slot.get(), entry.pos, super::Coercion::PATH_SEGMENT, "while evaluating the drvPath of a derivation")?;
-                        out.push(b' ');
-                        out.extend_from_slice(path.bytes());
+                        text.push(b' ');
+                        text.extend_from_slice(path.bytes());
                     }
-                    out.extend_from_slice("»".as_bytes());
+                    text.extend_from_slice("»".as_bytes());
+                    self.coloured(out, colour::GREEN, &text);
                 } else if depth < self.options.max_depth {
                     self.print_attrs(attrs.flat(eval.heap), depth, out)?;
                 } else {
@@ -249,7 +270,7 @@ impl<'h> Printer<'_, 'h> {
             }
             Kind::List(list) => {
                 if self.options.track_repeated && !list.is_empty() && !self.seen.insert(cell) {
-                    out.extend_from_slice("«repeated»".as_bytes());
+                    self.coloured(out, colour::MAGENTA, "«repeated»".as_bytes());
                 } else if depth < self.options.max_depth {
                     self.print_list(list.slots(), depth, out)?;
                 } else {
@@ -257,13 +278,17 @@ impl<'h> Printer<'_, 'h> {
                 }
             }
             Kind::Lambda(closure) => self.print_lambda(closure.lambda, 0, out),
-            Kind::Builtin(builtin) => out.extend_from_slice(format!("«primop {}»", builtin.name).as_bytes()),
+            Kind::Builtin(builtin) => self.coloured(out, colour::BLUE, format!("«primop {}»", builtin.name).as_bytes()),
             Kind::Partial(partial) => match partial.function.kind() {
                 Kind::Lambda(closure) => self.print_lambda(closure.lambda, partial.arguments.len(), out),
-                Kind::Builtin(builtin) => out.extend_from_slice(format!("«partially applied primop {}»", builtin.name).as_bytes()),
-                _ => out.extend_from_slice("«primop»".as_bytes()),
+                Kind::Builtin(builtin) => self.coloured(out, colour::BLUE, format!("«partially applied primop {}»", builtin.name).as_bytes()),
+                _ => self.coloured(out, colour::BLUE, "«primop»".as_bytes()),
             },
-            _ => eval.print_plain_to(out, value, &mut Plain::default(), 0)?,
+            kind => {
+                let mut text = Vec::new();
+                eval.print_plain_to(&mut text, value, &mut Plain::default(), 0)?;
+                self.coloured(out, if matches!(kind, Kind::Path(_)) { colour::GREEN } else { colour::CYAN }, &text);
+            }
         }
         Ok(())
     }
@@ -271,7 +296,14 @@ impl<'h> Printer<'_, 'h> {
     fn print_lambda(&self, lambda: &crate::lower::expr::Lambda<'h>, n_applied: usize, out: &mut Vec<u8>) {
         let name = lambda.name.map_or(String::new(), |name| format!(" {}", self.eval.text(name)));
         let pos = lambda.positions.get(n_applied).or(lambda.positions.last()).copied().unwrap_or_default();
-        out.extend_from_slice(format!("«lambda{name} @ {}»", self.eval.show_pos(pos)).as_bytes());
+        self.coloured(out, colour::BLUE, format!("«lambda{name} @ {}»", self.eval.show_pos(pos)).as_bytes());
+    }
+
+    fn coloured(&self, out: &mut Vec<u8>, colour: &str, text: &[u8]) {
+        let (colour, normal) = if self.options.colour { (colour, colour::NORMAL) } else { ("", "") };
+        out.extend_from_slice(colour.as_bytes());
+        out.extend_from_slice(text);
+        out.extend_from_slice(normal.as_bytes());
     }
 
     fn space(&self, pretty: bool, out: &mut Vec<u8>) {
@@ -308,9 +340,10 @@ impl<'h> Printer<'_, 'h> {
         for (i, entry) in entries.iter().enumerate() {
             self.space(pretty, out);
             if self.n_attrs >= self.options.max_attrs {
-                out.extend_from_slice("«".as_bytes());
-                elided(out, entries.len() - i, "attribute", "attributes");
-                out.extend_from_slice("»".as_bytes());
+                let mut text = "«".as_bytes().to_vec();
+                elided(&mut text, entries.len() - i, "attribute", "attributes");
+                text.extend_from_slice("»".as_bytes());
+                self.coloured(out, colour::FAINT, &text);
                 break;
             }
             print_attr_name(out, eval.symbols.text(entry.symbol));
@@ -332,9 +365,10 @@ impl<'h> Printer<'_, 'h> {
         for (i, slot) in slots.iter().enumerate() {
             self.space(pretty, out);
             if self.n_items >= self.options.max_list_items {
-                out.extend_from_slice("«".as_bytes());
-                elided(out, slots.len() - i, "item", "items");
-                out.extend_from_slice("»".as_bytes());
+                let mut text = "«".as_bytes().to_vec();
+                elided(&mut text, slots.len() - i, "item", "items");
+                text.extend_from_slice("»".as_bytes());
+                self.coloured(out, colour::FAINT, &text);
                 break;
             }
             self.print(slot.get(), depth + 1, out)?;
