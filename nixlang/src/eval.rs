@@ -102,6 +102,8 @@ pub struct Evaluator<'h> {
     pub options: EvalOptions,
     /// Caches of the builtins.
     pub caches: crate::builtins::Caches,
+    /// Whether frames of calls are kept in errors' traces; begins as the options say.
+    pub show_trace: Cell<bool>,
     globals: RefCell<FxHashMap<crate::symbol::Symbol, Value<'h>>>,
     imports: RefCell<FxHashMap<Vec<u8>, Value<'h>>>,
     sources_in_store: RefCell<FxHashMap<Vec<u8>, String>>,
@@ -124,6 +126,7 @@ impl<'h> Evaluator<'h> {
             sources: SourceMap::default(),
             contexts: ContextTable::new(heap),
             host,
+            show_trace: Cell::new(options.show_trace),
             options,
             caches: Default::default(),
             globals: RefCell::default(),

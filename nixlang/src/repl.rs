@@ -143,13 +143,12 @@ pub struct Repl<'e, 'h> {
     files: Vec<String>,
     installables: Vec<(String, Loader<'e, 'h>)>,
     last_loaded: Option<Value<'h>>,
-    show_trace: bool,
 }
 
 impl<'e, 'h> Repl<'e, 'h> {
     /// Returns a session that knows nothing but the global variables.
     pub fn new(eval: &'e Evaluator<'h>, options: ReplOptions<'h>) -> Repl<'e, 'h> {
-        Repl { eval, options, scope: Scope::new(eval), files: Vec::new(), installables: Vec::new(), last_loaded: None, show_trace: eval.options.show_trace }
+        Repl { eval, options, scope: Scope::new(eval), files: Vec::new(), installables: Vec::new(), last_loaded: None }
     }
 
     /// Returns the evaluator.
@@ -219,15 +218,16 @@ impl<'e, 'h> Repl<'e, 'h> {
                 return Ok(Step::Done);
             }
             Command::TraceEnable => {
-                self.show_trace = match argument {
-                    b"" => !self.show_trace,
+                let enable = match argument {
+                    b"" => !self.eval.show_trace.get(),
                     b"true" => true,
                     b"false" => false,
                     other => return Err(failed(format!("unexpected argument '{}' to :te", String::from_utf8_lossy(other))).into()),
                 };
-                let text: &[u8] = if self.show_trace { b"showing error traces\n" } else { b"not showing error traces\n" };
+                self.eval.show_trace.set(enable);
+                let text: &[u8] = if enable { b"showing error traces\n" } else { b"not showing error traces\n" };
                 show(Output::Text(text));
-                Request::ShowTrace(self.show_trace)
+                Request::ShowTrace(enable)
             }
             Command::LoadFlake if argument.is_empty() => {
                 let message = "cannot use ':load-flake' without a path specified. (Use '.' for the current working directory.)";

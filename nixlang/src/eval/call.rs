@@ -116,7 +116,7 @@ impl<'h> Evaluator<'h> {
     #[inline]
     fn run_body(&self, lambda: &'h Lambda<'h>, frame: Env<'h>, pos: Pos) -> EvalResult<Value<'h>> {
         let result = self.eval(&lambda.body, frame);
-        if result.is_err() && self.options.show_trace {
+        if result.is_err() && self.show_trace.get() {
             return result.map_err(|e| {
                 let e = e.while_(*lambda.positions.last().unwrap_or(&Pos::NONE), format!("while calling {}", self.lambda_name(lambda, true)));
                 if pos.is_some() { e.while_(pos, "from call site") } else { e }
