@@ -20,6 +20,7 @@ use rustc_hash::FxHashMap;
 
 pub use coerce::Coercion;
 pub use error::{ErrorData, ErrorKind, EvalError, EvalResult, Frame};
+pub use limits::{Budgets, CancelToken};
 pub use names::Names;
 pub use print::{PrintOptions, print_attr_name, print_string};
 pub use session::session;
@@ -37,6 +38,8 @@ pub struct EvalOptions {
     pub pure: bool,
     /// Nested calls until "stack overflow; max-call-depth exceeded".
     pub max_call_depth: u32,
+    /// What the evaluation may use up.
+    pub budgets: Budgets,
     /// `builtins.currentSystem`.
     pub system: String,
     /// `builtins.nixPath`: prefix and path of each entry, in order.
@@ -62,6 +65,7 @@ impl Default for EvalOptions {
         EvalOptions {
             pure: false,
             max_call_depth: 10_000,
+            budgets: Budgets::default(),
             system: "x86_64-linux".into(),
             search_path: Vec::new(),
             home: None,
@@ -112,6 +116,7 @@ pub struct Evaluator<'h> {
     pub(crate) parse_scratch: Cell<crate::lower::Scratch>,
     call_depth: Cell<u32>,
     stack_limit: Cell<usize>,
+    meter: limits::Meter,
 }
 
 impl<'h> Evaluator<'h> {
@@ -136,7 +141,9 @@ impl<'h> Evaluator<'h> {
             parse_scratch: Cell::default(),
             call_depth: Cell::new(0),
             stack_limit: Cell::new(0),
+            meter: Default::default(),
         };
+        evaluator.set_budgets(evaluator.options.budgets.clone());
         crate::builtins::register(&evaluator);
         evaluator
     }

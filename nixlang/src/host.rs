@@ -129,6 +129,11 @@ pub trait Host {
     /// Serves `currentTime`: seconds since 1970.
     fn current_time(&self) -> i64;
 
+    /// Serves the budget of wall time; not asked without one.
+    fn now(&self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
     /// Serves everything that makes store paths.
     fn store_dir(&self) -> &StoreDir;
 

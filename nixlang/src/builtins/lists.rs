@@ -99,7 +99,7 @@ fn concat_lists<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalR
         .iter()
         .map(|element| eval.force_list(element, pos, "while evaluating a value of the list passed to builtins.concatLists"))
         .collect::<EvalResult<Vec<List<'h>>>>()?;
-    Ok(eval.concat_lists(&lists))
+    eval.concat_lists(&lists)
 }
 
 fn concat_map<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -114,7 +114,7 @@ fn concat_map<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalRes
         let result = eval.call(function, &[element], pos)?;
         lists.push(eval.force_list(result, place, "while evaluating the return value of the function passed to builtins.concatMap")?);
     }
-    Ok(eval.concat_lists(&lists))
+    eval.concat_lists(&lists)
 }
 
 fn foldl<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -159,6 +159,7 @@ fn gen_list<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResul
         return Err(EvalError::new(ErrorKind::Evaluation, format!("cannot create list of size {length}")).at(pos));
     }
     let function = eval.force_function(args[0], Pos::NONE, "while evaluating the first argument passed to builtins.genList")?;
+    eval.charge(length as usize * 4 * size_of::<Value<'h>>())?;
     Ok(Value::list(eval.heap.list((0..length as usize).map(|i| eval.heap.thunk_call(function, &[eval.heap.int(i as i64)])))))
 }
 

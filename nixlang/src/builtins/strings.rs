@@ -70,7 +70,7 @@ fn concat_strings_sep<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) ->
         references = eval.contexts.union(references, part.context());
         parts.push(part.bytes());
     }
-    Ok(Value::string(eval.heap.str_from_parts(&parts, references)))
+    eval.string_of_parts(&parts, references)
 }
 
 fn replace_strings<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -133,5 +133,5 @@ fn replace_strings<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Ev
         return Ok(Value::string(string));
     }
     parts.push(&text[copied..]);
-    Ok(Value::string(eval.heap.str_from_parts(&parts, references)))
+    eval.string_of_parts(&parts, references)
 }

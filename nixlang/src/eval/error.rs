@@ -25,7 +25,9 @@ pub enum ErrorKind {
     MissingAttribute,
     /// A value that needs itself.
     InfiniteRecursion,
-    /// Too many nested calls, or no stack left.
+    /// More nested calls than `max_call_depth` allows. Never remembered by thunks.
+    CallDepth,
+    /// No machine stack left. Never remembered by thunks.
     StackOverflow,
     /// Text that cannot be parsed.
     Syntax,
@@ -35,7 +37,15 @@ pub enum ErrorKind {
     Unsupported,
     /// The host failed.
     Host,
-    /// A budget is exhausted, or the evaluation was cancelled. Never remembered by thunks.
+    /// The budget of steps is used up. Never remembered by thunks.
+    StepLimit,
+    /// The budget of heap bytes is used up, or the machine has no more. Never remembered by thunks.
+    HeapLimit,
+    /// The budget of wall time is used up. Never remembered by thunks.
+    TimeLimit,
+    /// The evaluation was cancelled. Never remembered by thunks.
+    Cancelled,
+    /// The host was interrupted. Never remembered by thunks.
     Interrupted,
     /// Everything else.
     Evaluation,
@@ -172,7 +182,8 @@ impl EvalError {
 
     /// Returns whether a thunk may remember it.
     pub fn is_permanent(&self) -> bool {
-        self.kind() != ErrorKind::Interrupted
+        use ErrorKind::*;
+        !matches!(self.kind(), CallDepth | StackOverflow | StepLimit | HeapLimit | TimeLimit | Cancelled | Interrupted)
     }
 }
 

@@ -3,52 +3,60 @@
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Env, Kind, Value};
 use crate::lower::expr::*;
+use crate::source::Pos;
 use crate::symbol::Symbol;
 
 impl<'h> Evaluator<'h> {
     /// Evaluates an expression until its outermost form is known.
-    pub fn eval(&self, expr: &'h Expr<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
-        match expr {
-            Expr::Constant(value) if !value.is_thunk() => Ok(*value),
-            Expr::Constant(value) => self.force(*value),
-            Expr::Local { slot, pos } => self.force_variable(env, *slot, *pos),
-            Expr::Outer { depth, slot, pos } => self.force_variable(env.up(*depth), *slot, *pos),
-            Expr::Dynamic(variable) => self.eval_dynamic_variable(variable, env),
-            Expr::Lambda(lambda) => Ok(self.heap.closure(lambda, env)),
-            Expr::Apply(apply) => self.eval_apply(apply, env),
-            Expr::Select(select) => self.eval_select(select, env),
-            Expr::HasAttr(has_attr) => self.eval_has_attr(has_attr, env),
-            Expr::Attrs(literal) => self.eval_attrs(literal, env).map(Value::attrs),
-            Expr::List(literal) => Ok(self.eval_list(literal, env)),
-            Expr::Let(it) => {
-                let inner = self.enter_let(it, env);
-                self.eval(&it.body, inner)
+    pub fn eval(&self, mut expr: &'h Expr<'h>, mut env: Env<'h>) -> EvalResult<Value<'h>> {
+        // Forms that end in another expression go on here, so that only operands nest.
+        loop {
+            match expr {
+                Expr::Constant(value) if !value.is_thunk() => return Ok(*value),
+                Expr::Constant(value) => return self.force(*value),
+                Expr::Local { slot, pos } => return self.force_variable(env, *slot, *pos),
+                Expr::Outer { depth, slot, pos } => return self.force_variable(env.up(*depth), *slot, *pos),
+                Expr::Dynamic(variable) => return self.eval_dynamic_variable(variable, env),
+                Expr::Lambda(lambda) => return Ok(self.heap.closure(lambda, env)),
+                Expr::Attrs(literal) => return self.eval_attrs(literal, env).map(Value::attrs),
+                Expr::List(literal) => return Ok(self.eval_list(literal, env)),
+                Expr::CurrentPosition(pos) => return Ok(self.position_value(*pos)),
+                _ => {}
             }
-            Expr::With(with) => {
-                let (inner, slot) = match with.frame {
-                    Frame::New(len) => (self.heap.env(env, len as usize), 0),
-                    Frame::Current(slot) => (env, slot),
-                };
-                inner.slot(slot).set(self.delay(&with.scope, env));
-                self.eval(&with.body, inner)
-            }
-            Expr::If(it) => {
-                let condition = self.eval_bool(&it.condition, env, it.pos, "while evaluating a branch condition")?;
-                self.eval(if condition { &it.then } else { &it.otherwise }, env)
-            }
-            Expr::Assert(assert) => {
-                if !self.eval_bool(&assert.condition, env, assert.pos, "in the condition of the assert statement")? {
-                    return Err(self.assertion_failed(assert, env));
+            // A file's nesting is bounded when it is read, but not what is left of the stack when it is evaluated.
+            self.check_stack(Pos::NONE)?;
+            match expr {
+                Expr::Apply(apply) => return self.eval_apply(apply, env),
+                Expr::Select(select) => return self.eval_select(select, env),
+                Expr::HasAttr(has_attr) => return self.eval_has_attr(has_attr, env),
+                Expr::Let(it) => {
+                    env = self.enter_let(it, env);
+                    expr = &it.body;
                 }
-                self.eval(&assert.body, env)
+                Expr::With(with) => {
+                    let (inner, slot) = match with.frame {
+                        Frame::New(len) => (self.heap.env(env, len as usize), 0),
+                        Frame::Current(slot) => (env, slot),
+                    };
+                    inner.slot(slot).set(self.delay(&with.scope, env));
+                    env = inner;
+                    expr = &with.body;
+                }
+                Expr::If(it) => {
+                    let condition = self.eval_bool(&it.condition, env, it.pos, "while evaluating a branch condition")?;
+                    expr = if condition { &it.then } else { &it.otherwise };
+                }
+                Expr::Assert(assert) => {
+                    if !self.eval_bool(&assert.condition, env, assert.pos, "in the condition of the assert statement")? {
+                        return Err(self.assertion_failed(assert, env));
+                    }
+                    expr = &assert.body;
+                }
+                Expr::Not(operand) => return self.eval_not(operand, env),
+                Expr::Binary(binary) => return self.eval_binary(binary, env),
+                Expr::Join(join) => return self.eval_join(join, env),
+                _ => unreachable!("the forms without operands were answered above"),
             }
-            Expr::Not(operand) => {
-                let pos = self.pos_of(operand);
-                Ok(Value::bool(!self.eval_bool(operand, env, pos, "in the argument of the not operator")?))
-            }
-            Expr::Binary(binary) => self.eval_binary(binary, env),
-            Expr::Join(join) => self.eval_join(join, env),
-            Expr::CurrentPosition(pos) => Ok(self.position_value(*pos)),
         }
     }
 
@@ -69,8 +77,26 @@ impl<'h> Evaluator<'h> {
         }
     }
 
+    fn eval_not(&self, mut operand: &'h Expr<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
+        // Many of them are one, or their places would take quadratic time.
+        let mut n = 1;
+        while let Expr::Not(inner) = operand {
+            operand = inner;
+            n += 1;
+        }
+        let value = match self.eval(operand, env) {
+            Ok(value) => match value.kind() {
+                Kind::Bool(value) => return Ok(Value::bool(value ^ (n % 2 == 1))),
+                _ => Err(self.type_error("a Boolean", value).at(self.pos_of(operand))),
+            },
+            Err(error) => Err(error),
+        };
+        let pos = self.pos_of(operand);
+        value.map_err(|error| (0..n).fold(error, |error, _| error.while_(pos, "in the argument of the not operator")))
+    }
+
     #[inline]
-    fn force_variable(&self, env: Env<'h>, slot: u32, pos: crate::source::Pos) -> EvalResult<Value<'h>> {
+    fn force_variable(&self, env: Env<'h>, slot: u32, pos: Pos) -> EvalResult<Value<'h>> {
         let slot = env.slot(slot);
         match slot.try_get() {
             Some(value) if !value.is_thunk() => Ok(value),
@@ -152,7 +178,7 @@ impl<'h> Evaluator<'h> {
         if literal.dynamic.is_empty() {
             return Ok(attrs);
         }
-        let mut added: Vec<(Symbol, crate::source::Pos, Value<'h>)> = Vec::with_capacity(literal.dynamic.len());
+        let mut added: Vec<(Symbol, Pos, Value<'h>)> = Vec::with_capacity(literal.dynamic.len());
         let mut seen = rustc_hash::FxHashMap::default();
         for binding in literal.dynamic {
             let name = self.eval(&binding.name, env)?;
@@ -194,7 +220,7 @@ impl<'h> Evaluator<'h> {
         Err(EvalError::new(ErrorKind::UndefinedVariable, message).at(variable.pos))
     }
 
-    fn position_value(&self, pos: crate::source::Pos) -> Value<'h> {
+    fn position_value(&self, pos: Pos) -> Value<'h> {
         let Some(location) = self.sources.locate(pos) else { return Value::NULL };
         let crate::source::Origin::File(path) = &location.source.origin else { return Value::NULL };
         self.attrs_of([
@@ -206,7 +232,7 @@ impl<'h> Evaluator<'h> {
 
     /// Returns a new set of these attributes, without positions; of equal names the last stays.
     pub fn attrs_of(&self, attributes: impl IntoIterator<Item = (Symbol, Value<'h>)>) -> Value<'h> {
-        let mut attributes: Vec<_> = attributes.into_iter().map(|(symbol, value)| (symbol, crate::source::Pos::NONE, value)).collect();
+        let mut attributes: Vec<_> = attributes.into_iter().map(|(symbol, value)| (symbol, Pos::NONE, value)).collect();
         attributes.sort_by_key(|it| it.0);
         attributes.reverse();
         attributes.dedup_by_key(|it| it.0);
@@ -222,23 +248,31 @@ impl<'h> Evaluator<'h> {
     }
 
     /// Returns where an expression stands, as far as it knows.
-    pub fn pos_of(&self, expr: &Expr<'h>) -> crate::source::Pos {
+    pub fn pos_of(&self, mut expr: &Expr<'h>) -> Pos {
+        loop {
+            expr = match expr {
+                Expr::List(it) => match it.elements {
+                    [first, ..] => first,
+                    [] => return Pos::NONE,
+                },
+                Expr::HasAttr(it) => &it.base,
+                Expr::Not(operand) => operand,
+                _ => break,
+            }
+        }
         match expr {
-            Expr::Constant(_) | Expr::Let(_) => crate::source::Pos::NONE,
-            Expr::List(it) => it.elements.first().map_or(crate::source::Pos::NONE, |first| self.pos_of(first)),
+            Expr::Constant(_) | Expr::Let(_) | Expr::List(_) | Expr::HasAttr(_) | Expr::Not(_) => Pos::NONE,
             Expr::Local { pos, .. } | Expr::Outer { pos, .. } | Expr::CurrentPosition(pos) => *pos,
             Expr::Dynamic(it) => it.pos,
             Expr::Lambda(it) => it.positions.first().copied().unwrap_or_default(),
             Expr::Apply(it) => it.pos,
             Expr::Select(it) => it.pos,
-            Expr::HasAttr(it) => self.pos_of(&it.base),
             Expr::Attrs(it) => it.pos,
             Expr::With(it) => it.pos,
             Expr::If(it) => it.pos,
             Expr::Assert(it) => it.pos,
-            Expr::Not(operand) => self.pos_of(operand),
             // In the reference, equality alone of all operators knows no place.
-            Expr::Binary(it) if matches!(it.operator, BinaryOperator::Equal | BinaryOperator::NotEqual) => crate::source::Pos::NONE,
+            Expr::Binary(it) if matches!(it.operator, BinaryOperator::Equal | BinaryOperator::NotEqual) => Pos::NONE,
             Expr::Binary(it) => it.pos,
             Expr::Join(it) => it.pos,
         }

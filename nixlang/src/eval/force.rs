@@ -51,6 +51,7 @@ impl<'h> Evaluator<'h> {
 
     fn run_thunk(&self, thunk: Thunk<'h>, pos: Pos) -> EvalResult<Value<'h>> {
         self.check_stack(pos)?;
+        self.step()?;
         let result = match thunk.claim() {
             Claim::Value(value) => return Ok(value),
             Claim::Failed(number) => return Err(Thunk::error(self.heap, number)),

@@ -75,17 +75,24 @@ impl<'h> Evaluator<'h> {
         let right = self.eval(right, env)?;
         let context = "while evaluating one of the elements to concatenate";
         let lists = [self.force_list(left, pos, context)?, self.force_list(right, pos, context)?];
-        Ok(self.concat_lists(&lists))
+        self.concat_lists(&lists)
     }
 
     /// Returns one list of all elements; the only list that is not empty is returned as it is.
-    pub fn concat_lists(&self, lists: &[List<'h>]) -> Value<'h> {
+    pub fn concat_lists(&self, lists: &[List<'h>]) -> EvalResult<Value<'h>> {
         let total: usize = lists.iter().map(|list| list.len()).sum();
         if let Some(list) = lists.iter().find(|list| list.len() == total) {
-            return Value::list(*list);
+            return Ok(Value::list(*list));
         }
+        self.charge(total.saturating_mul(2 * size_of::<Value<'h>>()))?;
         let elements: Vec<Value<'h>> = lists.iter().flat_map(|list| list.iter()).collect();
-        Value::list(self.heap.list(elements))
+        Ok(Value::list(self.heap.list(elements)))
+    }
+
+    /// Returns one string of these parts.
+    pub(crate) fn string_of_parts(&self, parts: &[&[u8]], context: Option<&'h crate::value::Context<'h>>) -> EvalResult<Value<'h>> {
+        self.charge(parts.iter().map(|part| part.len()).sum())?;
+        Ok(Value::string(self.heap.str_from_parts(parts, context)))
     }
 
     /// Returns both operands as numbers of one kind. `contexts` are what is said of operands of another type.
@@ -179,7 +186,7 @@ impl<'h> Evaluator<'h> {
         }
         let context = strings.iter().fold(None, |context, string| self.contexts.union(context, string.context()));
         let parts: Vec<&[u8]> = strings.iter().map(|string| string.bytes()).collect();
-        Ok(Value::string(self.heap.str_from_parts(&parts, context)))
+        self.string_of_parts(&parts, context)
     }
 
     fn join_numbers(&self, mut sum: Number, rest: &'h [(Expr<'h>, Pos)], env: Env<'h>) -> EvalResult<Value<'h>> {

@@ -148,9 +148,10 @@ impl<'h> Evaluator<'h> {
 
     fn print_plain_to(&self, out: &mut Vec<u8>, value: Value<'h>, plain: &mut Plain, depth: usize) -> EvalResult<()> {
         if depth > self.options.max_call_depth as usize {
-            return Err(EvalError::new(ErrorKind::StackOverflow, "stack overflow; max-call-depth exceeded"));
+            return Err(EvalError::new(ErrorKind::CallDepth, "stack overflow; max-call-depth exceeded"));
         }
         self.check_stack(Pos::NONE)?;
+        self.step()?;
         let cell = value.word();
         let value = match value.kind() {
             Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
@@ -221,14 +222,15 @@ impl<'h> Printer<'_, 'h> {
     fn print(&mut self, value: Value<'h>, depth: usize, out: &mut Vec<u8>) -> EvalResult<()> {
         let eval = self.eval;
         if depth > eval.options.max_call_depth as usize {
-            return Err(EvalError::new(ErrorKind::StackOverflow, "stack overflow; max-call-depth exceeded"));
+            return Err(EvalError::new(ErrorKind::CallDepth, "stack overflow; max-call-depth exceeded"));
         }
         eval.check_stack(Pos::NONE)?;
+        eval.step()?;
         let cell = value.word();
         let value = match value.kind() {
             Kind::Thunk(_) if self.options.force => match eval.force(value) {
                 Ok(value) => value,
-                Err(error) if depth > 0 && error.is_permanent() && error.kind() != ErrorKind::StackOverflow => {
+                Err(error) if depth > 0 && error.is_permanent() => {
                     self.coloured(out, colour::RED, format!("«error: {}»", error.data().message).as_bytes());
                     return Ok(());
                 }

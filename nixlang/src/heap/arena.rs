@@ -31,19 +31,28 @@ allocable! {
 }
 impl<'h> Allocable for (Expr<'h>, crate::source::Pos) {}
 
+/// After an allocation of more bytes the evaluator looks at its budgets.
+const LARGE_BYTES: usize = 64 * 1024;
+/// What an error that a thunk remembers takes, roughly.
+const FAILURE_BYTES: usize = 256;
+
 /// The heap of one engine. See the module's page.
 pub struct Heap {
     bump: Bump,
     /// Errors of thunks that failed; a failed thunk holds an index into it.
     failures: RefCell<Vec<EvalError>>,
     next_shape: Cell<u32>,
+    /// Steps until the evaluator looks at its budgets again (see `eval/limits.rs`).
+    fuel: Cell<u32>,
+    /// Fuel that a large allocation took out of the tank, so that the look comes at once.
+    fuel_aside: Cell<u32>,
     pub(super) shapes: ShapeTable,
 }
 
 impl Heap {
     /// Returns an empty heap.
     pub(crate) fn new() -> Self {
-        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1), shapes: ShapeTable::default() }
+        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1), fuel: Cell::new(0), fuel_aside: Cell::new(0), shapes: ShapeTable::default() }
     }
 
     /// Moves a value into the heap.
@@ -53,6 +62,10 @@ impl Heap {
 
     /// Moves values into the heap, side by side.
     pub fn alloc_slice<T: Allocable>(&self, values: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) -> &[T] {
+        let values = values.into_iter();
+        if values.len() > LARGE_BYTES / size_of::<T>().max(1) {
+            self.look_soon();
+        }
         self.bump.alloc_slice_fill_iter(values)
     }
 
@@ -61,9 +74,49 @@ impl Heap {
         self.bump.allocated_bytes()
     }
 
+    /// Returns how many bytes are in use, with an estimate of what remembered errors take.
+    pub fn used_bytes(&self) -> usize {
+        self.bump.allocated_bytes() - self.bump.chunk_capacity() + self.failures.borrow().len() * FAILURE_BYTES
+    }
+
+    /// Takes a step's fuel out of the tank; false if it is empty.
+    #[inline(always)]
+    pub(crate) fn burn(&self) -> bool {
+        let fuel = self.fuel.get();
+        if fuel == 0 {
+            return false;
+        }
+        self.fuel.set(fuel - 1);
+        true
+    }
+
+    /// Returns the fuel that is left.
+    pub(crate) fn fuel(&self) -> u32 {
+        self.fuel.get() + self.fuel_aside.get()
+    }
+
+    /// Empties the tank and returns what was in it.
+    pub(crate) fn take_fuel(&self) -> u32 {
+        self.fuel.take() + self.fuel_aside.take()
+    }
+
+    /// Fills the empty tank.
+    pub(crate) fn refuel(&self, fuel: u32) {
+        self.fuel.set(fuel);
+    }
+
+    /// Makes the next step look at the budgets.
+    #[cold]
+    fn look_soon(&self) {
+        self.fuel_aside.set(self.fuel_aside.get() + self.fuel.take());
+    }
+
     /// Returns room for `n_words` words, uninitialised, aligned to a word.
     #[inline]
     pub(super) fn words(&self, n_words: usize) -> NonNull<u64> {
+        if n_words > LARGE_BYTES / 8 {
+            self.look_soon();
+        }
         let layout = Layout::array::<u64>(n_words).expect("a length that comes from a slice in memory fits");
         self.bump.alloc_layout(layout).cast()
     }

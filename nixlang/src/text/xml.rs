@@ -19,6 +19,11 @@ impl XmlWriter {
         }
     }
 
+    /// Returns how many bytes were written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.output.len()
+    }
+
     /// Opens an element. `attributes` must be in the order of their names.
     pub(crate) fn open(&mut self, name: &'static str, attributes: &[Attribute<'_>]) {
         self.tag(name, attributes);

@@ -54,6 +54,8 @@ impl<'h> JsonPrinter<'_, 'h> {
     fn value(&mut self, value: Value<'h>, pos: Pos) -> EvalResult<()> {
         let eval = self.eval;
         let _depth = eval.enter_call(pos)?;
+        // What is shared in memory is not in the text.
+        eval.charge(self.out.len())?;
         let value = eval.force_at(value, pos)?;
         match value.kind() {
             Kind::Null => self.out.extend_from_slice(b"null"),

@@ -50,6 +50,7 @@ impl<'h> XmlPrinter<'_, 'h> {
     fn value(&mut self, value: Value<'h>, pos: Pos) -> EvalResult<()> {
         let eval = self.eval;
         let _depth = eval.enter_call(pos)?;
+        eval.charge(self.out.len())?;
         let value = self.forced(value, pos)?;
         match value.kind() {
             Kind::Null => self.out.empty("null", &[]),
