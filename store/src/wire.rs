@@ -1,4 +1,4 @@
-//! The daemon protocol's primitives: numbers, padded strings, lists, framed streams.
+//! The protocols of daemons: primitives here (numbers, padded strings, lists, framed streams), values in the modules.
 //!
 //! A number is 64 bits, little-endian; a string its length and bytes, filled with zeros to the next
 //! multiple of 8; a list its length and items. The surprising thing: a *framed* stream is not padded.
@@ -6,11 +6,24 @@
 //! it to its end even when it has already failed, or both sides lose their place.
 //!
 //! Lengths come from a peer: every reader takes a bound, and memory grows with the bytes that
-//! arrive, not with what a length claims. What the numbers and strings mean is not known here.
+//! arrive, not with what a length claims. What the numbers and strings mean is in [`message`] and the
+//! modules beside it: a [`message::Message`] is read and written in a [`message::Dialect`].
 //!
 //! Format source: `serialise.cc` and the worker protocol of the reference.
 
 use std::io::{self, Read, Write};
+
+pub mod message;
+pub mod version;
+
+pub mod build_result;
+pub mod derivation;
+pub mod derived_path;
+pub mod path_info;
+
+pub mod log;
+pub mod operations;
+pub mod serve;
 
 /// Longest string that is read where no other bound is known: 64 MiB.
 pub const DEFAULT_LIMIT: usize = 64 << 20;
@@ -45,6 +58,37 @@ pub enum WireError {
         /// The number.
         number: u64,
     },
+    /// A string that is not what it should be.
+    #[error("invalid {what} from the other side: {source}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A message that nobody knows.
+    #[error("got unknown message type {number:x} from Nix daemon")]
+    UnknownMessage {
+        /// Its number.
+        number: u64,
+    },
+    /// A value that the agreed version has no form for.
+    #[error("the other side's protocol is too old to ask for {what}")]
+    Inexpressible {
+        /// The value.
+        what: &'static str,
+    },
+}
+
+impl WireError {
+    /// Makes a [`WireError::Malformed`].
+    pub fn malformed(
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> WireError {
+        WireError::Malformed { what, source: source.into() }
+    }
 }
 
 /// Writes the primitives; every [`Write`] has them.

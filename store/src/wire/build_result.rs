@@ -1,0 +1,245 @@
+//! Results of builds on the wire.
+//!
+//! The surprising thing: a success carries an empty error message and a failure an empty map of outputs, because the
+//! layout is older than the idea that only one of them makes sense.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use super::derived_path::DerivedPath;
+use super::message::{Dialect, Message, Protocol};
+use super::path_info::read_time;
+use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
+use crate::realisation::{DerivationOutputId, Realisation};
+
+/// How a build ended, in the numbering of both protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the names are all there is to say")]
+pub enum BuildStatus {
+    Built = 0,
+    Substituted = 1,
+    AlreadyValid = 2,
+    PermanentFailure = 3,
+    InputRejected = 4,
+    OutputRejected = 5,
+    TransientFailure = 6,
+    CachedFailure = 7,
+    TimedOut = 8,
+    MiscFailure = 9,
+    DependencyFailed = 10,
+    LogLimitExceeded = 11,
+    NotDeterministic = 12,
+    ResolvesToAlreadyValid = 13,
+    NoSubstituters = 14,
+}
+
+impl BuildStatus {
+    /// All of them, by number.
+    pub const ALL: [BuildStatus; 15] = [
+        BuildStatus::Built,
+        BuildStatus::Substituted,
+        BuildStatus::AlreadyValid,
+        BuildStatus::PermanentFailure,
+        BuildStatus::InputRejected,
+        BuildStatus::OutputRejected,
+        BuildStatus::TransientFailure,
+        BuildStatus::CachedFailure,
+        BuildStatus::TimedOut,
+        BuildStatus::MiscFailure,
+        BuildStatus::DependencyFailed,
+        BuildStatus::LogLimitExceeded,
+        BuildStatus::NotDeterministic,
+        BuildStatus::ResolvesToAlreadyValid,
+        BuildStatus::NoSubstituters,
+    ];
+
+    /// Tells whether the outputs are there.
+    pub fn is_success(self) -> bool {
+        matches!(
+            self,
+            BuildStatus::Built
+                | BuildStatus::Substituted
+                | BuildStatus::AlreadyValid
+                | BuildStatus::ResolvesToAlreadyValid
+        )
+    }
+}
+
+impl Message for BuildStatus {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let number = source.read_number()?;
+        let status = usize::try_from(number).ok().and_then(|number| BuildStatus::ALL.get(number));
+        status.copied().ok_or(WireError::OutOfRange { number })
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_number(*self as u64)?)
+    }
+}
+
+/// What to do with what is valid already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuildMode {
+    /// Nothing.
+    #[default]
+    Normal,
+    /// Make it anew if it is damaged.
+    Repair,
+    /// Build it again and compare.
+    Check,
+}
+
+impl Message for BuildMode {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        match source.read_number()? {
+            0 => Ok(BuildMode::Normal),
+            1 => Ok(BuildMode::Repair),
+            2 => Ok(BuildMode::Check),
+            number => Err(WireError::OutOfRange { number }),
+        }
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_number(*self as u64)?)
+    }
+}
+
+/// The result of one build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildResult {
+    /// How it ended.
+    pub status: BuildStatus,
+    /// Why it failed; may have several lines and terminal colours.
+    pub error: String,
+    /// How often it was built; 0 if it was not.
+    pub times_built: u64,
+    /// Whether two builds were different.
+    pub is_non_deterministic: bool,
+    /// When it began, in seconds since 1970; 0 if it did not.
+    pub start_time: i64,
+    /// When it ended, in seconds since 1970.
+    pub stop_time: i64,
+    /// Processor time in user mode, in microseconds.
+    pub cpu_user_us: Option<i64>,
+    /// Processor time in the kernel, in microseconds.
+    pub cpu_system_us: Option<i64>,
+    /// What was built.
+    pub outputs: BTreeMap<DerivationOutputId, Realisation>,
+}
+
+impl BuildResult {
+    /// Makes a result with a status and a message, and nothing else.
+    pub fn new(status: BuildStatus, error: impl Into<String>) -> BuildResult {
+        BuildResult {
+            status,
+            error: error.into(),
+            times_built: 0,
+            is_non_deterministic: false,
+            start_time: 0,
+            stop_time: 0,
+            cpu_user_us: None,
+            cpu_system_us: None,
+            outputs: BTreeMap::new(),
+        }
+    }
+}
+
+impl Message for BuildResult {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let layout = Layout::new(dialect.protocol);
+        let status = Message::read(source, dialect)?;
+        let error = String::from_utf8_lossy(&source.read_bytes(DEFAULT_LIMIT)?).into_owned();
+        let mut result = BuildResult::new(status, error);
+        if layout.times {
+            result.times_built = source.read_number()?;
+            result.is_non_deterministic = source.read_flag()?;
+            result.start_time = read_time(source)?;
+            result.stop_time = read_time(source)?;
+        }
+        if layout.cpu {
+            result.cpu_user_us = read_optional(source)?;
+            result.cpu_system_us = read_optional(source)?;
+        }
+        if layout.outputs {
+            result.outputs = Message::read(source, dialect)?;
+        }
+        Ok(result)
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        let layout = Layout::new(dialect.protocol);
+        self.status.write(sink, dialect)?;
+        sink.write_bytes(self.error.as_bytes())?;
+        if layout.times {
+            sink.write_number(self.times_built)?;
+            sink.write_flag(self.is_non_deterministic)?;
+            sink.write_number(self.start_time.cast_unsigned())?;
+            sink.write_number(self.stop_time.cast_unsigned())?;
+        }
+        if layout.cpu {
+            write_optional(sink, self.cpu_user_us)?;
+            write_optional(sink, self.cpu_system_us)?;
+        }
+        if layout.outputs {
+            self.outputs.write(sink, dialect)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which parts a version has.
+struct Layout {
+    times: bool,
+    cpu: bool,
+    outputs: bool,
+}
+
+impl Layout {
+    fn new(protocol: Protocol) -> Layout {
+        Layout {
+            times: protocol.is_worker_since(29) || protocol.is_serve_since(3),
+            cpu: protocol.is_worker_since(37),
+            outputs: protocol.is_worker_since(28) || protocol.is_serve_since(6),
+        }
+    }
+}
+
+fn read_optional(source: &mut dyn Read) -> Result<Option<i64>, WireError> {
+    match source.read_number()? {
+        0 => Ok(None),
+        1 => Ok(Some(source.read_number()?.cast_signed())),
+        number => Err(WireError::OutOfRange { number }),
+    }
+}
+
+fn write_optional(sink: &mut dyn Write, number: Option<i64>) -> Result<(), WireError> {
+    match number {
+        None => Ok(sink.write_number(0)?),
+        Some(number) => {
+            sink.write_number(1)?;
+            Ok(sink.write_number(number.cast_unsigned())?)
+        }
+    }
+}
+
+/// The result of one build and what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedBuildResult {
+    /// What was asked for.
+    pub path: DerivedPath,
+    /// What became of it.
+    pub result: BuildResult,
+}
+
+impl Message for KeyedBuildResult {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let path = Message::read(source, dialect)?;
+        Ok(KeyedBuildResult { path, result: Message::read(source, dialect)? })
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        self.path.write(sink, dialect)?;
+        self.result.write(sink, dialect)
+    }
+}

@@ -1,0 +1,249 @@
+//! What is wanted of a daemon: a path, or outputs of a derivation, which may itself be an output.
+//!
+//! On the wire this is text: `/nix/store/…-x.drv!out,dev`, `…!*` for all outputs. The surprising thing: before 1.30 a
+//! derivation without outputs behind it meant all of them, so that a `.drv` file as such could not be asked for.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+
+use super::message::{Dialect, Message};
+use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
+use crate::derivation::{MAX_DYNAMIC_DEPTH, OutputName};
+use crate::path::{StoreDir, StorePath, StorePathError, StorePathName};
+
+/// One path, known now or after a build.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SingleDerivedPath {
+    /// Known now.
+    Opaque(StorePath),
+    /// An output of a derivation.
+    Built {
+        /// The derivation.
+        derivation: Box<SingleDerivedPath>,
+        /// Its output.
+        output: OutputName,
+    },
+}
+
+/// Which outputs of a derivation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputsSpec {
+    /// All.
+    All,
+    /// These; at least one.
+    Names(BTreeSet<OutputName>),
+}
+
+/// Something wanted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DerivedPath {
+    /// A path as such.
+    Opaque(StorePath),
+    /// Outputs of a derivation.
+    Built {
+        /// The derivation.
+        derivation: SingleDerivedPath,
+        /// Its outputs.
+        outputs: OutputsSpec,
+    },
+}
+
+/// Why text is no derived path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DerivedPathError {
+    /// The path in it.
+    #[error(transparent)]
+    Path(#[from] StorePathError),
+    /// The name of an output.
+    #[error("invalid output name '{name}'")]
+    OutputName {
+        /// The name.
+        name: String,
+    },
+    /// Outputs of outputs of outputs.
+    #[error("derived path is nested deeper than {MAX_DYNAMIC_DEPTH} levels")]
+    TooDeep,
+}
+
+impl SingleDerivedPath {
+    /// Returns the store path that it begins with.
+    pub fn base_path(&self) -> &StorePath {
+        let mut path = self;
+        loop {
+            match path {
+                SingleDerivedPath::Opaque(path) => return path,
+                SingleDerivedPath::Built { derivation, .. } => path = derivation,
+            }
+        }
+    }
+
+    /// Returns the text, with `!` before the outputs (on the wire) or `^` (to people).
+    pub fn to_text(&self, store_dir: &StoreDir, separator: char) -> String {
+        let mut outputs = Vec::new();
+        let mut path = self;
+        let mut text = loop {
+            match path {
+                SingleDerivedPath::Opaque(path) => break store_dir.display(path),
+                SingleDerivedPath::Built { derivation, output } => {
+                    outputs.push(output);
+                    path = derivation;
+                }
+            }
+        };
+        for output in outputs.iter().rev() {
+            text.push(separator);
+            text.push_str(output);
+        }
+        text
+    }
+
+    fn parse(store_dir: &StoreDir, text: &str, separator: char) -> Result<Self, DerivedPathError> {
+        let mut parts = text.split(separator);
+        let mut path = SingleDerivedPath::Opaque(store_dir.parse(parts.next().unwrap_or_default())?);
+        for (depth, part) in parts.enumerate() {
+            if depth >= MAX_DYNAMIC_DEPTH {
+                return Err(DerivedPathError::TooDeep);
+            }
+            path = SingleDerivedPath::Built { derivation: Box::new(path), output: output_name(part)? };
+        }
+        Ok(path)
+    }
+}
+
+impl OutputsSpec {
+    /// Reads `*` or names separated by commas.
+    pub fn parse(text: &str) -> Result<Self, DerivedPathError> {
+        if text == "*" {
+            return Ok(OutputsSpec::All);
+        }
+        Ok(OutputsSpec::Names(text.split(',').map(output_name).collect::<Result<_, _>>()?))
+    }
+
+    /// Returns `*` or the names separated by commas.
+    pub fn to_text(&self) -> String {
+        match self {
+            OutputsSpec::All => "*".to_owned(),
+            OutputsSpec::Names(names) => {
+                names.iter().map(OutputName::as_str).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+
+    /// Tells whether an output is among them.
+    pub fn contains(&self, output: &str) -> bool {
+        match self {
+            OutputsSpec::All => true,
+            OutputsSpec::Names(names) => names.contains(output),
+        }
+    }
+}
+
+impl DerivedPath {
+    /// Returns all outputs of a derivation, and anything else as such.
+    pub fn from_path(path: StorePath) -> DerivedPath {
+        if path.is_derivation() {
+            DerivedPath::Built { derivation: SingleDerivedPath::Opaque(path), outputs: OutputsSpec::All }
+        } else {
+            DerivedPath::Opaque(path)
+        }
+    }
+
+    /// Returns the text, with `!` before the outputs (on the wire) or `^` (to people).
+    pub fn to_text(&self, store_dir: &StoreDir, separator: char) -> String {
+        match self {
+            DerivedPath::Opaque(path) => store_dir.display(path),
+            DerivedPath::Built { derivation, outputs } => {
+                format!("{}{separator}{}", derivation.to_text(store_dir, separator), outputs.to_text())
+            }
+        }
+    }
+
+    /// Reads the text, with `!` or `^` before the outputs.
+    ///
+    /// # Errors
+    /// When there is no path in front, or what stands behind is no list of outputs.
+    pub fn parse(store_dir: &StoreDir, text: &str, separator: char) -> Result<Self, DerivedPathError> {
+        match text.rsplit_once(separator) {
+            None => Ok(DerivedPath::Opaque(store_dir.parse(text)?)),
+            Some((derivation, outputs)) => Ok(DerivedPath::Built {
+                derivation: SingleDerivedPath::parse(store_dir, derivation, separator)?,
+                outputs: OutputsSpec::parse(outputs)?,
+            }),
+        }
+    }
+
+    /// Reads the text of before 1.30, and of the serve protocol.
+    fn parse_old(store_dir: &StoreDir, text: &str) -> Result<Self, DerivedPathError> {
+        let Some((derivation, outputs)) = text.split_once('!') else {
+            return Ok(DerivedPath::from_path(store_dir.parse(text)?));
+        };
+        let outputs = match outputs {
+            "" => OutputsSpec::All,
+            outputs => OutputsSpec::Names(outputs.split(',').map(output_name).collect::<Result<_, _>>()?),
+        };
+        Ok(DerivedPath::Built { derivation: SingleDerivedPath::Opaque(store_dir.parse(derivation)?), outputs })
+    }
+}
+
+fn output_name(name: &str) -> Result<OutputName, DerivedPathError> {
+    match StorePathName::new(name) {
+        Ok(_) => Ok(name.into()),
+        Err(_) => Err(DerivedPathError::OutputName { name: name.to_owned() }),
+    }
+}
+
+impl Message for DerivedPath {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        let path = if dialect.protocol.is_worker_since(30) {
+            DerivedPath::parse(dialect.store_dir, &text, '!')
+        } else {
+            DerivedPath::parse_old(dialect.store_dir, &text)
+        };
+        path.map_err(|error| WireError::malformed("derived path", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        let dir = dialect.store_dir;
+        if dialect.protocol.is_worker_since(30) {
+            return Ok(sink.write_bytes(self.to_text(dir, '!').as_bytes())?);
+        }
+        let text = match self {
+            DerivedPath::Opaque(path) if path.is_derivation() => {
+                return Err(WireError::Inexpressible { what: "a derivation file" });
+            }
+            DerivedPath::Opaque(path) => dir.display(path),
+            DerivedPath::Built { derivation: SingleDerivedPath::Built { .. }, .. } => {
+                return Err(WireError::Inexpressible { what: "an output of a derivation that is itself built" });
+            }
+            DerivedPath::Built { derivation: SingleDerivedPath::Opaque(path), outputs } => match outputs {
+                OutputsSpec::All => dir.display(path),
+                OutputsSpec::Names(_) => format!("{}!{}", dir.display(path), outputs.to_text()),
+            },
+        };
+        Ok(sink.write_bytes(text.as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let dir = StoreDir::default();
+        let hash = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q";
+        for text in ["x", "x.drv", "x.drv!*", "x.drv!a,b", "x.drv!a!b!*"] {
+            let text = format!("/nix/store/{hash}-{text}");
+            let path = DerivedPath::parse(&dir, &text, '!').unwrap();
+            assert_eq!(path.to_text(&dir, '!'), text);
+        }
+        for text in ["x.drv!", "x.drv!a,", "x.drv!a b", "x.drv!/!a", "x.drv!.."] {
+            let text = format!("/nix/store/{hash}-{text}");
+            assert!(DerivedPath::parse(&dir, &text, '!').is_err(), "{text}");
+        }
+        let deep = format!("/nix/store/{hash}-x.drv{}", "!a".repeat(100_000));
+        assert_eq!(DerivedPath::parse(&dir, &deep, '!'), Err(DerivedPathError::TooDeep));
+    }
+}

@@ -1,0 +1,291 @@
+//! [`Message`]: values that travel, and the dialect that both sides agreed on.
+//!
+//! The daemon protocol and the older serve protocol share most values; where they differ, and where a version added
+//! something, the [`Dialect`] decides. The surprising thing: a set travels in the order that the reference sorts it in,
+//! which for signatures is not that of their text.
+//!
+//! Format source: `common-protocol.cc`, `worker-protocol.cc` of the reference and its captured vectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+
+use super::version::Number;
+use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
+use crate::content_address::ContentAddress;
+use crate::path::{StoreDir, StorePath};
+use crate::realisation::{DerivationOutputId, Realisation};
+use crate::signature::Signature;
+
+/// Which protocol is spoken, in which version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The one of the daemon, also called worker protocol.
+    Worker(Number),
+    /// The one of `nix-store --serve`.
+    Serve(Number),
+}
+
+impl Protocol {
+    /// Tells whether this is the daemon's protocol, at least in version 1.`minor`.
+    pub fn is_worker_since(self, minor: u8) -> bool {
+        matches!(self, Protocol::Worker(number) if number >= Number::new(1, minor))
+    }
+
+    /// Tells whether this is the serve protocol, at least in version 2.`minor`.
+    pub fn is_serve_since(self, minor: u8) -> bool {
+        matches!(self, Protocol::Serve(number) if number >= Number::new(2, minor))
+    }
+}
+
+/// What it takes to read or write a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect<'d> {
+    /// The directory that store paths are written with.
+    pub store_dir: &'d StoreDir,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// A value that travels.
+pub trait Message: Sized {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When the peer sent something else, or nothing.
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError>;
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// When the connection failed, or the protocol can't express the value in this version.
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError>;
+}
+
+impl Message for Vec<u8> {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        source.read_bytes(DEFAULT_LIMIT)
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(self)?)
+    }
+}
+
+impl Message for String {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        source.read_text(DEFAULT_LIMIT)
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(self.as_bytes())?)
+    }
+}
+
+impl Message for smol_str::SmolStr {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        Ok(String::read(source, dialect)?.into())
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(self.as_bytes())?)
+    }
+}
+
+impl Message for u64 {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        source.read_number()
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_number(*self)?)
+    }
+}
+
+impl Message for bool {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        source.read_flag()
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_flag(*self)?)
+    }
+}
+
+impl<T: Message> Message for Vec<T> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let n_items = source.read_length(DEFAULT_LIMIT)?;
+        // Nothing is set aside for what has not arrived: the number is a claim.
+        let mut items = Vec::new();
+        for _ in 0..n_items {
+            items.push(T::read(source, dialect)?);
+        }
+        Ok(items)
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        sink.write_number(self.len() as u64)?;
+        self.iter().try_for_each(|item| item.write(sink, dialect))
+    }
+}
+
+impl<T: Message + Ord> Message for BTreeSet<T> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let n_items = source.read_length(DEFAULT_LIMIT)?;
+        let mut items = BTreeSet::new();
+        for _ in 0..n_items {
+            items.insert(T::read(source, dialect)?);
+        }
+        Ok(items)
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        sink.write_number(self.len() as u64)?;
+        self.iter().try_for_each(|item| item.write(sink, dialect))
+    }
+}
+
+impl<K: Message + Ord, V: Message> Message for BTreeMap<K, V> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let n_items = source.read_length(DEFAULT_LIMIT)?;
+        let mut items = BTreeMap::new();
+        for _ in 0..n_items {
+            let key = K::read(source, dialect)?;
+            items.insert(key, V::read(source, dialect)?);
+        }
+        Ok(items)
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        sink.write_number(self.len() as u64)?;
+        self.iter().try_for_each(|(key, value)| {
+            key.write(sink, dialect)?;
+            value.write(sink, dialect)
+        })
+    }
+}
+
+impl Message for StorePath {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_bytes(DEFAULT_LIMIT)?;
+        dialect.store_dir.parse(&text).map_err(|error| WireError::malformed("store path", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        let mut text = Vec::with_capacity(128);
+        dialect.store_dir.append_to(self, &mut text);
+        Ok(sink.write_bytes(&text)?)
+    }
+}
+
+impl Message for Option<StorePath> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_bytes(DEFAULT_LIMIT)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        dialect.store_dir.parse(&text).map(Some).map_err(|error| WireError::malformed("store path", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        match self {
+            Some(path) => path.write(sink, dialect),
+            None => Ok(sink.write_bytes(b"")?),
+        }
+    }
+}
+
+impl Message for ContentAddress {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        text.parse().map_err(|error| WireError::malformed("content address", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(self.to_string().as_bytes())?)
+    }
+}
+
+impl Message for Option<ContentAddress> {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| WireError::malformed("content address", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        match self {
+            Some(address) => address.write(sink, dialect),
+            None => Ok(sink.write_bytes(b"")?),
+        }
+    }
+}
+
+/// Reads signatures; each must have a name and base 64.
+pub fn read_signatures(source: &mut dyn Read) -> Result<BTreeSet<String>, WireError> {
+    let n_items = source.read_length(DEFAULT_LIMIT)?;
+    let mut signatures = BTreeSet::new();
+    for _ in 0..n_items {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        let signature: Signature = text.parse().map_err(|error| WireError::malformed("signature", error))?;
+        signatures.insert(signature.to_string());
+    }
+    Ok(signatures)
+}
+
+/// Writes signatures in the reference's order.
+pub fn write_signatures(sink: &mut dyn Write, signatures: &BTreeSet<String>) -> Result<(), WireError> {
+    Ok(sink.write_list(crate::signature::in_reference_order(signatures))?)
+}
+
+impl Message for DerivationOutputId {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        text.parse().map_err(|error| WireError::malformed("derivation output", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(self.to_string().as_bytes())?)
+    }
+}
+
+impl Message for Realisation {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        Realisation::parse(&text).map_err(|error| WireError::malformed("realisation", error))
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        Ok(sink.write_bytes(crate::json::to_string(&self.to_json()).as_bytes())?)
+    }
+}
+
+/// What a daemon thinks of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It may do everything.
+    Trusted,
+    /// It may do what can't harm others.
+    NotTrusted,
+}
+
+impl Message for Option<Trust> {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        match source.read_number()? {
+            0 => Ok(None),
+            1 => Ok(Some(Trust::Trusted)),
+            2 => Ok(Some(Trust::NotTrusted)),
+            number => Err(WireError::OutOfRange { number }),
+        }
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        let number = match self {
+            None => 0,
+            Some(Trust::Trusted) => 1,
+            Some(Trust::NotTrusted) => 2,
+        };
+        Ok(sink.write_number(number)?)
+    }
+}
