@@ -207,6 +207,9 @@ pub enum StoreError {
         /// What it cannot do.
         operation: &'static str,
     },
+    /// A file could not be fetched or stored.
+    #[error(transparent)]
+    Transfer(#[from] crate::transfer::TransferError),
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -225,6 +228,15 @@ impl StoreError {
     ) -> StoreError {
         StoreError::Format { context: context.into(), source: source.into() }
     }
+}
+
+/// Returns the text of an operating system's error without Rust's "(os error N)".
+pub(crate) fn without_number(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error ") {
+        text.truncate(end);
+    }
+    text
 }
 
 /// Short for results of the half with effects.

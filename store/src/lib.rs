@@ -95,6 +95,8 @@ pub mod realisation;
 mod addressed;
 #[cfg(feature = "effects")]
 pub mod closure;
+#[cfg(feature = "compression")]
+pub mod compression;
 #[cfg(feature = "effects")]
 pub mod copy;
 #[cfg(feature = "effects")]
@@ -109,3 +111,5 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "effects")]
 pub mod store;
+#[cfg(feature = "effects")]
+pub mod transfer;

@@ -6,11 +6,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 use nixlang_store::fs::{Metadata, restore};
+use nixlang_store::transfer::file::path_of;
+use nixlang_store::transfer::http::{Certificates, HttpOptions, HttpTransport};
+use nixlang_store::transfer::{Request, Retry, TransferObserver, Transport};
 use serde::{Deserialize, Serialize};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// A download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +30,6 @@ pub struct Fetch {
     /// Proxy for http and https.
     pub proxy: Option<String>,
 }
-
-/// How often a download is tried that fails for a reason that may pass.
-const ATTEMPTS: u32 = 5;
 
 /// Makes the C library load what it needs to look names up, while the machine's files are still in sight.
 pub(crate) fn prepare() {
@@ -75,9 +74,8 @@ fn fetch_one(fetch: &Fetch, url: &str, main: &str) -> Result<(), String> {
 }
 
 /// Opens an address for reading.
-fn open(fetch: &Fetch, url: &str) -> Result<Box<dyn Read>, String> {
-    if let Some(path) = url.strip_prefix("file://") {
-        let path = PathBuf::from(percent_decoded(path));
+fn open(fetch: &Fetch, url: &str) -> Result<Box<dyn Read + Send>, String> {
+    if let Some(path) = path_of(url) {
         return match File::open(&path) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) => Err(format!(
@@ -86,85 +84,27 @@ fn open(fetch: &Fetch, url: &str) -> Result<Box<dyn Read>, String> {
             )),
         };
     }
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        let scheme = url.split(':').next().unwrap_or_default();
-        return Err(format!("unable to download '{url}': scheme '{scheme}' is not supported (file, http and https are)"));
-    }
-    let agent = agent(fetch)?;
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let (message, transient) = match agent.get(url).call() {
-            Ok(response) if response.status().is_success() => return Ok(Box::new(response.into_body().into_reader())),
-            Ok(response) => {
-                let status = response.status();
-                // As the reference: these may pass, other refusals don't.
-                let transient = status.is_server_error() && !matches!(status.as_u16(), 501 | 505 | 511)
-                    || matches!(status.as_u16(), 408 | 429);
-                (format!("HTTP error {}", status.as_u16()), transient)
-            }
-            Err(error) => {
-                let transient = !matches!(
-                    error,
-                    ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::TooManyRedirects | ureq::Error::Rustls(_)
-                );
-                (error.to_string(), transient)
-            }
-        };
-        let message = format!("unable to download '{url}': {message}");
-        if !transient || attempt == ATTEMPTS {
-            return Err(message);
-        }
-        let pause = Duration::from_millis(250 << (attempt - 1));
-        eprintln!("warning: {message}; retrying in {} ms (attempt {attempt}/{ATTEMPTS})", pause.as_millis());
-        std::thread::sleep(pause);
-    }
+    let mut options = HttpOptions::default();
+    options.certificates = fetch.certificates.clone().map(Certificates::Text);
+    options.http_proxy.clone_from(&fetch.proxy);
+    options.https_proxy.clone_from(&fetch.proxy);
+    // The hash is of the file as it is: a server shall not compress it on the way, which is what a request says by default.
+    let request = Request::new(url).observer(Some(Arc::new(Warnings)));
+    let response = HttpTransport::new(options).get(&request).map_err(|error| {
+        let note = if error.message.contains("scheme") { " (file, http and https are)" } else { "" };
+        format!("{error}{note}")
+    })?;
+    Ok(response.body)
 }
 
-fn agent(fetch: &Fetch) -> Result<ureq::Agent, String> {
-    let mut tls = TlsConfig::builder();
-    if let Some(pem) = &fetch.certificates {
-        let certificates: Vec<_> = parse_pem(pem.as_bytes())
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
-    }
-    let proxy = match &fetch.proxy {
-        Some(proxy) => Some(ureq::Proxy::new(proxy).map_err(|error| format!("proxy '{proxy}': {error}"))?),
-        None => None,
-    };
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .tls_config(tls.build())
-        .proxy(proxy)
-        .user_agent(concat!("nixlang/", env!("CARGO_PKG_VERSION")))
-        // The hash is of the file as it is; a server shall not compress it on the way.
-        .accept_encoding("identity")
-        .build();
-    Ok(config.into())
-}
+/// Says in the build's log what is tried again.
+struct Warnings;
 
-fn percent_decoded(text: &str) -> std::ffi::OsString {
-    use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-        match (first, hex(tail.first()), hex(tail.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
+impl TransferObserver for Warnings {
+    fn retrying(&self, retry: &Retry<'_>) {
+        let Retry { error, delay, attempt, n_attempts, .. } = retry;
+        eprintln!("warning: {error}; retrying in {} ms (attempt {attempt}/{n_attempts})", delay.as_millis());
     }
-    std::ffi::OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -200,6 +140,5 @@ mod tests {
         let out = scratch.path().join("out");
         assert!(fetch("file:///nonexistent", &out).unwrap_err().contains("Could not open file /nonexistent"));
         assert!(fetch("ftp://host/file", &out).unwrap_err().contains("scheme 'ftp' is not supported"));
-        assert_eq!(percent_decoded("%zz%4"), "%zz%4");
     }
 }
