@@ -105,8 +105,6 @@ pub struct Caches {
     pub(crate) plain_paths: RefCell<FxHashSet<Vec<u8>>>,
     /// Derivations made by this evaluator: what their users' hashes need of them.
     pub(crate) derivations: derivation::DerivationCache,
-    /// Builtins of the host.
-    pub(crate) host: RefCell<Vec<HostBuiltin>>,
 }
 
 /// A builtin that the host added.
@@ -170,20 +168,29 @@ fn function<'h>(eval: &Evaluator<'h>, definition: &'static Definition) -> Value<
     Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
 }
 
-/// Returns a function of the host as a value.
-pub fn host_function<'h>(eval: &Evaluator<'h>, name: &'static str, arity: u8, run: HostBuiltin) -> Value<'h> {
-    let mut host = eval.caches.host.borrow_mut();
-    host.push(run);
-    let builtin = eval.heap.alloc(Builtin { name, arity, strict: 0, body: BuiltinBody::Host(host.len() as u32 - 1) });
+/// Returns a function of the host as a value. It is dropped with the heap.
+pub fn host_function<'h>(eval: &Evaluator<'h>, name: &str, arity: u8, run: HostBuiltin) -> Value<'h> {
+    let name = symbol_text(eval, name);
+    let builtin = eval.heap.alloc(Builtin { name, arity, strict: 0, body: BuiltinBody::Host(eval.heap.keep_function(run)) });
     Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
 }
 
-pub(crate) fn run_host_builtin<'h>(eval: &Evaluator<'h>, index: u32, arguments: &[Value<'h>]) -> EvalResult<Value<'h>> {
-    let run = eval.caches.host.borrow().get(index as usize).cloned();
-    match run {
-        Some(run) => run(eval, arguments),
-        None => Err(EvalError::new(ErrorKind::Unsupported, "this builtin belongs to another evaluator")),
+/// Makes `value` a builtin: a global variable of its plain name if `global`, otherwise `__name`; and an attribute of `builtins`.
+/// A name that begins with `__` is one for the global variable alone, as in the reference.
+pub fn add_builtin<'h>(eval: &Evaluator<'h>, name: &str, value: Value<'h>, global: bool) {
+    let plain = name.strip_prefix("__").unwrap_or(name);
+    let variable = if global { name.to_owned() } else { format!("__{plain}") };
+    eval.set_global(eval.symbols.intern(variable.as_bytes()), value);
+    let builtins = eval.symbols.intern(b"builtins");
+    if let Some(crate::heap::Kind::Attrs(known)) = eval.global(builtins).map(Value::kind) {
+        let crate::heap::Kind::Attrs(added) = eval.attrs_of([(eval.symbols.intern(plain.as_bytes()), value)]).kind() else { return };
+        eval.set_global(builtins, Value::attrs(crate::value::update(eval.heap, known, added)));
     }
+}
+
+/// Returns a text that lives as long as the heap.
+fn symbol_text<'h>(eval: &Evaluator<'h>, text: &str) -> &'h str {
+    std::str::from_utf8(eval.heap.str(text.as_bytes()).bytes()).expect("made from a str")
 }
 
 /// Returns the text of a source that is part of this library.

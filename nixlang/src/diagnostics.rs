@@ -146,6 +146,7 @@ fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::TimeLimit => "time-limit",
         ErrorKind::Cancelled => "cancelled",
         ErrorKind::Interrupted => "interrupted",
+        ErrorKind::Recoverable => "recoverable",
         ErrorKind::Evaluation => "evaluation",
     }
 }

@@ -15,6 +15,7 @@ mod select;
 mod session;
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
@@ -93,13 +94,13 @@ pub struct Evaluator<'h> {
     /// Where values live.
     pub heap: &'h Heap,
     /// Interned names.
-    pub symbols: SymbolTable<'h>,
+    pub symbols: Rc<SymbolTable<'h>>,
     /// Symbols that the evaluator itself uses.
     pub names: Names,
     /// The sources read so far.
-    pub sources: SourceMap,
+    pub sources: Rc<SourceMap>,
     /// String contexts.
-    pub contexts: ContextTable<'h>,
+    pub contexts: Rc<ContextTable<'h>>,
     /// The world outside.
     pub host: Box<dyn Host>,
     /// Options.
@@ -119,17 +120,35 @@ pub struct Evaluator<'h> {
     meter: limits::Meter,
 }
 
+/// What the evaluators of one heap have in common: without it the values of one would mean nothing to another.
+pub(crate) struct Tables<'h> {
+    symbols: Rc<SymbolTable<'h>>,
+    pub(crate) sources: Rc<SourceMap>,
+    contexts: Rc<ContextTable<'h>>,
+}
+
+impl<'h> Tables<'h> {
+    /// Returns empty tables.
+    pub(crate) fn new(heap: &'h Heap) -> Self {
+        Tables { symbols: Rc::new(SymbolTable::new(heap)), sources: Rc::default(), contexts: Rc::new(ContextTable::new(heap)) }
+    }
+}
+
 impl<'h> Evaluator<'h> {
     /// Returns an evaluator on an empty heap.
     pub(crate) fn new(heap: &'h Heap, host: Box<dyn Host>, options: EvalOptions) -> Self {
-        let symbols = SymbolTable::new(heap);
-        let names = Names::new(&symbols);
+        Self::with_tables(heap, &Tables::new(heap), host, options)
+    }
+
+    /// Returns one more evaluator on a heap. `tables` are the ones of that heap.
+    pub(crate) fn with_tables(heap: &'h Heap, tables: &Tables<'h>, host: Box<dyn Host>, options: EvalOptions) -> Self {
+        let names = Names::new(&tables.symbols);
         let evaluator = Evaluator {
             heap,
             names,
-            symbols,
-            sources: SourceMap::default(),
-            contexts: ContextTable::new(heap),
+            symbols: Rc::clone(&tables.symbols),
+            sources: Rc::clone(&tables.sources),
+            contexts: Rc::clone(&tables.contexts),
             host,
             show_trace: Cell::new(options.show_trace),
             options,

@@ -26,14 +26,18 @@
 
 mod arena;
 mod attrs_object;
+mod engine;
 mod object;
 mod shape;
+mod stack;
 mod thunk_cell;
 mod word;
 
 pub use arena::{Allocable, Heap};
 pub use attrs_object::{Attrs, Entry, FlatAttrs};
+pub use engine::{Engine, OwnedEvaluator, OwnedValue};
 pub use object::{Env, List, Slot, Str};
 pub use shape::{Shape, Transition};
+pub use stack::on_host_stack;
 pub use thunk_cell::{Claim, Thunk, Work};
 pub use word::{Boxed, Builtin, BuiltinBody, Closure, Kind, Partial, Path, Value};

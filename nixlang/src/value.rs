@@ -2,12 +2,14 @@
 
 mod attrs;
 mod context;
+mod external;
 mod json;
 mod xml;
 
 pub use context::{Context, ContextElement, ContextKind, ContextTable};
 
 pub use self::attrs::update;
+pub use self::external::External;
 pub use self::xml::XmlOptions;
 
 use std::borrow::Cow;
@@ -25,6 +27,8 @@ pub enum Lazy<'h> {
     Import(crate::heap::Str<'h>),
     /// The set of all builtins.
     Builtins,
+    /// A value that the host fills in later.
+    Later(&'h crate::heap::Slot<'h>),
     /// The type of a file of a directory whose listing doesn't say; the file's path.
     FileType(crate::heap::Str<'h>),
 }
@@ -43,6 +47,7 @@ impl Value<'_> {
             Kind::Attrs(_) => "set",
             Kind::List(_) => "list",
             Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => "lambda",
+            Kind::External(_) => "external",
         }
     }
 
@@ -60,6 +65,7 @@ impl Value<'_> {
             Kind::Attrs(_) => "a set",
             Kind::List(_) => "a list",
             Kind::Lambda(_) => "a function",
+            Kind::External(external) => return Cow::Owned(external.described_type()),
             Kind::Builtin(builtin) => return Cow::Owned(format!("the built-in function '{}'", builtin.name)),
             Kind::Partial(partial) => match partial.function.kind() {
                 Kind::Builtin(builtin) => return Cow::Owned(format!("the partially applied built-in function '{}'", builtin.name)),

@@ -19,7 +19,11 @@ pub(super) const BUILTINS: &[Definition] = &[
 ];
 
 fn type_of<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
-    let name = eval.force_at(args[0], pos)?.type_name();
+    let value = eval.force_at(args[0], pos)?;
+    if let Kind::External(external) = value.kind() {
+        return Ok(eval.heap.string(external.type_name().as_bytes()));
+    }
+    let name = value.type_name();
     Ok(Value::string(eval.symbols.str(eval.symbols.intern(name.as_bytes()))))
 }
 

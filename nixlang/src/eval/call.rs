@@ -176,7 +176,7 @@ impl<'h> Evaluator<'h> {
         let result = match builtin.body {
             // The reference's builtins don't know where they are called; the frame below does.
             BuiltinBody::Native(run) => run(self, arguments, Pos::NONE),
-            BuiltinBody::Host(index) => crate::builtins::run_host_builtin(self, index, arguments),
+            BuiltinBody::Host(run) => run(self, arguments),
         };
         result.and_then(|value| self.force(value)).map_err(|e| match builtin.name {
             // What it says is the frame.

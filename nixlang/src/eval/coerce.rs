@@ -51,6 +51,12 @@ impl<'h> Evaluator<'h> {
                     return self.coerce_to_string(out_path.get(), pos, coercion, context);
                 }
             }
+            Kind::External(external) => {
+                let text = external.coerce_to_string(self, coercion)?;
+                if let Some(text) = text {
+                    return Ok(text);
+                }
+            }
             Kind::Null | Kind::Bool(false) if coercion.more => return Ok(self.heap.str(b"")),
             Kind::Bool(true) if coercion.more => return Ok(self.heap.str(b"1")),
             Kind::Int(int) if coercion.more => return Ok(self.heap.str(int.to_string().as_bytes())),

@@ -17,6 +17,7 @@ impl<'h> Evaluator<'h> {
             (Kind::Int(a), Kind::Float(b)) => a as f64 == b,
             (Kind::Float(a), Kind::Int(b)) => a == b as f64,
             (Kind::Float(a), Kind::Float(b)) => a == b,
+            (Kind::External(a), Kind::External(b)) => a.equals(b),
             (Kind::Null, Kind::Null) => true,
             (Kind::Bool(a), Kind::Bool(b)) => a == b,
             (Kind::String(a), Kind::String(b)) => a.bytes() == b.bytes(),

@@ -47,6 +47,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The host was interrupted. Never remembered by thunks.
     Interrupted,
+    /// The host failed in a way that may pass. Never remembered by thunks.
+    Recoverable,
     /// Everything else.
     Evaluation,
 }
@@ -183,7 +185,7 @@ impl EvalError {
     /// Returns whether a thunk may remember it.
     pub fn is_permanent(&self) -> bool {
         use ErrorKind::*;
-        !matches!(self.kind(), CallDepth | StackOverflow | StepLimit | HeapLimit | TimeLimit | Cancelled | Interrupted)
+        !matches!(self.kind(), CallDepth | StackOverflow | StepLimit | HeapLimit | TimeLimit | Cancelled | Interrupted | Recoverable)
     }
 }
 

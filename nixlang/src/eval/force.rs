@@ -82,6 +82,11 @@ impl<'h> Evaluator<'h> {
             Lazy::Column(pos) => Ok(self.sources.locate(*pos).map_or(Value::NULL, |it| self.heap.int(it.column.into()))),
             Lazy::Import(file) => self.eval_file(file.bytes()),
             Lazy::Builtins => Ok(self.global(self.symbols.intern(b"builtins")).unwrap_or(Value::NULL)),
+            // Not remembered: it may be there the next time.
+            Lazy::Later(slot) => match slot.try_get() {
+                Some(value) => self.force(value),
+                None => Err(EvalError::new(ErrorKind::Recoverable, "a value of the host was needed before it was initialised")),
+            },
             Lazy::FileType(path) => crate::builtins::file_type_value(self, path.bytes()),
         }
     }

@@ -169,6 +169,7 @@ impl<'h> Evaluator<'h> {
             Kind::Float(float) => out.extend_from_slice(crate::text::number::format_general(float).as_bytes()),
             Kind::String(string) => print_string(out, string.bytes(), usize::MAX),
             Kind::Path(path) => out.extend_from_slice(path.text.bytes()),
+            Kind::External(external) => out.extend_from_slice(&external.print()),
             Kind::Lambda(_) => out.extend_from_slice(b"<LAMBDA>"),
             Kind::Builtin(_) => out.extend_from_slice(b"<PRIMOP>"),
             Kind::Partial(partial) if matches!(partial.function.kind(), Kind::Builtin(_)) => out.extend_from_slice(b"<PRIMOP-APP>"),

@@ -1,5 +1,7 @@
 //! Bump regions. Nothing is freed before the heap itself; nothing in it has a destructor.
 
+#![expect(unsafe_code, reason = "what is kept is referred to for as long as the heap lives")]
+
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
@@ -8,8 +10,9 @@ use bumpalo::Bump;
 
 use super::attrs_object::Layered;
 use super::shape::ShapeTable;
-use super::{Boxed, Builtin, Closure, Partial, Shape, Transition, Value};
-use crate::value::{Context, ContextElement, Lazy};
+use super::{Boxed, Builtin, Closure, Partial, Shape, Slot, Transition, Value};
+use crate::builtins::HostBuiltin;
+use crate::value::{Context, ContextElement, External, Lazy};
 use crate::eval::EvalError;
 use crate::lower::expr::*;
 
@@ -25,7 +28,7 @@ macro_rules! allocable {
 }
 allocable! {
     u8, u32, crate::symbol::Symbol, crate::source::Pos, ContextElement, FrameSlot;
-    Shape, Transition, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
+    Slot, Shape, Transition, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
     Expr, DynamicVariable, Lambda, Formals, Formal, Apply, AttrName, Select, HasAttr, AttrsLiteral, Binding, DynamicBinding, ListLiteral, Let, With, If,
     Assert, Binary, Join,
 }
@@ -47,12 +50,28 @@ pub struct Heap {
     /// Fuel that a large allocation took out of the tank, so that the look comes at once.
     fuel_aside: Cell<u32>,
     pub(super) shapes: ShapeTable,
+    /// What has a destructor and is referred to by values: dropped with the heap, and never moved or dropped before.
+    kept: RefCell<Vec<Kept>>,
+}
+
+/// See `Heap::kept`. Boxed, so that the vector may grow.
+enum Kept {
+    Function(Box<HostBuiltin>),
+    External(Box<dyn External>),
 }
 
 impl Heap {
     /// Returns an empty heap.
     pub(crate) fn new() -> Self {
-        Heap { bump: Bump::new(), failures: RefCell::default(), next_shape: Cell::new(1), fuel: Cell::new(0), fuel_aside: Cell::new(0), shapes: ShapeTable::default() }
+        Heap {
+            bump: Bump::new(),
+            failures: RefCell::default(),
+            next_shape: Cell::new(1),
+            fuel: Cell::new(0),
+            fuel_aside: Cell::new(0),
+            shapes: ShapeTable::default(),
+            kept: RefCell::default(),
+        }
     }
 
     /// Moves a value into the heap.
@@ -119,6 +138,25 @@ impl Heap {
         }
         let layout = Layout::array::<u64>(n_words).expect("a length that comes from a slice in memory fits");
         self.bump.alloc_layout(layout).cast()
+    }
+
+    /// Keeps a function of the host until the heap is dropped.
+    pub(crate) fn keep_function(&self, function: HostBuiltin) -> &HostBuiltin {
+        let mut kept = self.kept.borrow_mut();
+        kept.push(Kept::Function(Box::new(function)));
+        let Some(Kept::Function(function)) = kept.last() else { unreachable!("pushed just now") };
+        // SAFETY: nothing is taken out of `kept`, or changed in it, before the heap is dropped, and what a box holds does not move with it.
+        unsafe { NonNull::from(&**function).as_ref() }
+    }
+
+    /// Returns a value of the host. It is dropped with the heap.
+    pub fn external<'h>(&'h self, external: Box<dyn External>) -> Value<'h> {
+        let mut kept = self.kept.borrow_mut();
+        kept.push(Kept::External(external));
+        let Some(Kept::External(external)) = kept.last() else { unreachable!("pushed just now") };
+        // SAFETY: as above.
+        let external: &'h dyn External = unsafe { NonNull::from(&**external).as_ref() };
+        Value::boxed(self.alloc(Boxed::External(external)))
     }
 
     /// Keeps an error for a failed thunk and returns its number.

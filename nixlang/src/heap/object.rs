@@ -176,6 +176,11 @@ impl<'h> Env<'h> {
 }
 
 impl Heap {
+    /// Returns an empty slot of its own.
+    pub fn slot<'h>(&'h self) -> &'h Slot<'h> {
+        self.alloc(Slot(AtomicU64::new(0), PhantomData))
+    }
+
     /// Returns a string without context.
     pub fn str<'h>(&'h self, bytes: &[u8]) -> Str<'h> {
         self.str_from_parts(&[bytes], None)

@@ -20,6 +20,7 @@ use super::object::word_of;
 use super::{Attrs, Env, Heap, List, Str, Thunk};
 use crate::eval::{EvalResult, Evaluator};
 use crate::lower::expr::Lambda;
+use crate::value::External;
 use crate::source::Pos;
 
 /// Makes a type invariant in `'h`, and neither `Send` nor `Sync`.
@@ -62,6 +63,8 @@ pub enum Boxed<'h> {
     Builtin(&'h Builtin<'h>),
     /// A function that got some of its arguments.
     Partial(Partial<'h>),
+    /// A value of the host.
+    External(&'h dyn External),
 }
 
 /// A path: absolute, canonical.
@@ -74,7 +77,7 @@ pub struct Path<'h> {
 /// A builtin function as the evaluator calls it.
 pub struct Builtin<'h> {
     /// Its name, without underscores.
-    pub name: &'static str,
+    pub name: &'h str,
     /// How many arguments it takes; at least 1.
     pub arity: u8,
     /// Bit `i` is set when the first thing it does to argument `i` is to force it, in the order of the bits:
@@ -89,8 +92,8 @@ pub struct Builtin<'h> {
 pub enum BuiltinBody<'h> {
     /// One of ours.
     Native(fn(&Evaluator<'h>, &[Value<'h>], Pos) -> EvalResult<Value<'h>>),
-    /// One that the host added: its index in the evaluator's table.
-    Host(u32),
+    /// One that the host added.
+    Host(&'h crate::builtins::HostBuiltin),
 }
 
 /// A function applied to fewer arguments than it takes.
@@ -129,6 +132,8 @@ pub enum Kind<'h> {
     Builtin(&'h Builtin<'h>),
     /// A partially applied function.
     Partial(&'h Partial<'h>),
+    /// A value of the host.
+    External(&'h dyn External),
 }
 
 impl<'h> Value<'h> {
@@ -239,6 +244,7 @@ impl<'h> Value<'h> {
                 Boxed::Path(path) => Kind::Path(*path),
                 Boxed::Builtin(builtin) => Kind::Builtin(builtin),
                 Boxed::Partial(partial) => Kind::Partial(partial),
+                Boxed::External(external) => Kind::External(*external),
             },
             _ if self == Self::NULL => Kind::Null,
             _ => Kind::Bool(self == Self::TRUE),

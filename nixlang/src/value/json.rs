@@ -106,6 +106,10 @@ impl<'h> JsonPrinter<'_, 'h> {
                 }
                 self.out.push(b']');
             }
+            Kind::External(external) => {
+                let text = external.to_json(eval, self.copy_to_store).map_err(|e| e.at(pos))?;
+                self.out.extend_from_slice(&text);
+            }
             Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) | Kind::Thunk(_) => {
                 let message = format!("cannot convert {} to JSON", value.described_type());
                 return Err(EvalError::new(ErrorKind::Type, message).at(pos));

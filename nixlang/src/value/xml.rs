@@ -80,7 +80,7 @@ impl<'h> XmlPrinter<'_, 'h> {
                 Kind::Lambda(closure) => self.function(closure.lambda, partial.arguments.len()),
                 _ => self.out.empty("unevaluated", &[]),
             },
-            Kind::Builtin(_) | Kind::Thunk(_) => self.out.empty("unevaluated", &[]),
+            Kind::Builtin(_) | Kind::Thunk(_) | Kind::External(_) => self.out.empty("unevaluated", &[]),
         }
         Ok(())
     }
