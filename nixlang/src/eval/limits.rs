@@ -150,6 +150,13 @@ impl<'h> Evaluator<'h> {
         self.meter.granted.get() - u64::from(self.heap.fuel())
     }
 
+    /// Takes what is left in the tank back, for another evaluator on the same heap to come in between.
+    pub(crate) fn park_fuel(&self) {
+        let rest = u64::from(self.heap.take_fuel());
+        self.meter.granted.set(self.meter.granted.get() - rest);
+        self.meter.steps_left.set(self.meter.steps_left.get().saturating_add(rest));
+    }
+
     /// Counts a step.
     #[inline(always)]
     pub(crate) fn step(&self) -> EvalResult<()> {
@@ -162,9 +169,7 @@ impl<'h> Evaluator<'h> {
     fn refuel(&self) -> EvalResult<()> {
         let meter = &self.meter;
         // What a large allocation has set aside.
-        let rest = u64::from(self.heap.take_fuel());
-        meter.granted.set(meter.granted.get() - rest);
-        meter.steps_left.set(meter.steps_left.get().saturating_add(rest));
+        self.park_fuel();
         self.check_budgets(0)?;
         let left = meter.steps_left.get();
         if left == 0 {

@@ -9,6 +9,7 @@
 //! 3. Whoever refers to the heap holds the engine, and evaluators and tables are dropped before it.
 #![expect(unsafe_code, reason = "an engine owns both a heap and what refers to it")]
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     lock: ReentrantMutex<()>,
+    /// Address of the evaluator that runs now.
+    active: Cell<usize>,
     stack: Stack,
     tables: ManuallyDrop<Tables<'static>>,
     heap: Box<Heap>,
@@ -54,7 +57,7 @@ impl Engine {
         // SAFETY: invariants 1 and 3: the box is neither moved out of nor dropped before what refers to its contents.
         let pinned: &'static Heap = unsafe { std::ptr::NonNull::from(&*heap).as_ref() };
         let tables = ManuallyDrop::new(Tables::new(pinned));
-        Ok(Engine(Arc::new(Shared { lock: ReentrantMutex::new(()), stack: Stack::new()?, tables, heap })))
+        Ok(Engine(Arc::new(Shared { lock: ReentrantMutex::new(()), active: Cell::new(0), stack: Stack::new()?, tables, heap })))
     }
 
     /// Returns a new evaluator.
@@ -132,18 +135,38 @@ impl OwnedEvaluator {
     pub fn enter<R>(&self, body: impl for<'h> FnOnce(&Evaluator<'h>) -> R) -> R {
         let _locked = self.engine.0.lock.lock();
         self.engine.0.stack.enter(|size| {
-            let before = self.evaluator.set_stack(size);
-            let _restore = RestoreStack(&self.evaluator, before);
+            let _leave = Leave::new(self, self.evaluator.set_stack(size));
             body(&self.evaluator)
         })
     }
 }
 
-struct RestoreStack<'e>(&'e Evaluator<'static>, usize);
+/// What holds while an evaluator runs: it is the active one, and the steps in the heap's tank are its own.
+struct Leave<'e> {
+    entered: &'e OwnedEvaluator,
+    stack_before: usize,
+    active_before: usize,
+    fuel_before: u32,
+}
 
-impl Drop for RestoreStack<'_> {
+impl<'e> Leave<'e> {
+    fn new(entered: &'e OwnedEvaluator, stack_before: usize) -> Self {
+        let evaluator: &Evaluator<'static> = &entered.evaluator;
+        let active_before = entered.engine.0.active.replace(std::ptr::from_ref(evaluator).addr());
+        let is_again = entered.engine.0.active.get() == active_before;
+        let fuel_before = if is_again { 0 } else { evaluator.heap.take_fuel() };
+        Leave { entered, stack_before, active_before, fuel_before }
+    }
+}
+
+impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.0.restore_stack(self.1);
+        let (evaluator, active) = (&self.entered.evaluator, &self.entered.engine.0.active);
+        evaluator.restore_stack(self.stack_before);
+        if active.replace(self.active_before) != self.active_before {
+            evaluator.park_fuel();
+            evaluator.heap.refuel(self.fuel_before);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn type_of(value: Value<'_>) -> String {
             _ => "a function".into(),
         },
         Kind::Lambda(_) => "a function".into(),
+        Kind::External(external) => external.described_type(),
         Kind::Thunk(_) => "a thunk".into(),
     }
 }
