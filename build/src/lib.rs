@@ -45,6 +45,7 @@ pub use event::{BuildEvent, CancelToken, Observer};
 pub use error::BuildError;
 pub use executor::{BuildRequest, Executor, Limits};
 pub use options::{BuildMode, BuildOptions};
+pub use prepare::shell::{ShellEnvironment, shell_environment};
 pub use plan::{DerivedPath, Plan, WantedOutputs};
 pub use result::{BuildOutcome, BuildResult, BuildStatus};
 pub use sandbox::helper::{Helper, helper_main};

@@ -127,7 +127,7 @@ impl BuildOptions {
     }
 
     /// Returns the value of `NIX_BUILD_CORES`.
-    pub(crate) fn n_cores(&self) -> usize {
+    pub fn n_cores(&self) -> usize {
         match self.cores {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             cores => cores,

@@ -7,6 +7,7 @@
 
 pub(crate) mod environment;
 mod references_graph;
+pub(crate) mod shell;
 pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -164,7 +164,7 @@ pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &st
     }
 }
 
-fn options(context: &Context) -> Outcome<BuildOptions> {
+pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
     let settings = &context.settings;
     let mut options = BuildOptions::new(context.helper.clone());
     let n_processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -4,15 +4,18 @@ mod build;
 mod collect_garbage;
 mod config;
 mod derivation;
+mod develop;
 mod eval;
 mod hash;
 mod instantiate;
 mod link_commands;
 pub(crate) mod log;
 mod nix_build;
+mod nix_shell;
 mod nix_store;
 pub(crate) mod path_info;
 mod run;
+mod shell;
 mod store;
 
 use std::cell::Cell;
@@ -55,6 +58,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("build", "build derivations", build::run),
     word("eval", "evaluate an expression and print its value", eval::run),
     word("run", "build something and run its program", run::run),
+    word("shell", "run a program where installables are found", shell::run),
+    word("env shell", "run a program where installables are found", shell::run),
+    word("develop", "open a shell with the environment of a build", develop::develop),
+    word("print-dev-env", "print the environment of a build as a script", develop::print_dev_env),
     word("derivation add", "add a derivation that is given as JSON", derivation::add),
     word("derivation show", "show derivations as JSON", derivation::show),
     word("path-info", "show what the store knows about paths", path_info::run),
@@ -80,6 +87,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
+    classic("nix-shell", "open a shell with the environment of a derivation", nix_shell::run),
     classic("nix-store", "work on the store", nix_store::run),
     classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
     classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
@@ -88,8 +96,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-shell", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "repl", "flake", "develop", "search",
-    "shell", "profile", "copy", "why-depends", "bundle", "daemon", "edit", "env", "fmt", "formatter", "key", "nar", "print-dev-env", "realisation", "registry", "upgrade-nix",
+    "nix-env", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "repl", "flake", "search",
+    "profile", "copy", "why-depends", "bundle", "daemon", "edit", "fmt", "formatter", "key", "nar", "realisation", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.

@@ -41,6 +41,10 @@ pub(crate) struct Common {
     pub(crate) gc_warning: bool,
     /// `--repair`
     pub(crate) repair: bool,
+    /// Where relative paths of `--arg` and expressions start from, if not in the working directory.
+    pub(crate) base_directory: Option<std::path::PathBuf>,
+    /// Variables that an evaluation sees besides those of the process.
+    pub(crate) variables: std::collections::BTreeMap<String, String>,
     /// What is still to be said about the flags.
     pub(crate) warnings: Vec<String>,
 }
@@ -62,6 +66,8 @@ impl Common {
             read_only: false,
             gc_warning: true,
             repair: false,
+            base_directory: None,
+            variables: Default::default(),
             warnings: Vec::new(),
         })
     }

@@ -78,7 +78,7 @@ pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: 
     };
     session(host, options, |eval| {
         let run = || {
-            let (auto_arguments, has_auto_arguments) = auto_arguments(eval, &context.common.auto_arguments)?;
+            let (auto_arguments, has_auto_arguments) = auto_arguments(eval, context)?;
             let evaluation = Evaluation { eval, auto_arguments, has_auto_arguments, context, pending: &pending };
             let result = body(&evaluation)?;
             evaluation.flush()?;
@@ -184,12 +184,12 @@ fn default_search_path(context: &Context) -> Vec<String> {
     candidates.into_iter().filter(|(_, path)| std::path::Path::new(path).exists()).map(|(prefix, path)| prefix + &path).collect()
 }
 
-fn auto_arguments<'h>(eval: &Evaluator<'h>, given: &[(String, AutoArgument)]) -> Step<(Value<'h>, bool)> {
+fn auto_arguments<'h>(eval: &Evaluator<'h>, context: &Context) -> Step<(Value<'h>, bool)> {
     let mut attributes: Vec<(nixlang::symbol::Symbol, Value<'h>)> = Vec::new();
-    for (name, argument) in given {
+    for (name, argument) in &context.common.auto_arguments {
         let value = match argument {
             AutoArgument::Text(text) => eval.heap.string(text),
-            AutoArgument::Expression(text) => match eval.eval_text(text.as_bytes(), Origin::String, &working_directory()) {
+            AutoArgument::Expression(text) => match eval.eval_text(text.as_bytes(), Origin::String, &base_directory(context)) {
                 Ok(value) => value,
                 Err(error) if error.kind() == ErrorKind::Syntax => return Err(error.into()),
                 // It matters only if the argument is used.
@@ -204,13 +204,31 @@ fn auto_arguments<'h>(eval: &Evaluator<'h>, given: &[(String, AutoArgument)]) ->
     Ok((eval.attrs_of(attributes), !is_empty))
 }
 
+/// Returns the directory that relative paths of expressions of the command line start from.
+fn base_directory(context: &Context) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    context.common.base_directory.as_ref().map_or_else(working_directory, |path| path.as_os_str().as_bytes().to_vec())
+}
+
 /// Returns the directory that relative paths start from.
 pub(crate) fn working_directory() -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt;
     std::env::current_dir().map_or_else(|_| b"/".to_vec(), |path| path.into_os_string().into_vec())
 }
 
-impl<'h> Evaluation<'_, 'h> {
+impl<'e, 'h> Evaluation<'e, 'h> {
+    /// Returns one that passes another argument along, unless the command line gave one of that name.
+    pub(crate) fn with_argument(&self, name: &str, value: Value<'h>) -> Evaluation<'e, 'h> {
+        let name = self.eval.symbols.intern(name.as_bytes());
+        let mut arguments = vec![(name, value)];
+        if let Kind::Attrs(given) = self.auto_arguments.kind() {
+            let given: Vec<_> = given.flat(self.eval.heap).iter().map(|entry| (entry.symbol, entry.slot.get())).collect();
+            arguments.retain(|(name, _)| given.iter().all(|(other, _)| other != name));
+            arguments.extend(given);
+        }
+        Evaluation { auto_arguments: self.eval.attrs_of(arguments), has_auto_arguments: true, ..*self }
+    }
+
     /// Writes the derivations that were made. Comes before somebody is told of their paths.
     pub(crate) fn flush(&self) -> Outcome<()> {
         self.pending.flush(self.context)
@@ -218,7 +236,7 @@ impl<'h> Evaluation<'_, 'h> {
 
     /// Evaluates a text of the command line.
     pub(crate) fn text(&self, text: &[u8]) -> Step<Value<'h>> {
-        Ok(self.eval.eval_text(text, Origin::String, &working_directory())?)
+        Ok(self.eval.eval_text(text, Origin::String, &base_directory(self.context))?)
     }
 
     /// Evaluates what is on stdin.

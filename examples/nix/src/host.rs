@@ -148,7 +148,11 @@ impl Host for StoreHost {
     }
 
     fn env_var(&self, name: &[u8]) -> Option<Vec<u8>> {
-        if self.pure { None } else { self.files.env_var(name) }
+        if self.pure {
+            return None;
+        }
+        let own = std::str::from_utf8(name).ok().and_then(|name| self.context.common.variables.get(name));
+        own.map(|value| value.clone().into_bytes()).or_else(|| self.files.env_var(name))
     }
 
     fn current_time(&self) -> i64 {

@@ -11,6 +11,7 @@ mod cancel;
 mod commands;
 mod common;
 mod derivations;
+mod dev_env;
 mod evaluation;
 mod failure;
 mod fetch;
@@ -19,6 +20,8 @@ mod installables;
 mod progress;
 mod roots;
 mod settings;
+mod shebang;
+mod start;
 mod store_choice;
 mod ui;
 

@@ -92,7 +92,7 @@ pub(crate) fn link_name(link: &std::path::Path, number: usize, output: &str) -> 
 }
 
 /// Returns the derivation of a word that names one in the store, with one of its outputs behind a `!` perhaps.
-fn made_before(context: &Context, word: &str) -> Outcome<Option<FoundDerivation>> {
+pub(super) fn made_before(context: &Context, word: &str) -> Outcome<Option<FoundDerivation>> {
     let path = std::path::absolute(word)?;
     let path = path.canonicalize().unwrap_or(path);
     let Some(path) = path.to_str() else { return Ok(None) };

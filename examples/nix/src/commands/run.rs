@@ -1,32 +1,32 @@
 //! `run`: builds an installable and runs its program. In a rooted store `/nix/store` is put in place for that program alone.
 
-use std::ffi::OsStr;
-use std::os::unix::process::CommandExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use nixlang::eval::Coercion;
 use nixlang::heap::Kind;
 use nixlang::source::Pos;
-use nixlang_build::sandbox::view_command;
 
 use super::{Context, Invocation};
 use crate::building::BuildFlags;
 use crate::evaluation::evaluate;
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, realise_targets, store_path};
+use crate::start::{EnvironmentFlags, start};
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut installables = Installables::default();
     let mut words: Vec<String> = Vec::new();
     let mut arguments: Vec<String> = Vec::new();
     let mut program: Option<String> = None;
+    let mut variables = EnvironmentFlags::default();
     invocation.parse(
         |flag, args| match flag {
             "--program" => {
                 program = Some(args.value(flag)?);
                 Ok(true)
             }
-            _ => installables.flag(flag, args),
+            _ => Ok(variables.flag(flag, args)? || installables.flag(flag, args)?),
         },
         |word, args| {
             // The first word is the installable, unless it stands behind `--` and a source was named.
@@ -57,8 +57,8 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             format!("{}/bin/{name}", context.store.store_dir().display(output)).into()
         }
     };
-    let error = start(&context, &program, &arguments);
-    Err(Failure::new(format!("unable to execute '{}': {}", program.display(), crate::failure::plain(&error))))
+    let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+    Err(start(&context, program.as_os_str(), &arguments, &variables.variables()?))
 }
 
 /// Returns the program if the installable is a path of one: `/nix/store/…-hello/bin/hello`.
@@ -136,13 +136,4 @@ fn guess(context: &Context, output: &nixlang_store::path::StorePath) -> String {
     let name = output.name();
     let end = name.match_indices('-').find(|(i, _)| !name[i + 1..].starts_with(|c: char| c.is_ascii_alphabetic())).map_or(name.len(), |(i, _)| i);
     name[..end].to_owned()
-}
-
-/// Becomes the program. Returns only if that fails.
-fn start(context: &Context, program: &Path, arguments: &[String]) -> std::io::Error {
-    let mut command = match context.store.real_store_dir() {
-        Some(real) => view_command(&context.helper, Path::new(context.store.store_dir().as_str()), &real, program.as_os_str()),
-        None => std::process::Command::new(program),
-    };
-    command.args(arguments.iter().map(OsStr::new)).exec()
 }

@@ -1,0 +1,75 @@
+//! What a shell needs in order to stand in for a builder: its variables and the files that go with them.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nixlang_store::derivation::Derivation;
+use nixlang_store::local::LocalStore;
+use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
+
+use super::environment::{self, Context, Environment, Rewrites};
+use super::references_graph;
+use crate::error::BuildError;
+use crate::options::BuildOptions;
+
+/// A derivation's environment outside of a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShellEnvironment {
+    /// Variables by name: those that the derivation sets, and the names of [`ShellEnvironment::files`]. Nothing that a builder gets besides
+    /// (`HOME`, `NIX_BUILD_TOP`, …).
+    pub variables: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Files that the variables name, without the directory: of `passAsFile` and of structured attributes. The caller writes them.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Returns the environment of `derivation`, found at `path`, for a shell that has its files in `directory`. All inputs must be valid.
+///
+/// The reference's `nix-shell` is the model: with structured attributes there are `.attrs.json` and `.attrs.sh` only.
+///
+/// # Errors
+/// When the derivation's attributes make no sense, or an input is not valid.
+pub fn shell_environment(
+    store: &LocalStore,
+    options: &BuildOptions,
+    path: &StorePath,
+    derivation: &Derivation,
+    directory: &Path,
+) -> Result<ShellEnvironment, BuildError> {
+    let dir = store.store_dir();
+    let derivation_options = super::read_options(dir, path, derivation)?;
+    let in_directory = |name: &str| directory.join(name).as_os_str().as_bytes().to_vec();
+    let mut made = ShellEnvironment::default();
+    if derivation.structured_attrs.is_none() {
+        for (name, value) in &derivation.env {
+            if derivation_options.pass_as_file.contains(name) {
+                let file = format!(".attr-{}", made.files.len());
+                made.variables.insert([name, &b"Path"[..]].concat(), in_directory(&file));
+                made.files.insert(file, value.clone());
+            } else {
+                made.variables.insert(name.clone(), value.clone());
+            }
+        }
+        return Ok(made);
+    }
+    let inputs = super::input_closure(store, path, derivation)?;
+    let exports = references_graph::exports(store, &derivation_options, &inputs, true)?;
+    let context =
+        Context { options, derivation_options: &derivation_options, store_dir: dir.as_str(), build_dir: "", exports };
+    let Environment { files, .. } = environment::environment(derivation, context)?;
+    let mut outputs = Vec::new();
+    for (name, output) in &derivation.outputs {
+        let known = output.path(dir, &derivation.name, name);
+        let known = known.map_err(|error| BuildError::Derivation { derivation: dir.display(path), reason: error.to_string() })?;
+        if let Some(output) = known {
+            outputs.push((name.as_str(), dir.display(&output)));
+        }
+    }
+    let rewrites = Rewrites::for_outputs(outputs.into_iter());
+    for (variable, file) in [("NIX_ATTRS_SH_FILE", ".attrs.sh"), ("NIX_ATTRS_JSON_FILE", ".attrs.json")] {
+        made.variables.insert(variable.into(), in_directory(file));
+        made.files.insert(file.to_owned(), rewrites.apply(&files[file]));
+    }
+    Ok(made)
+}
