@@ -102,6 +102,7 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
         _ if base.starts_with('/') || base.starts_with("./") || base.starts_with("../") || base.starts_with("~/") => options.root = Some(absolute(base)?),
         _ => return Ok(Kind::Unsupported(format!("don't know how to open Nix store '{address}'"))),
     }
+    let (mut state, mut log) = (None, None);
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
         let is_true = matches!(value, "true" | "1" | "yes");
@@ -109,12 +110,16 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
             "root" => options.root = Some(absolute(value)?),
             "store" => options.store_dir = store_dir(value)?,
             "real" => options.real_store_dir = Some(absolute(value)?),
-            "state" => options.state_dir = Some(absolute(value)?),
-            "log" => options.log_dir = Some(absolute(value)?),
+            "state" => state = Some(absolute(value)?),
+            "log" => log = Some(absolute(value)?),
             "read-only" => options.read_only = is_true,
             _ => {}
         }
     }
+    // A store that lies elsewhere has its own state, whatever the environment says of the machine's.
+    let is_rooted = options.root.is_some();
+    options.state_dir = state.or(options.state_dir.take().filter(|_| !is_rooted));
+    options.log_dir = log.or(options.log_dir.take().filter(|_| !is_rooted));
     Ok(Kind::Local)
 }
 
