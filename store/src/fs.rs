@@ -7,6 +7,7 @@
 pub mod dump;
 pub mod remove;
 pub mod restore;
+pub(crate) mod tree;
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;

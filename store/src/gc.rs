@@ -46,6 +46,10 @@ impl LocalStore {
         let lock_path = self.layout().state_dir.join("gc.lock");
         let lock_file = open_lock_file(&lock_path)?;
         lock(&lock_file, LockMode::Exclusive, &lock_path)?;
+        // For tests of others' behaviour between lock and socket, and further down after the roots are known.
+        if let Some(fifo) = std::env::var_os("_NIX_TEST_GC_SYNC_1") {
+            let _ = std::fs::read(fifo);
+        }
         // From here to the end nobody can add a root without telling us.
         RootsServer::run(self.layout(), |server| {
             let mut collection = Collection::new(self, options, server)?;
@@ -53,7 +57,10 @@ impl LocalStore {
                 GcAction::ReturnLive => collection.results.paths = collection.paths_where(true),
                 GcAction::ReturnDead => collection.results.paths = collection.all_dead()?,
                 GcAction::DeleteDead => collection.delete_dead(deleting)?,
-                GcAction::DeletePaths { paths, .. } => collection.delete_paths(paths, deleting)?,
+                GcAction::DeletePaths { paths, skip_live, .. } => {
+                    let paths = if *skip_live { collection.deletable(paths) } else { paths.clone() };
+                    collection.delete_paths(&paths, deleting)?;
+                }
             }
             if deletes {
                 collection.delete_unused_links()?;
@@ -86,7 +93,6 @@ impl<'s> Collection<'s> {
         let temp_roots = roots::find_temporary(store.layout(), &mut |_| {})?;
         server.add_all(temp_roots.keys());
         root_paths.extend(temp_roots.into_keys());
-        // For tests of others' behaviour against a collection in this state.
         if let Some(fifo) = std::env::var_os("_NIX_TEST_GC_SYNC_2") {
             let _ = std::fs::read(fifo);
         }
@@ -113,7 +119,28 @@ impl<'s> Collection<'s> {
                 collection.edges.mark(*node, &mut collection.live);
             }
         }
+        if !ignore_liveness {
+            collection.spare_by_age();
+        }
         Ok(collection)
+    }
+
+    /// Keeps what is too young or was used too recently, with all that it refers to.
+    fn spare_by_age(&mut self) {
+        if let Some(time) = self.options.registered_before {
+            for node in 0..self.paths.len() {
+                if self.graph.registration_times[node] >= time {
+                    self.edges.mark(node as u32, &mut self.live);
+                }
+            }
+        }
+        if let Some(time) = self.options.unused_since {
+            for node in 0..self.paths.len() {
+                if !self.live[node] && last_use(self.store, &self.paths[node]).is_some_and(|used| used >= time) {
+                    self.edges.mark(node as u32, &mut self.live);
+                }
+            }
+        }
     }
 
     /// Returns the full paths of valid paths that are alive or dead.
@@ -168,6 +195,18 @@ impl<'s> Collection<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Returns those of these paths that are neither alive nor kept by something that is not to be deleted.
+    fn deletable(&self, wanted: &BTreeSet<StorePath>) -> BTreeSet<StorePath> {
+        let mut kept = self.live.clone();
+        for node in 0..self.paths.len() {
+            if !kept[node] && !wanted.contains(&self.paths[node]) {
+                self.edges.mark(node as u32, &mut kept);
+            }
+        }
+        let is_kept = |path: &&StorePath| self.node_of.get(*path).is_some_and(|node| kept[*node as usize]);
+        wanted.iter().filter(|path| !is_kept(path)).cloned().collect()
     }
 
     fn delete_paths(&mut self, wanted: &BTreeSet<StorePath>, deleting: &mut dyn FnMut(&str)) -> Result<()> {
@@ -315,6 +354,20 @@ impl<'s> Collection<'s> {
         }
         Ok(())
     }
+}
+
+/// Returns when a path was last read, in seconds since 1970, as far as the file system notes it.
+fn last_use(store: &LocalStore, path: &StorePath) -> Option<i64> {
+    use std::os::unix::fs::MetadataExt;
+    let real = store.to_real_path(path);
+    let metadata = real.symlink_metadata().ok()?;
+    let mut latest = metadata.atime();
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(&real).ok()?.flatten() {
+            latest = latest.max(entry.metadata().map_or(0, |metadata| metadata.atime()));
+        }
+    }
+    Some(latest)
 }
 
 fn remove_entry(store: &LocalStore, name: &std::ffi::OsStr) -> Result<u64> {

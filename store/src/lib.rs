@@ -102,6 +102,8 @@ pub mod copy;
 #[cfg(feature = "effects")]
 pub mod error;
 #[cfg(feature = "effects")]
+pub mod export;
+#[cfg(feature = "effects")]
 pub mod fs;
 #[cfg(feature = "effects")]
 pub mod gc;

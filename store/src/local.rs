@@ -22,15 +22,19 @@ pub mod canonicalise;
 pub(crate) mod index;
 mod layout;
 pub mod locks;
+pub mod logs;
 mod optimise;
+mod realisations;
 pub(crate) mod rows;
 mod schema;
+mod space;
 mod staging;
 mod verify;
 
 pub use layout::Layout;
 pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
+pub use space::SpaceGuard;
 
 use crate::derivation::Derivation;
 use crate::error::{IoContext, Result, StoreError};
@@ -39,7 +43,9 @@ use crate::local::index::{Index, Registration};
 use crate::local::locks::{LockMode, PathLocks, lock, open_lock_file};
 use crate::local::staging::Staging;
 use crate::path::{StoreDir, StorePath};
+use crate::nar::Listing;
 use crate::path_info::PathInfo;
+use crate::realisation::{DerivationOutputId, Realisation};
 use crate::signature::TrustedKeys;
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
@@ -75,6 +81,10 @@ pub struct LocalStoreOptions {
     pub ignored_acls: Vec<String>,
     /// `gc-reserved-space` in bytes.
     pub reserved_space: u64,
+    /// `min-free` and its like. Off by default.
+    pub space_guard: SpaceGuard,
+    /// `auto-optimise-store`: equal files are linked whenever a path is registered.
+    pub auto_optimise: bool,
     /// `require-sigs`: what others bring must be content-addressed or signed by one of `trusted_keys`.
     pub require_signatures: bool,
     /// `trusted-public-keys`. The default trusts nobody.
@@ -98,6 +108,8 @@ impl Default for LocalStoreOptions {
             sync_before_registering: false,
             ignored_acls: canonicalise::default_ignored_acls(),
             reserved_space: 8 * 1024 * 1024,
+            space_guard: SpaceGuard::default(),
+            auto_optimise: false,
             require_signatures: true,
             trusted_keys: TrustedKeys::default(),
         }
@@ -121,6 +133,7 @@ pub struct LocalStore {
     temp_roots: Option<Arc<TempRoots>>,
     pub(crate) store_fd: OwnedFd,
     staging: Mutex<Option<Arc<Staging>>>,
+    guard_state: Mutex<space::GuardState>,
     /// Held shared as long as the store is open.
     _big_lock: Option<File>,
 }
@@ -173,6 +186,7 @@ impl LocalStore {
             temp_roots,
             store_fd,
             staging: Mutex::new(None),
+            guard_state: Mutex::default(),
             _big_lock: big_lock,
         })
     }
@@ -279,7 +293,15 @@ impl LocalStore {
         if self.options.sync_before_registering {
             rustix::fs::syncfs(&self.store_fd).at("syncing", &self.layout.real_store_dir)?;
         }
-        self.index.register(registrations, now())
+        self.index.register(registrations, now())?;
+        if self.options.auto_optimise {
+            for Registration { row, .. } in registrations {
+                let path = rows::parse_path(&self.layout.store_dir, &row.path)?;
+                // What could not be linked takes more space, and nothing else.
+                let _ = self.optimise_path(&path, &mut |_| {});
+            }
+        }
+        Ok(())
     }
 
     /// Reads a regular file in the store, whether it is registered or not.
@@ -350,8 +372,8 @@ impl Store for LocalStore {
             optimise: writable,
             verify: writable,
             add_signatures: writable,
-            realisations: false,
-            build_logs: false,
+            realisations: writable,
+            build_logs: writable,
         }
     }
 
@@ -465,6 +487,36 @@ impl Store for LocalStore {
         crate::gc::roots::add_permanent(&self.layout, path, link)
     }
 
+    fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
+        self.realisations(ids)
+    }
+
+    fn register_realisations(&self, realisations: &[Realisation], check_signatures: bool) -> Result<()> {
+        self.add_realisations(realisations, check_signatures)
+    }
+
+    fn build_log(&self, path: &StorePath) -> Result<Option<Vec<u8>>> {
+        self.read_log(path)
+    }
+
+    fn add_build_log(&self, derivation: &StorePath, log: &[u8]) -> Result<()> {
+        self.write_log(derivation, log)
+    }
+
+    fn listing(&self, path: &StorePath) -> Result<Listing> {
+        if !self.is_valid(path)? {
+            return Err(self.invalid(path));
+        }
+        crate::fs::tree::listing(&self.to_real_path(path))
+    }
+
+    fn write_file(&self, path: &StorePath, below: &[&[u8]], sink: &mut dyn Write) -> Result<()> {
+        if !self.is_valid(path)? {
+            return Err(self.invalid(path));
+        }
+        crate::fs::tree::write_file(&self.to_real_path(path), below, sink)
+    }
+
     fn find_roots(&self, events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
         self.roots(events)
     }
@@ -478,7 +530,8 @@ impl Store for LocalStore {
     }
 
     fn verify(&self, options: &VerifyOptions, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
-        self.verify_with(options, events)
+        // Where to get replacements is for the host to say: see `verify_and_repair`.
+        self.verify_and_repair(options.check_contents, None, events)
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
     if options.check_signatures {
         store.check_signatures(info)?;
     }
+    store.collect_if_space_is_low()?;
     store.add_temp_roots(std::slice::from_ref(&info.path))?;
     if !options.repair && store.is_valid(&info.path)? {
         return Ok(());
@@ -71,6 +72,7 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
 /// See [`Store::add_contents`].
 pub(super) fn contents(store: &LocalStore, addressing: &Addressing<'_>, contents: Contents<'_>) -> Result<PathInfo> {
     store.writable("adding a path")?;
+    store.collect_if_space_is_low()?;
     match contents {
         Contents::Bytes(bytes) => {
             let info = address(&store.layout.store_dir, addressing, &mut |sink| write_file_nar(sink, bytes))?;

@@ -41,6 +41,8 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     pub(crate) paths: Vec<String>,
+    /// In seconds since 1970.
+    pub(crate) registration_times: Vec<i64>,
     /// (referrer, reference)
     pub(crate) references: Vec<(u32, u32)>,
     /// (path, its deriver) where the deriver is valid.
@@ -70,7 +72,7 @@ impl Index {
     }
 
     /// Runs a read. The database may be busy for longer than SQLite is ready to wait.
-    fn read<T>(&self, mut body: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(&self, mut body: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let connection = self.connection();
         loop {
             match body(&connection) {
@@ -81,7 +83,7 @@ impl Index {
     }
 
     /// Runs a write in a transaction; an error rolls it back.
-    fn write<T>(&self, mut body: impl FnMut(&Transaction<'_>) -> std::result::Result<T, WriteError>) -> Result<T> {
+    pub(crate) fn write<T>(&self, mut body: impl FnMut(&Transaction<'_>) -> std::result::Result<T, WriteError>) -> Result<T> {
         let mut connection = self.connection();
         loop {
             let attempt = connection
@@ -336,7 +338,7 @@ impl Index {
             let mut node_of_path = std::collections::HashMap::new();
             let mut with_deriver = Vec::new();
             let snapshot = connection.unchecked_transaction()?;
-            let mut select = connection.prepare_cached("select id, path, deriver from ValidPaths")?;
+            let mut select = connection.prepare_cached("select id, path, deriver, registrationTime from ValidPaths")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let (id, path): (i64, String) = (row.get(0)?, row.get(1)?);
@@ -347,6 +349,7 @@ impl Index {
                     with_deriver.push((node, deriver));
                 }
                 graph.paths.push(path);
+                graph.registration_times.push(row.get(3)?);
             }
             let mut select = connection.prepare_cached("select referrer, reference from Refs")?;
             let mut rows = select.query([])?;
@@ -375,7 +378,7 @@ impl Index {
     }
 }
 
-enum WriteError {
+pub(crate) enum WriteError {
     Sql(rusqlite::Error),
     Store(StoreError),
 }

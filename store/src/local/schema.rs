@@ -51,6 +51,34 @@ create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 create table if not exists SchemaMigrations (migration text primary key not null);
 ";
 
+/// Tables for content-addressed derivations, and the name of the migration that makes them. They are made when the first
+/// realisation is registered.
+pub(crate) const REALISATIONS_MIGRATION: &str = "20220326-ca-derivations";
+pub(crate) const REALISATIONS_TABLES: &str = "
+create table if not exists Realisations (
+    id         integer primary key autoincrement not null,
+    drvPath    text not null,
+    outputName text not null,
+    outputPath integer not null,
+    signatures text,
+    foreign key (outputPath) references ValidPaths(id) on delete cascade
+);
+create index if not exists IndexRealisations on Realisations(drvPath, outputName);
+create index if not exists IndexRealisationsRefsOnOutputPath on Realisations(outputPath);
+create table if not exists RealisationsRefs (
+    referrer             integer not null,
+    realisationReference integer,
+    foreign key (referrer) references Realisations(id) on delete cascade,
+    foreign key (realisationReference) references Realisations(id) on delete restrict
+);
+create index if not exists IndexRealisationsRefs on RealisationsRefs(referrer);
+create index if not exists IndexRealisationsRefsRealisationReference on RealisationsRefs(realisationReference);
+create trigger if not exists DeleteSelfRefsViaRealisations before delete on ValidPaths
+  begin
+    delete from RealisationsRefs where realisationReference in (select id from Realisations where outputPath = old.id);
+  end;
+";
+
 /// How to open a database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenOptions {

@@ -10,29 +10,66 @@ use crate::hash::{Hash, HashFormat};
 use crate::local::LocalStore;
 use crate::local::locks::{LockMode, lock, open_lock_file};
 use crate::path::StorePath;
-use crate::store::{Store, VerifyEvent, VerifyOptions};
+use crate::store::{Store, VerifyEvent};
 
 impl LocalStore {
-    /// See [`Store::verify`].
-    pub(super) fn verify_with(&self, options: &VerifyOptions, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
+    /// As [`Store::verify`], and asks `repair` to put right each path that is missing though others refer to it, or that
+    /// is not what was registered. It returns whether it did.
+    ///
+    /// # Errors
+    /// As [`Store::verify`].
+    pub fn verify_and_repair(
+        &self,
+        check_contents: bool,
+        repair: Option<&mut dyn FnMut(&StorePath) -> bool>,
+        events: &mut dyn FnMut(VerifyEvent),
+    ) -> Result<bool> {
         self.writable("verifying")?;
         // No collection meanwhile: files and rows shall belong together.
         let lock_path = self.layout().state_dir.join("gc.lock");
         let lock_file = open_lock_file(&lock_path)?;
         lock(&lock_file, LockMode::Shared, &lock_path)?;
+        let repairs = repair.is_some();
+        let mut broken = BTreeSet::new();
         let mut is_right = true;
         let mut report = |event: VerifyEvent| {
-            is_right &= !event.is_error();
+            match &event {
+                VerifyEvent::DisappearedInUse { path } | VerifyEvent::Modified { path, .. } if repairs => {
+                    broken.insert(path.clone());
+                }
+                VerifyEvent::LinkModified { name, .. } if repairs => {
+                    is_right &= std::fs::remove_file(self.layout().links_dir().join(name)).is_ok();
+                }
+                event => is_right &= !event.is_error(),
+            }
             events(event);
         };
         let valid = self.verify_existence(&mut report)?;
-        if options.check_contents {
+        if check_contents {
             self.verify_links(&mut report)?;
             for path in valid {
                 self.verify_contents(&path, &mut report)?;
             }
         }
+        if let Some(repair) = repair {
+            for path in broken {
+                if repair(&path) {
+                    events(VerifyEvent::Repaired { path });
+                } else {
+                    is_right = false;
+                }
+            }
+        }
         Ok(is_right)
+    }
+
+    /// Returns whether the files of a path are there and their NAR is the one that was registered.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidPath`], or when the database can't be read.
+    pub fn is_intact(&self, path: &StorePath) -> Result<bool> {
+        let info = self.path_info(path)?;
+        Ok(self.hash_tree(&self.to_real_path(path)).is_ok_and(|(hash, _)| hash == info.info.nar_hash))
     }
 
     /// Returns the valid paths that are there.

@@ -69,6 +69,18 @@ struct OpenDirectory {
 }
 
 impl Listing {
+    /// Forgets where contents stand in an archive, as there may be none.
+    pub fn forget_offsets(&mut self) {
+        let mut todo = vec![self];
+        while let Some(node) = todo.pop() {
+            match node {
+                Listing::Regular { nar_offset, .. } => *nar_offset = None,
+                Listing::Directory(entries) => todo.extend(entries.values_mut()),
+                Listing::Symlink(_) => {}
+            }
+        }
+    }
+
     /// Reads a whole archive and collects its tree.
     ///
     /// # Errors
