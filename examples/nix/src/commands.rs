@@ -14,6 +14,7 @@ mod nix_build;
 mod nix_shell;
 mod nix_store;
 pub(crate) mod path_info;
+mod repl;
 mod run;
 mod shell;
 mod store;
@@ -57,6 +58,7 @@ const fn classic(name: &'static str, about: &'static str, run: fn(Invocation) ->
 pub(crate) const COMMANDS: &[Command] = &[
     word("build", "build derivations", build::run),
     word("eval", "evaluate an expression and print its value", eval::run),
+    word("repl", "evaluate expressions interactively", repl::run),
     word("run", "build something and run its program", run::run),
     word("shell", "run a program where installables are found", shell::run),
     word("env shell", "run a program where installables are found", shell::run),
@@ -96,7 +98,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "repl", "flake", "search",
+    "nix-env", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "flake", "search",
     "profile", "copy", "why-depends", "bundle", "daemon", "edit", "fmt", "formatter", "key", "nar", "realisation", "registry", "upgrade-nix",
 ];
 

@@ -229,6 +229,11 @@ impl<'e, 'h> Evaluation<'e, 'h> {
         Evaluation { auto_arguments: self.eval.attrs_of(arguments), has_auto_arguments: true, ..*self }
     }
 
+    /// Returns what the command works with.
+    pub(crate) fn context(&self) -> &Context {
+        self.context
+    }
+
     /// Writes the derivations that were made. Comes before somebody is told of their paths.
     pub(crate) fn flush(&self) -> Outcome<()> {
         self.pending.flush(self.context)

@@ -53,6 +53,11 @@ impl Ui {
         Ui { verbosity: Verbosity::INFO, is_terminal, render: RenderOptions { colour: is_terminal, ..RenderOptions::default() } }
     }
 
+    /// Returns the same with full traces or without.
+    pub(crate) fn with_trace(self, show_trace: bool) -> Ui {
+        Ui { render: RenderOptions { show_trace, ..self.render }, ..self }
+    }
+
     /// Shows an error or a warning.
     pub(crate) fn show(&self, diagnostic: &Diagnostic) {
         let level = if diagnostic.severity == Severity::Error { Verbosity::ERROR } else { Verbosity::WARNING };
@@ -83,6 +88,11 @@ impl Ui {
 
 /// Returns whether stderr shows colours.
 fn is_terminal() -> bool {
+    shows_colours(&std::io::stderr())
+}
+
+/// Returns whether a stream is a terminal that shows colours.
+pub(crate) fn shows_colours(stream: &impl IsTerminal) -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some();
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && !is_set("NO_COLOR") && !is_set("NOCOLOR")
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") && !is_set("NO_COLOR") && !is_set("NOCOLOR")
 }

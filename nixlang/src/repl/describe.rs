@@ -165,8 +165,8 @@ fn of_value<'h>(eval: &Evaluator<'h>, value: Value<'h>) -> EvalResult<Option<Str
             let Some(functor) = attrs.find(eval.names.functor) else { return Ok(None) };
             // The first argument is not the user's: what is left after it is what the user calls.
             let inner = || {
-                let _depth = eval.enter_call(Pos::NONE)?;
                 let applied = eval.call(functor.slot.get(), &[value], Pos::NONE)?;
+                let _depth = eval.enter_call(Pos::NONE)?;
                 of_value(eval, eval.force(applied)?)
             };
             inner().map_err(|error| error.while_(Pos::NONE, "while partially calling '__functor' to retrieve documentation"))

@@ -1,0 +1,92 @@
+//! The interactive session as a program: lines on stdin, and what comes back. The expectations were written by the real Nix 2.34.8 and hold for it
+//! too (`NIXLANG=COMMAND`), once its colours are removed, which it prints into pipes as well.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use nixlang_tests::{Answer, command, scratch};
+
+/// Returns a text without ANSI escape sequences for colours.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+#[track_caller]
+fn check(arguments: &[&str], lines: &str, stdout: &str, stderr: &str) {
+    let scratch = scratch();
+    std::fs::write(scratch.path().join("set.nix"), "{ x ? 1 }: { a = x; \"b c\" = 2; }\n").expect("writable");
+    let mut child = command(scratch.path(), [&["repl"], arguments].concat())
+        .env("HOME", scratch.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("it reads");
+    let answer = Answer::from(child.wait_with_output().expect("it ends"));
+    let place = scratch.path().display().to_string();
+    assert_eq!(without_colours(&answer.stdout).replace(&place, "SCRATCH"), stdout, "stdout of {lines}; stderr: {}", answer.stderr);
+    let expected = format!("Nix 2.34.8\nType :? for help.\n{stderr}");
+    assert_eq!(without_colours(&answer.stderr).replace(&place, "SCRATCH"), expected, "stderr of {lines}");
+    assert_eq!(answer.status, Some(0), "{lines}");
+}
+
+#[test]
+fn a_session_answers_line_by_line() {
+    check(
+        &[],
+        "1 + 1\nx = 5\n(x\n+ 1)\nfoo\n:t map\n:q\n",
+        "nix-repl> 1 + 1\n2\n\nnix-repl> x = 5\n\nnix-repl> (x\n        > + 1)\n6\n\nnix-repl> foo\n\nnix-repl> :t map\nthe built-in function 'map'\n\nnix-repl> :q\n",
+        "error: undefined variable 'foo'\n       at «string»:1:1:\n            1| foo\n             | ^\n",
+    );
+}
+
+#[test]
+fn values_are_laid_out_on_lines() {
+    check(
+        &[],
+        "{ a = 1; b = \"x\"; c = null; d = [ 1 ]; e = { }; f = builtins.add 1; g = throw \"no\"; \"h i\" = 1.5; }",
+        concat!(
+            "nix-repl> { a = 1; b = \"x\"; c = null; d = [ 1 ]; e = { }; f = builtins.add 1; g = throw \"no\"; \"h i\" = 1.5; }\n",
+            "{\n  a = 1;\n  b = \"x\";\n  c = null;\n  d = [ ... ];\n  e = { ... };\n  f = «partially applied primop add»;\n  g = «error: no»;\n  \"h i\" = 1.5;\n}\n",
+            "\nnix-repl> \n"
+        ),
+        "",
+    );
+}
+
+#[test]
+fn files_and_installables_are_loaded_again() {
+    check(
+        &["--expr", "{ q = 1; }"],
+        ":l ./set.nix\n:r\n:ll\n",
+        "nix-repl> :l ./set.nix\n\nnix-repl> :r\n\nnix-repl> :ll\nq\n\nnix-repl> \n",
+        concat!(
+            "Loading installable ''...\nAdded 1 variables.\nq\nAdded 2 variables.\na, \"b c\"\n",
+            "Loading \"./set.nix\"...\nAdded 2 variables.\na, \"b c\"\nLoading installable ''...\nAdded 1 variables.\nq\n"
+        ),
+    );
+    check(&["--file", "set.nix", "--argstr", "x", "5"], "a", "nix-repl> a\n\"5\"\n\nnix-repl> \n", "Loading installable ''...\nAdded 2 variables.\na, \"b c\"\n");
+    check(
+        &["--expr", "{ a.b = 1; b.a = 2; }", "a", "b"],
+        "a + b",
+        "nix-repl> a + b\n3\n\nnix-repl> \n",
+        "Loading installable 'a'...\nAdded 1 variables.\nb\nLoading installable 'b'...\nAdded 1 variables.\na\n",
+    );
+}
+
+#[test]
+fn what_goes_wrong_does_not_end_a_session() {
+    check(
+        &[],
+        ":zz\n:te foo\n:a [ ]\n:b 1\n:e 1\n1",
+        "nix-repl> :zz\n\nnix-repl> :te foo\n\nnix-repl> :a [ ]\n\nnix-repl> :b 1\n\nnix-repl> :e 1\n\nnix-repl> 1\n1\n\nnix-repl> \n",
+        concat!(
+            "error: unknown command ':zz'\nerror: unexpected argument 'foo' to :te\n",
+            "error:\n       … while evaluating an attribute set to be merged in the global scope\n\n       error: expected a set but found a list: [ ]\n",
+            "error: expression does not evaluate to a derivation, so I can't build it\nerror: package '1' has no source location information\n"
+        ),
+    );
+}
