@@ -144,7 +144,9 @@ pub(crate) fn register<'h>(eval: &Evaluator<'h>) {
     });
     constant("nixPath", Value::list(eval.heap.list(entries)), false);
     for definition in definitions() {
-        if definition.feature.is_some_and(|feature| !eval.options.has_feature(feature)) {
+        // Whoever enables flakes means `fetchTree` too.
+        let is_enabled = |feature: &str| eval.options.has_feature(feature) || feature == "fetch-tree" && eval.options.has_feature("flakes");
+        if definition.feature.is_some_and(|feature| !is_enabled(feature)) {
             continue;
         }
         constant(definition.name, function(eval, definition), definition.global);

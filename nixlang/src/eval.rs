@@ -59,6 +59,8 @@ pub struct EvalOptions {
     pub lints: crate::lower::Lints,
     /// Whether derivations and sources are written to the store, not only computed.
     pub read_write: bool,
+    /// Whether a forge's archive of a commit counts as locked without a hash.
+    pub trust_forge_archives: bool,
 }
 
 impl Default for EvalOptions {
@@ -76,6 +78,7 @@ impl Default for EvalOptions {
             show_trace: false,
             lints: Default::default(),
             read_write: false,
+            trust_forge_archives: true,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::Derivation;
+use nixlang_store::input::Input;
 use nixlang_store::path::{StoreDir, StorePath};
 
 pub use memory::MemoryHost;
@@ -79,6 +80,14 @@ pub enum HostError {
     Failed {
         /// The whole message.
         message: String,
+    },
+    /// An error, and what was being done: a frame of the trace.
+    #[error("{error}")]
+    While {
+        /// As in "while fetching the input 'https://…'".
+        message: String,
+        /// What went wrong.
+        error: Box<HostError>,
     },
 }
 
@@ -168,6 +177,50 @@ pub trait Host {
     /// Serves `fetchurl` and `fetchTarball`: fetches, checks against `sha256` if given, and returns the store path.
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath>;
 
+    /// Serves `fetchTree`, `fetchGit` and `fetchMercurial`: fetches, checks against what the input says already, and puts the tree into the store.
+    fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
+        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot fetch '{input}'") })
+    }
+
+    /// Serves `fetchTree` of `flake:nixpkgs` and the like: returns what the registries have for a name, always a direct input.
+    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
+        Err(HostError::Failed { message: format!("cannot find flake '{input}' in the flake registries") })
+    }
+
+    /// Serves all that fetches: whether an address may be fetched from, which a restricted host doesn't allow of all.
+    fn check_address(&self, _address: &str) -> HostResult<()> {
+        Ok(())
+    }
+
+    /// Serves search path entries that are no paths, such as `channel:nixos-unstable` or `flake:nixpkgs`: returns the path of the fetched tree.
+    /// `None` if it can't be had, of which the host warns.
+    fn fetch_search_path_entry(&self, _entry: &str) -> HostResult<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// Serves `fetchClosure`: whether a store of this address may be copied from.
+    fn check_closure_store(&self, address: &str) -> HostResult<()> {
+        if address.starts_with("http://") || address.starts_with("https://") {
+            return Ok(());
+        }
+        Err(HostError::Failed { message: "'fetchClosure' only supports http:// and https:// stores".into() })
+    }
+
+    /// Serves `fetchClosure`: copies a path and all that it refers to from the store of this address.
+    fn copy_closure(&self, address: &str, _path: &StorePath) -> HostResult<()> {
+        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot copy from '{address}'") })
+    }
+
+    /// Serves `fetchClosure`: as [`copy_closure`](Host::copy_closure), but the copies are content-addressed. Returns the new path.
+    fn rewrite_closure(&self, address: &str, _path: &StorePath) -> HostResult<StorePath> {
+        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot copy from '{address}'") })
+    }
+
+    /// Serves `fetchClosure`: whether a valid path follows from its contents.
+    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
+        Err(HostError::Failed { message: format!("path '{}' is not valid", self.store_dir().display(path)) })
+    }
+
     /// Serves `trace`, `warn` and the evaluator's own warnings: shows a line to the user (without a prefix for [`Message::Trace`]).
     fn message(&self, kind: Message, text: &str);
 }
@@ -181,6 +234,15 @@ pub enum Message {
     EvaluationWarning,
     /// Of the evaluator: shown as `warning: …`.
     Warning,
+}
+
+/// A tree that was fetched.
+#[derive(Clone, Debug)]
+pub struct FetchedInput {
+    /// Where it is.
+    pub store_path: StorePath,
+    /// What was fetched, with all that is known of it now: commit, hash, times.
+    pub input: Input,
 }
 
 /// A file or tree to fetch.

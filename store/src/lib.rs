@@ -16,7 +16,7 @@
 //! 1. [`hash`], [`json`]: digests and their four encodings; JSON text as the reference prints it
 //! 2. [`path`] and [`content_address`]: store paths and how they are computed
 //! 3. [`nar`], [`references`], [`signature`], [`wire`]: archives, scanning, keys, protocol numbers
-//! 4. [`derivation`], [`path_info`], [`narinfo`], [`realisation`]: what is known of objects
+//! 4. [`derivation`], [`path_info`], [`narinfo`], [`realisation`]: what is known of objects; [`input`]: what a fetcher is asked for
 //! 5. the effect half
 //!
 //! # One path through it
@@ -86,6 +86,7 @@ pub mod signature;
 pub mod wire;
 
 pub mod derivation;
+pub mod input;
 pub mod narinfo;
 pub mod path_info;
 pub mod realisation;

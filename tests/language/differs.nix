@@ -2,9 +2,9 @@
 # put to another command than ours.
 
 --- differs-fetch-git ---
-# error: 'builtins.fetchGit' is not supported yet
+# error: this evaluation has no store, so it cannot fetch 'git+file:///definitely/not/there?exportIgnore=1'
 builtins.fetchGit "/definitely/not/there"
 
 --- differs-fetch-mercurial ---
-# error: 'builtins.fetchMercurial' is not supported yet
+# error: this evaluation has no store, so it cannot fetch 'hg+file:///definitely/not/there'
 builtins.fetchMercurial "/definitely/not/there"

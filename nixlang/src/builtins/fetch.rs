@@ -1,4 +1,8 @@
-//! `fetchurl` and `fetchTarball`, through the host; and the fetchers that aren't supported yet, which say so.
+//! Builtins that fetch, through the host: `fetchurl` and `fetchTarball` here, those with more to say in files of their own.
+
+mod closure;
+mod mercurial;
+mod tree;
 
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
@@ -18,10 +22,23 @@ pub(super) const BUILTINS: &[Definition] = &[
         .strict(1)
         .global()
         .doc("Downloads an archive, unpacks it and returns the tree's store path. *args* is a URL or `{ url, name, sha256 }`."),
-    Definition::new("fetchGit", &["args"], |_, _, pos| unsupported("fetchGit", pos)).global().doc("Not supported yet."),
-    Definition::new("fetchMercurial", &["args"], |_, _, pos| unsupported("fetchMercurial", pos)).global().doc("Not supported yet."),
-    Definition::new("fetchTree", &["input"], |_, _, pos| unsupported("fetchTree", pos)).global().feature("fetch-tree").doc("Not supported yet."),
-    Definition::new("fetchClosure", &["args"], |_, _, pos| unsupported("fetchClosure", pos)).feature("fetch-closure").doc("Not supported yet."),
+    Definition::new("fetchGit", &["args"], tree::fetch_git)
+        .strict(1)
+        .global()
+        .doc("Fetches a tree of a git repository. *args* is a URL or path, or a set of `url`, `ref`, `rev`, `submodules` and others."),
+    Definition::new("fetchMercurial", &["args"], mercurial::fetch_mercurial)
+        .strict(1)
+        .global()
+        .doc("Fetches a tree of a Mercurial repository. *args* is a URL or path, or `{ url, rev, name }`."),
+    Definition::new("fetchTree", &["input"], tree::fetch_tree)
+        .strict(1)
+        .global()
+        .feature("fetch-tree")
+        .doc("Fetches a tree or file of any supported kind and returns a set with its store path and what is known of it."),
+    Definition::new("fetchClosure", &["args"], closure::fetch_closure)
+        .strict(1)
+        .feature("fetch-closure")
+        .doc("Copies a store path and all that it refers to from another store."),
     Definition::new("getFlake", &["args"], |eval, _, pos| flakes(eval, "getFlake", pos)).doc("Not supported yet."),
 ];
 
@@ -31,7 +48,7 @@ fn unsupported<'h>(name: &str, pos: Pos) -> EvalResult<Value<'h>> {
 
 fn flakes<'h>(eval: &Evaluator<'h>, name: &str, pos: Pos) -> EvalResult<Value<'h>> {
     if !eval.options.has_feature("flakes") {
-        return Err(EvalError::new(ErrorKind::Evaluation, super::flake_ref::feature_message("flakes")));
+        return Err(EvalError::new(ErrorKind::Evaluation, nixlang_store::input::feature_message("flakes")));
     }
     unsupported(name, pos)
 }
@@ -111,6 +128,7 @@ fn fetch<'h>(eval: &Evaluator<'h>, argument: Value<'h>, pos: Pos, fetcher: Fetch
     let Arguments { url, name, sha256, is_set } = arguments(eval, argument, pos, fetcher)?;
     let url = url.ok_or_else(|| failed("'url' argument required".into()))?;
     let url = if fetcher.unpack { resolve_channel(url) } else { url };
+    eval.host.check_address(&url).map_err(|error| eval.host_error(error))?;
     let has_name = name.is_some();
     let mut name = name.unwrap_or_else(|| fetcher.default_name.to_owned());
     if name.is_empty() {

@@ -3,16 +3,9 @@
 //! A reference is read three ways, and the next is tried when a way finds the text to be no URL of its kind: as a short name
 //! (`nixpkgs/nixos-23.05`), as a URL, as a path. That is why a mistake in a URL may be reported as a path that isn't absolute.
 
-mod git_names;
-mod input;
-mod url;
+use nixlang_store::input::url::{self, Authority, Url};
+use nixlang_store::input::{Attr, Attrs, Input, InputError as Error, Reader, feature_message, is_flake_id, is_mercurial_ref};
 
-use std::collections::BTreeMap;
-
-use nixlang_store::hash::HashError;
-
-use self::input::{Reader, maybe_text};
-use self::url::{Authority, Url};
 use super::Definition;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Value};
@@ -28,53 +21,8 @@ pub(super) const BUILTINS: &[Definition] = &[
         .doc("Returns the flake reference that has these parts, in URL notation; the inverse of `parseFlakeRef`."),
 ];
 
-/// An attribute of a reference.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(untagged)]
-enum Attr {
-    Text(String),
-    Number(u64),
-    Bool(bool),
-}
-
-impl std::fmt::Display for Attr {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Attr::Text(text) => f.write_str(text),
-            Attr::Number(number) => write!(f, "{number}"),
-            Attr::Bool(value) => f.write_str(if *value { "1" } else { "0" }),
-        }
-    }
-}
-
-type Attrs = BTreeMap<String, Attr>;
-
-/// Why a text or a set is no flake reference.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    /// It is none of this notation; another may fit.
-    #[error("{0}")]
-    BadUrl(String),
-    /// It is wrong in any notation.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl From<HashError> for Error {
-    fn from(error: HashError) -> Self {
-        Error::Other(error.to_string())
-    }
-}
-
-impl From<Error> for EvalError {
-    fn from(error: Error) -> Self {
-        EvalError::new(ErrorKind::Evaluation, error.to_string())
-    }
-}
-
-/// Returns what is said where a feature isn't enabled.
-pub(super) fn feature_message(feature: &str) -> String {
-    format!("experimental Nix feature '{feature}' is disabled; add '--extra-experimental-features {feature}' to enable it")
+pub(super) fn failed(error: Error) -> EvalError {
+    EvalError::new(ErrorKind::Evaluation, error.to_string())
 }
 
 fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
@@ -84,12 +32,12 @@ fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
     }
 }
 
-fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
+pub(super) fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
     let mut dubious = |name: &str| {
         eval.host.message(Message::Warning, &format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
     };
-    let mut reader = Reader { verified_fetches: eval.options.has_feature("verified-fetches"), dubious: &mut dubious };
-    Ok(run(&mut reader)?)
+    let has_feature = |feature: &str| eval.options.has_feature(feature);
+    run(&mut Reader { has_feature: &has_feature, dubious: &mut dubious }).map_err(failed)
 }
 
 fn parse<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -113,7 +61,7 @@ fn parse<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<V
 
 fn parse_with_fragment(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
     if let Some((url, fragment)) = short_name(text) {
-        return Ok((input::from_url(&url, reader)?, url::decode(fragment)?));
+        return Ok((Input::from_url(&url, true, reader)?.into_attrs(), url::decode(fragment)?));
     }
     let as_url = Url::parse_lenient(text, reader.dubious).and_then(|url| from_url(url, reader));
     match as_url {
@@ -125,7 +73,7 @@ fn parse_with_fragment(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, St
 fn from_url(mut url: Url, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
     let directory = url.query.remove("dir").filter(|directory| !directory.is_empty());
     let fragment = std::mem::take(&mut url.fragment);
-    let mut attrs = input::from_url(&url, reader)?;
+    let mut attrs = Input::from_url(&url, true, reader)?.into_attrs();
     if let Some(directory) = directory {
         attrs.entry("dir".to_owned()).or_insert(Attr::Text(directory));
     }
@@ -137,8 +85,8 @@ fn short_name(text: &str) -> Option<(Url, &str)> {
     let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (id, rest) = path.split_once('/').map_or((path, None), |(id, rest)| (id, Some(rest)));
     let is_fragment = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'\"()*+,;=:@/? ^%".contains(c);
-    if !git_names::is_flake_id(id)
-        || rest.is_some_and(|rest| !git_names::is_mercurial_ref(rest))
+    if !is_flake_id(id)
+        || rest.is_some_and(|rest| !is_mercurial_ref(rest))
         || !fragment.chars().all(is_fragment)
         || url::decode(fragment).is_err()
     {
@@ -190,9 +138,13 @@ fn to_string<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
     let url = with_reader(eval, |reader| {
         let mut bare = attrs.clone();
         bare.remove("dir");
-        let input = input::from_attrs(bare, reader)?;
-        let directory = maybe_text(&attrs, "dir")?.filter(|directory| !directory.is_empty());
-        let mut url = input::to_url(&input, reader)?;
+        let input = Input::from_attrs(bare, reader)?;
+        let directory = match attrs.get("dir") {
+            None => None,
+            Some(Attr::Text(directory)) => Some(directory).filter(|directory| !directory.is_empty()),
+            Some(_) => return Err(Error::Other(format!("input attribute 'dir' is not a string {}", nixlang_store::input::to_json(&attrs)))),
+        };
+        let mut url = input.to_url()?;
         if let Some(directory) = directory {
             url.query.entry("dir".into()).or_insert_with(|| directory.to_owned());
         }

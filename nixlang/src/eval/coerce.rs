@@ -168,6 +168,9 @@ impl<'h> Evaluator<'h> {
     #[cold]
     pub fn host_error(&self, error: crate::host::HostError) -> EvalError {
         use crate::host::HostError;
+        if let HostError::While { message, error } = error {
+            return self.host_error(*error).while_(Pos::NONE, message);
+        }
         let kind = match &error {
             HostError::Forbidden { .. } => ErrorKind::Restricted,
             HostError::Unsupported { .. } => ErrorKind::Unsupported,

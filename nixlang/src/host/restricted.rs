@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use nixlang_store::derivation::Derivation;
+use nixlang_store::input::url::Url;
 use nixlang_store::path::{StoreDir, StorePath};
 
 use super::*;
@@ -43,6 +44,19 @@ impl RestrictedHost {
 
 fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
     directory == b"/" || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// An allowed address stands for itself, for what follows after a slash, and for all of a scheme if it is just that.
+fn is_address_below(address: &str, allowed: &str) -> bool {
+    address.strip_prefix(allowed).is_some_and(|rest| {
+        rest.is_empty() || !allowed.is_empty() && (allowed.ends_with('/') || rest.starts_with('/') || is_just_a_scheme(allowed))
+    })
+}
+
+fn is_just_a_scheme(text: &str) -> bool {
+    text.strip_suffix(':').is_some_and(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+.-".contains(c))
+    })
 }
 
 impl Host for RestrictedHost {
@@ -115,12 +129,52 @@ impl Host for RestrictedHost {
     }
 
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
-        let url = &request.url;
-        let begins = |allowed: &String| url.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || allowed.ends_with('/') || rest.starts_with('/'));
-        if self.addresses.iter().any(begins) {
-            return self.inner.fetch(request);
+        self.check_address(&request.url)?;
+        self.inner.fetch(request)
+    }
+
+    fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
+        self.inner.fetch_input(input)
+    }
+
+    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
+        self.inner.resolve_input(input)
+    }
+
+    fn check_address(&self, address: &str) -> HostResult<()> {
+        if self.addresses.iter().any(|allowed| is_address_below(address, allowed)) {
+            return Ok(());
         }
-        Err(HostError::Forbidden { message: format!("access to URI '{url}' is forbidden in restricted mode") })
+        // What is a file by another name is as open as the file.
+        let path = match Url::parse(address, &mut |_| {}) {
+            _ if address.starts_with('/') => Some(address.to_owned()),
+            Ok(url) if url.scheme == "file" => url.file_path().ok(),
+            _ => None,
+        };
+        match path {
+            Some(path) => self.check(&crate::path::canonicalise(path.as_bytes())),
+            None => Err(HostError::Forbidden { message: format!("access to URI '{address}' is forbidden in restricted mode") }),
+        }
+    }
+
+    fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {
+        self.inner.fetch_search_path_entry(entry)
+    }
+
+    fn check_closure_store(&self, address: &str) -> HostResult<()> {
+        self.inner.check_closure_store(address)
+    }
+
+    fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
+        self.inner.copy_closure(address, path)
+    }
+
+    fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
+        self.inner.rewrite_closure(address, path)
+    }
+
+    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
+        self.inner.is_content_addressed(path)
     }
 
     fn message(&self, kind: Message, text: &str) {

@@ -2,19 +2,13 @@
 //!
 //! A kind (`git`, `path`, …) takes the URLs whose scheme it knows; the first kind by name that knows one decides.
 
-use nixlang_store::hash::{Algorithm, Hash, HashFormat};
+use crate::hash::{Algorithm, Hash, HashFormat};
 
 use super::git_names::{is_flake_id, is_legal_ref, is_mercurial_ref, is_revision};
-use super::url::{Authority, Dubious, Url, split_scheme};
-use super::{Attr, Attrs, Error};
+use super::url::{Authority, Url, split_scheme};
+use super::{Attr, Attrs, InputError, Reader};
 
-type Answer<T> = Result<T, Error>;
-
-/// What the reading of a reference depends on.
-pub(super) struct Reader<'a> {
-    pub verified_fetches: bool,
-    pub dubious: Dubious<'a>,
-}
+type Answer<T> = Result<T, InputError>;
 
 const ARCHIVE: &[&str] = &["owner", "repo", "ref", "rev", "narHash", "lastModified", "host", "treeHash"];
 const CURL: &[&str] = &["url", "narHash", "name", "unpack", "rev", "revCount", "lastModified"];
@@ -39,11 +33,11 @@ fn allowed(kind: &str) -> Option<&'static [&'static str]> {
 }
 
 fn bad<T>(message: String) -> Answer<T> {
-    Err(Error::BadUrl(message))
+    Err(InputError::BadUrl(message))
 }
 
 fn other<T>(message: String) -> Answer<T> {
-    Err(Error::Other(message))
+    Err(InputError::Other(message))
 }
 
 fn set(attrs: &mut Attrs, name: &str, value: impl Into<String>) {
@@ -58,8 +52,8 @@ pub(super) fn maybe_text<'a>(attrs: &'a Attrs, name: &str) -> Answer<Option<&'a 
     }
 }
 
-fn text<'a>(attrs: &'a Attrs, name: &str) -> Answer<&'a str> {
-    maybe_text(attrs, name)?.ok_or_else(|| Error::Other(format!("input attribute '{name}' is missing")))
+pub(super) fn text<'a>(attrs: &'a Attrs, name: &str) -> Answer<&'a str> {
+    maybe_text(attrs, name)?.ok_or_else(|| InputError::Other(format!("input attribute '{name}' is missing")))
 }
 
 fn number(attrs: &Attrs, name: &str) -> Answer<()> {
@@ -69,7 +63,7 @@ fn number(attrs: &Attrs, name: &str) -> Answer<()> {
     }
 }
 
-fn boolean(attrs: &Attrs, name: &str) -> Answer<bool> {
+pub(super) fn boolean(attrs: &Attrs, name: &str) -> Answer<bool> {
     match attrs.get(name) {
         None => Ok(false),
         Some(Attr::Bool(value)) => Ok(*value),
@@ -77,7 +71,7 @@ fn boolean(attrs: &Attrs, name: &str) -> Answer<bool> {
     }
 }
 
-fn json(attrs: &Attrs) -> String {
+pub(super) fn json(attrs: &Attrs) -> String {
     serde_json::to_string(attrs).expect("texts, numbers and booleans can be written")
 }
 
@@ -90,7 +84,7 @@ fn check_common(attrs: &Attrs) -> Answer<()> {
 }
 
 /// Reads the attributes of a URL (without `dir` and fragment).
-pub(super) fn from_url(url: &Url, reader: &mut Reader<'_>) -> Answer<Attrs> {
+pub(super) fn from_url(url: &Url, require_tree: bool, reader: &mut Reader<'_>) -> Answer<Attrs> {
     let (application, transport) = split_scheme(&url.scheme);
     let attrs = match (url.scheme.as_str(), application, transport) {
         (_, Some("file"), "file" | "http" | "https") => curl(url, "file", transport),
@@ -99,14 +93,29 @@ pub(super) fn from_url(url: &Url, reader: &mut Reader<'_>) -> Answer<Attrs> {
         ("hg+http" | "hg+https" | "hg+ssh" | "hg+file", ..) => mercurial(url, transport, reader)?,
         ("flake", ..) => indirect(url)?,
         ("path", ..) => path(url)?,
+        (_, None, "file" | "http" | "https") if !require_tree && !has_archive_extension(url) => curl(url, "file", transport),
         (_, None | Some("tarball"), "file" | "http" | "https") => curl(url, "tarball", transport),
         (_, Some("file"), "git") => {
             return other(format!("input '{url}' is unsupported; did you mean 'git+file' instead of 'file+git'?"));
         }
         _ => return other(format!("input '{url}' is unsupported")),
     };
+    check_feature(&attrs, reader)?;
     check_common(&attrs)?;
     Ok(attrs)
+}
+
+/// Some kinds belong to a feature.
+fn check_feature(attrs: &Attrs, reader: &Reader<'_>) -> Answer<()> {
+    match text(attrs, "type")? {
+        "github" | "gitlab" | "sourcehut" | "indirect" | "path" => reader.require("flakes"),
+        _ => Ok(()),
+    }
+}
+
+fn has_archive_extension(url: &Url) -> bool {
+    let name = url.path.last().map_or("", String::as_str);
+    [".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst"].iter().any(|extension| name.ends_with(extension))
 }
 
 fn curl(url: &Url, kind: &str, transport: &str) -> Attrs {
@@ -147,8 +156,8 @@ fn git(url: &Url, reader: &mut Reader<'_>) -> Answer<Attrs> {
 
 fn check_git(mut attrs: Attrs, reader: &mut Reader<'_>) -> Answer<Attrs> {
     let verifies = ["verifyCommit", "keytype", "publicKey", "publicKeys"].iter().any(|name| attrs.contains_key(*name));
-    if verifies && !reader.verified_fetches {
-        return other(super::feature_message("verified-fetches"));
+    if verifies {
+        reader.require("verified-fetches")?;
     }
     boolean(&attrs, "verifyCommit")?;
     if let Some(name) = maybe_text(&attrs, "ref")?.filter(|name| !is_legal_ref(name)) {
@@ -163,7 +172,7 @@ fn check_git(mut attrs: Attrs, reader: &mut Reader<'_>) -> Answer<Attrs> {
 }
 
 /// Reads a place as git takes it: a URL, a file's path or `user@host:path`.
-fn git_url(text: &str, reader: &mut Reader<'_>) -> Answer<Url> {
+pub(super) fn git_url(text: &str, reader: &mut Reader<'_>) -> Answer<Url> {
     let mut text = text.to_owned();
     if let Some((user, host, path)) = user_host_path(&text) {
         text = format!("ssh://{user}@{host}/{path}");
@@ -319,6 +328,7 @@ pub(super) fn from_attrs(attrs: Attrs, reader: &mut Reader<'_>) -> Answer<Attrs>
         return other("'type' attribute to specify input scheme is required but not provided".into());
     };
     let mut attrs = attrs;
+    check_feature(&attrs, reader)?;
     if let Some(allowed) = allowed(&kind) {
         let is_known = |name: &str| name == "type" || name == "__final" || allowed.contains(&name);
         if let Some(name) = attrs.keys().find(|name| !is_known(name)) {
@@ -352,7 +362,7 @@ pub(super) fn to_url(attrs: &Attrs, reader: &mut Reader<'_>) -> Answer<Url> {
         "git" => git_to_url(attrs, reader),
         "github" | "gitlab" | "sourcehut" => {
             let parts = [Some(text(attrs, "owner")?), Some(text(attrs, "repo")?), maybe_text(attrs, "ref")?];
-            let path = parts.into_iter().flatten().map(str::to_owned).chain(revision(attrs)?).collect();
+            let path = parts.into_iter().flatten().map(str::to_owned).chain(revision_text(attrs)?).collect();
             let mut url = Url { scheme: kind.to_owned(), path, ..Default::default() };
             add_nar_hash(attrs, &mut url)?;
             if let Some(host) = maybe_text(attrs, "host")? {
@@ -368,7 +378,7 @@ pub(super) fn to_url(attrs: &Attrs, reader: &mut Reader<'_>) -> Answer<Url> {
         }
         "indirect" => {
             let parts = [Some(text(attrs, "id")?), maybe_text(attrs, "ref")?];
-            let path = parts.into_iter().flatten().map(str::to_owned).chain(revision(attrs)?).collect();
+            let path = parts.into_iter().flatten().map(str::to_owned).chain(revision_text(attrs)?).collect();
             Ok(Url { scheme: "flake".into(), path, ..Default::default() })
         }
         "path" => {
@@ -405,20 +415,22 @@ fn git_to_url(attrs: &Attrs, reader: &mut Reader<'_>) -> Answer<Url> {
 }
 
 /// A key that may have signed a commit.
-#[derive(serde::Deserialize, serde::Serialize)]
-struct PublicKey {
-    key: String,
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+pub struct PublicKey {
+    /// The key in base 64.
+    pub key: String,
+    /// Its kind, such as `ssh-ed25519`.
     #[serde(rename = "type", default = "default_key_type")]
-    kind: String,
+    pub kind: String,
 }
 
 fn default_key_type() -> String {
     "ssh-ed25519".into()
 }
 
-fn public_keys(attrs: &Attrs) -> Answer<Vec<PublicKey>> {
+pub(super) fn public_keys(attrs: &Attrs) -> Answer<Vec<PublicKey>> {
     let mut keys: Vec<PublicKey> = match maybe_text(attrs, "publicKeys")? {
-        Some(keys) => serde_json::from_str(keys).map_err(|error| Error::Other(error.to_string()))?,
+        Some(keys) => serde_json::from_str(keys).map_err(|error| InputError::Other(error.to_string()))?,
         None => Vec::new(),
     };
     if let Some(key) = maybe_text(attrs, "publicKey")? {
@@ -428,14 +440,17 @@ fn public_keys(attrs: &Attrs) -> Answer<Vec<PublicKey>> {
     Ok(keys)
 }
 
-fn revision(attrs: &Attrs) -> Answer<Option<String>> {
+pub(super) fn revision(attrs: &Attrs) -> Answer<Option<Hash>> {
     let Some(rev) = maybe_text(attrs, "rev")? else { return Ok(None) };
-    let hash = Hash::parse_prefixed(rev).or_else(|_| Hash::parse(rev, Some(Algorithm::Sha1)))?;
-    Ok(Some(hash.format(HashFormat::Base16, false)))
+    Ok(Some(Hash::parse_prefixed(rev).or_else(|_| Hash::parse(rev, Some(Algorithm::Sha1)))?))
+}
+
+fn revision_text(attrs: &Attrs) -> Answer<Option<String>> {
+    Ok(revision(attrs)?.map(|hash| hash.format(HashFormat::Base16, false)))
 }
 
 fn add_revision(attrs: &Attrs, url: &mut Url) -> Answer<()> {
-    if let Some(rev) = revision(attrs)? {
+    if let Some(rev) = revision_text(attrs)? {
         url.query.insert("rev".into(), rev);
     }
     if let Some(name) = maybe_text(attrs, "ref")? {
@@ -444,15 +459,21 @@ fn add_revision(attrs: &Attrs, url: &mut Url) -> Answer<()> {
     Ok(())
 }
 
-fn add_nar_hash(attrs: &Attrs, url: &mut Url) -> Answer<()> {
+pub(super) fn nar_hash(attrs: &Attrs) -> Answer<Option<Hash>> {
     let hash = match maybe_text(attrs, "narHash")? {
-        None => return Ok(()),
+        None => return Ok(None),
         Some("") => Hash::zero(Algorithm::Sha256),
         Some(text) => Hash::parse_sri(text)?,
     };
     if hash.algorithm() != Algorithm::Sha256 {
         return other("narHash must use SHA-256".into());
     }
-    url.query.insert("narHash".into(), hash.format(HashFormat::Sri, true));
+    Ok(Some(hash))
+}
+
+fn add_nar_hash(attrs: &Attrs, url: &mut Url) -> Answer<()> {
+    if let Some(hash) = nar_hash(attrs)? {
+        url.query.insert("narHash".into(), hash.format(HashFormat::Sri, true));
+    }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use fluent_uri::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::Error;
+use super::InputError;
 
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const LITERAL: &AsciiSet = &RESERVED.remove(b':');
@@ -17,39 +17,48 @@ const QUERY: &AsciiSet = &PATH.remove(b'/').remove(b'?');
 
 /// A parsed URL. Its parts are decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
+pub struct Url {
+    /// What stands before the first colon.
     pub scheme: String,
+    /// Who is asked; `file:///x` has an empty one, `file:/x` none.
     pub authority: Option<Authority>,
     /// Segments; the first is empty where the path is absolute.
     pub path: Vec<String>,
+    /// What follows `?`.
     pub query: BTreeMap<String, String>,
+    /// What follows `#`.
     pub fragment: String,
 }
 
 /// Who is asked: `user:password@host:port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Authority {
-    user: Option<String>,
-    password: Option<String>,
-    host: String,
-    /// An address in brackets.
-    is_literal: bool,
-    port: Option<u16>,
+pub struct Authority {
+    /// Who asks.
+    pub user: Option<String>,
+    /// With which password.
+    pub password: Option<String>,
+    /// The machine, without brackets.
+    pub host: String,
+    /// Whether the host is an address in brackets.
+    pub is_literal: bool,
+    /// The port, if one is given.
+    pub port: Option<u16>,
 }
 
 /// What a query has that isn't an error but helps nobody: `name` without `=`.
-pub(super) type Dubious<'a> = &'a mut dyn FnMut(&str);
+pub type Dubious<'a> = &'a mut dyn FnMut(&str);
 
-pub(super) fn encode(text: &str) -> String {
+/// Writes everything but letters, digits and `-._~` as `%XX`.
+pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Decodes `%20` and the like.
-pub(super) fn decode(text: &str) -> Result<String, Error> {
+pub fn decode(text: &str) -> Result<String, InputError> {
     let mut rest = text;
     while let Some((_, tail)) = rest.split_once('%') {
         if !tail.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(Error::BadUrl(format!("invalid URI parameter '{text}': bad hexdig in pct-encoding")));
+            return Err(InputError::BadUrl(format!("invalid URI parameter '{text}': bad hexdig in pct-encoding")));
         }
         rest = tail;
     }
@@ -66,15 +75,15 @@ fn escape(text: &str, characters: &[char]) -> String {
 }
 
 /// Returns what stands before and after `(scheme's application)+(transport)`.
-pub(super) fn split_scheme(scheme: &str) -> (Option<&str>, &str) {
+pub fn split_scheme(scheme: &str) -> (Option<&str>, &str) {
     scheme.split_once('+').map_or((None, scheme), |(application, transport)| (Some(application), transport))
 }
 
 /// Reads a query; blanks and `"` are allowed.
-pub(super) fn decode_query(query: &str, dubious: Dubious<'_>) -> Result<BTreeMap<String, String>, Error> {
+pub fn decode_query(query: &str, dubious: Dubious<'_>) -> Result<BTreeMap<String, String>, InputError> {
     let fixed = escape(query, &[' ', '"', '[', ']']);
     if Uri::parse(format!("x:?{fixed}")).is_err() || fixed.contains('#') {
-        return Err(Error::BadUrl(format!("invalid URI query '{query}': leftover")));
+        return Err(InputError::BadUrl(format!("invalid URI query '{query}': leftover")));
     }
     Ok(query_table(&fixed, dubious))
 }
@@ -93,7 +102,7 @@ fn query_table(query: &str, dubious: Dubious<'_>) -> BTreeMap<String, String> {
 }
 
 impl Authority {
-    fn of(authority: fluent_uri::component::Authority<'_>) -> Result<Self, Error> {
+    fn of(authority: fluent_uri::component::Authority<'_>) -> Result<Self, InputError> {
         let (user, password) = match authority.userinfo().map(|info| info.as_str()) {
             None => (None, None),
             Some(info) => match info.split_once(':') {
@@ -104,7 +113,7 @@ impl Authority {
         let port = match authority.port().map(|port| port.as_str()) {
             None | Some("") => None,
             Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return Err(Error::BadUrl(format!("port '{port}' is invalid"))),
+                Ok(0) | Err(_) => return Err(InputError::BadUrl(format!("port '{port}' is invalid"))),
                 Ok(number) => Some(number),
             },
         };
@@ -113,7 +122,8 @@ impl Authority {
         Ok(Authority { user, password, host, is_literal, port })
     }
 
-    pub(super) fn has_host(&self) -> bool {
+    /// Whether a machine is named.
+    pub fn has_host(&self) -> bool {
         !self.host.is_empty()
     }
 }
@@ -137,12 +147,12 @@ impl std::fmt::Display for Authority {
 
 impl Url {
     /// Reads a URL by the standard.
-    pub(super) fn parse(text: &str, dubious: Dubious<'_>) -> Result<Self, Error> {
+    pub fn parse(text: &str, dubious: Dubious<'_>) -> Result<Self, InputError> {
         Self::parse_as(text, text, dubious)
     }
 
     /// Reads a URL that may have blanks and `"` in its query, and `^` too in its fragment.
-    pub(super) fn parse_lenient(text: &str, dubious: Dubious<'_>) -> Result<Self, Error> {
+    pub fn parse_lenient(text: &str, dubious: Dubious<'_>) -> Result<Self, InputError> {
         let (rest, fragment) = text.split_once('#').map_or((text, None), |(rest, fragment)| (rest, Some(fragment)));
         let mut fixed = match rest.split_once('?') {
             Some((path, query)) => format!("{path}?{}", escape(query, &[' ', '"'])),
@@ -155,8 +165,8 @@ impl Url {
         Self::parse_as(text, &fixed, dubious)
     }
 
-    fn parse_as(shown: &str, text: &str, dubious: Dubious<'_>) -> Result<Self, Error> {
-        let bad = |why: &str| Error::BadUrl(format!("'{shown}' {why}"));
+    fn parse_as(shown: &str, text: &str, dubious: Dubious<'_>) -> Result<Self, InputError> {
+        let bad = |why: &str| InputError::BadUrl(format!("'{shown}' {why}"));
         // The standard's grammar has no brackets in queries, the reference's has.
         let query_at = text.find(['?', '#']).unwrap_or(text.len());
         let query_end = text.find('#').unwrap_or(text.len());
@@ -172,7 +182,7 @@ impl Url {
         let scheme = uri.scheme().as_str().to_owned();
         let is_file = split_scheme(&scheme).1 == "file";
         if let Some(authority) = authority.as_ref().filter(|authority| is_file && authority.has_host()) {
-            return Err(Error::BadUrl(format!("file:// URL '{shown}' has unexpected authority '{authority}'")));
+            return Err(InputError::BadUrl(format!("file:// URL '{shown}' has unexpected authority '{authority}'")));
         }
         let path = uri.path().as_str();
         let path = if is_file && path.is_empty() { "/" } else { path };
@@ -186,19 +196,19 @@ impl Url {
     }
 
     /// Returns the segments that aren't empty.
-    pub(super) fn segments(&self) -> Vec<&str> {
+    pub fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).filter(|segment| !segment.is_empty()).collect()
     }
 
     /// Returns the file's path; empty segments within it say nothing.
-    pub(super) fn file_path(&self) -> Result<String, Error> {
+    pub fn file_path(&self) -> Result<String, InputError> {
         for segment in &self.path {
             let why = match segment {
                 s if s.contains('/') => "contains '/', which is not allowed in file names",
                 s if s.contains('\0') => "contains NUL byte which is not allowed",
                 _ => continue,
             };
-            return Err(Error::BadUrl(format!("URL path component '{}' {why}", segment.replace('\0', "␀"))));
+            return Err(InputError::BadUrl(format!("URL path component '{}' {why}", segment.replace('\0', "␀"))));
         }
         let mut path = String::new();
         for (i, segment) in self.path.iter().enumerate() {
@@ -211,7 +221,7 @@ impl Url {
     }
 
     /// Returns the segments of a file's path.
-    pub(super) fn segments_of_file(path: &str) -> Vec<String> {
+    pub fn segments_of_file(path: &str) -> Vec<String> {
         let mut segments: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if path.starts_with('/') {
             segments.insert(0, String::new());
