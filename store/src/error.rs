@@ -207,6 +207,38 @@ pub enum StoreError {
         /// What it cannot do.
         operation: &'static str,
     },
+    /// There is no binary cache at an address, and none can be made.
+    #[error("'{url}' does not appear to be a binary cache")]
+    NoCache {
+        /// The address.
+        url: String,
+    },
+    /// A binary cache has paths of another directory.
+    #[error("binary cache '{cache}' is for Nix stores with prefix '{found}', not '{expected}'")]
+    ForeignCache {
+        /// The cache's address.
+        cache: String,
+        /// The directory that its paths name.
+        found: String,
+        /// The directory that ours name.
+        expected: String,
+    },
+    /// A cache has no path of which it has not all references.
+    #[error("cannot add '{path}' to the binary cache because the reference '{reference}' is not valid")]
+    MissingReference {
+        /// The full logical store path.
+        path: String,
+        /// What it refers to.
+        reference: String,
+    },
+    /// What was to be copied is announced but not there any more.
+    #[error("file '{file}' does not exist in binary cache '{cache}'")]
+    Gone {
+        /// The file.
+        file: String,
+        /// The cache's address.
+        cache: String,
+    },
     /// A file could not be fetched or stored.
     #[error(transparent)]
     Transfer(#[from] crate::transfer::TransferError),

@@ -94,6 +94,8 @@ pub mod realisation;
 // The half with effects: disks, databases, other processes.
 #[cfg(feature = "effects")]
 mod addressed;
+#[cfg(feature = "compression")]
+pub mod binary_cache;
 #[cfg(feature = "effects")]
 pub mod closure;
 #[cfg(feature = "compression")]
@@ -112,6 +114,8 @@ pub mod gc;
 pub mod local;
 #[cfg(feature = "effects")]
 pub mod memory;
+#[cfg(feature = "effects")]
+mod parallel;
 #[cfg(feature = "effects")]
 pub mod store;
 #[cfg(feature = "effects")]

@@ -35,6 +35,8 @@ pub use maintenance::{
     GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats, Roots, RootsEvent, VerifyEvent, VerifyOptions,
 };
 pub use nar_pipe::with_nar;
+#[cfg(feature = "compression")]
+pub(crate) use tree::file_from_nar;
 
 /// What a store can do beyond answering questions about paths and giving their contents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub(super) fn listing_from_nar<S: Store + ?Sized>(store: &S, path: &StorePath) -
 }
 
 /// See [`Store::write_file`].
-pub(super) fn file_from_nar<S: Store + ?Sized>(
+pub(crate) fn file_from_nar<S: Store + ?Sized>(
     store: &S,
     path: &StorePath,
     below: &[&[u8]],

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{Body, Request, Response, SendMethod, TransferError, TransferErrorKind, TransferResult};
+use super::{Body, Request, Response, SendMethod, TransferError, TransferErrorKind, TransferResult, Transport};
 
 /// Returns the path of a `file:` address, `None` for others and for those of other hosts.
 pub fn path_of(url: &str) -> Option<PathBuf> {
@@ -38,6 +38,31 @@ pub fn percent_decoded(text: &str) -> std::ffi::OsString {
         }
     }
     std::ffi::OsString::from_vec(bytes)
+}
+
+/// A transport for `file://` alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileTransport;
+
+impl Transport for FileTransport {
+    fn get(&self, request: &Request) -> TransferResult<Response> {
+        get(request, &path_or_error(request)?)
+    }
+
+    fn head(&self, request: &Request) -> TransferResult<Response> {
+        head(request, &path_or_error(request)?)
+    }
+
+    fn send(&self, method: SendMethod, request: &Request, body: Body<'_>) -> TransferResult<Response> {
+        send(method, request, &path_or_error(request)?, body)
+    }
+}
+
+fn path_or_error(request: &Request) -> TransferResult<PathBuf> {
+    path_of(&request.url).ok_or_else(|| {
+        let scheme = request.url.split(':').next().unwrap_or_default();
+        TransferError::new(TransferErrorKind::Refused, &request.url, format!("scheme '{scheme}' is not supported"))
+    })
 }
 
 /// See [`super::Transport::get`].

@@ -1,0 +1,157 @@
+//! Contents of what is in a cache: archives, single files, listings, logs.
+
+use std::io::{BufReader, Read, Write};
+use std::ops::Range;
+
+use crate::compression::{self, Compression};
+use crate::error::{Result, StoreError};
+use crate::nar::Listing;
+use crate::narinfo::NarInfo;
+use crate::path::StorePath;
+use crate::store::Store;
+use crate::transfer::TransferError;
+
+use super::BinaryCache;
+
+/// Size of a listing in bytes, at most.
+const LISTING_LIMIT: u64 = 256 << 20;
+
+/// Size of a log in bytes, at most.
+const LOG_LIMIT: u64 = 1 << 30;
+
+/// See [`Store::write_nar`].
+pub(super) fn nar(cache: &BinaryCache, path: &StorePath, sink: &mut dyn Write) -> Result<()> {
+    let narinfo = cache.narinfo(path)?;
+    let mut archive = open(cache, &narinfo, None)?;
+    let mut left = narinfo.path_info.nar_size;
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let n = match archive.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(read_error(cache, &narinfo, error)),
+        };
+        // Who says 100 bytes and sends a million may go on for ever.
+        left = left.checked_sub(n as u64).ok_or_else(|| {
+            let reason = format!("it is longer than the announced {} bytes", narinfo.path_info.nar_size);
+            StoreError::format(cache.files.describe(&narinfo.url), reason)
+        })?;
+        sink.write_all(&buffer[..n]).map_err(|error| StoreError::format("writing a NAR", error))?;
+    }
+    if left > 0 {
+        let reason = format!("it is {left} bytes shorter than the announced {}", narinfo.path_info.nar_size);
+        return Err(StoreError::format(cache.files.describe(&narinfo.url), reason));
+    }
+    Ok(())
+}
+
+/// Opens an archive, or a part of one that is not compressed.
+fn open(cache: &BinaryCache, narinfo: &NarInfo, range: Option<Range<u64>>) -> Result<Box<dyn Read + Send>> {
+    let compression = Compression::from_name(&narinfo.compression).ok_or_else(|| {
+        let reason = format!("unknown compression method '{}'", narinfo.compression);
+        StoreError::format(cache.files.describe(&narinfo.url), reason)
+    })?;
+    let Some(response) = cache.files.get(&narinfo.url, range)? else {
+        // Whoever comes next shall not be told that it is there.
+        cache.lookups.forget(&narinfo.path_info.path.hash_part());
+        return Err(StoreError::Gone { file: narinfo.url.clone(), cache: cache.address() });
+    };
+    compression::decoder(compression, BufReader::with_capacity(128 * 1024, response.body))
+        .map_err(|error| read_error(cache, narinfo, error))
+}
+
+/// Makes an error of one that a body's reader gave.
+fn read_error(cache: &BinaryCache, narinfo: &NarInfo, error: std::io::Error) -> StoreError {
+    if cache.files.interrupt().is_interrupted() {
+        return StoreError::Interrupted;
+    }
+    match error.downcast::<TransferError>() {
+        Ok(error) => error.into(),
+        Err(error) => StoreError::format(cache.files.describe(&narinfo.url), error),
+    }
+}
+
+/// See [`Store::listing`].
+pub(super) fn listing(cache: &BinaryCache, path: &StorePath) -> Result<Listing> {
+    let narinfo = cache.narinfo(path)?;
+    if let Some(listing) = stored_listing(cache, path)? {
+        return Ok(listing);
+    }
+    let archive = Limited::new(open(cache, &narinfo, None)?, narinfo.path_info.nar_size);
+    Listing::read(BufReader::with_capacity(64 * 1024, archive))
+        .map_err(|error| StoreError::format(cache.files.describe(&narinfo.url), error))
+}
+
+/// Returns the listing that the cache keeps, if it does.
+fn stored_listing(cache: &BinaryCache, path: &StorePath) -> Result<Option<Listing>> {
+    let name = format!("{}.ls", path.hash_text());
+    let Some(bytes) = cache.files.get_bytes(&name, LISTING_LIMIT)? else { return Ok(None) };
+    // Deep nesting is refused by the parser's own limit.
+    let document = serde_json::from_slice(&bytes).map_err(|error| StoreError::format(cache.files.describe(&name), error))?;
+    let listing =
+        Listing::from_json_document(&document).map_err(|error| StoreError::format(cache.files.describe(&name), error))?;
+    Ok(Some(listing))
+}
+
+/// See [`Store::write_file`].
+pub(super) fn file(cache: &BinaryCache, path: &StorePath, below: &[&[u8]], sink: &mut dyn Write) -> Result<()> {
+    let narinfo = cache.narinfo(path)?;
+    let is_plain = narinfo.compression == "none";
+    if is_plain
+        && let Ok(Some(listing)) = stored_listing(cache, path)
+        && let Some(Listing::Regular { size, nar_offset: Some(start), .. }) = listing.find(&below.join(&b'/'))
+        && let Some(end) = start.checked_add(*size).filter(|end| *end <= narinfo.path_info.nar_size)
+    {
+        let mut part = open(cache, &narinfo, Some(*start..end))?.take(*size);
+        std::io::copy(&mut part, sink).map_err(|error| read_error(cache, &narinfo, error))?;
+        return Ok(());
+    }
+    crate::store::file_from_nar(cache, path, below, sink)
+}
+
+/// See [`Store::build_log`].
+pub(super) fn log(cache: &BinaryCache, path: &StorePath) -> Result<Option<Vec<u8>>> {
+    let derivation = if path.is_derivation() {
+        path.clone()
+    } else {
+        match cache.query_path_info(path)?.and_then(|info| info.info.deriver) {
+            Some(deriver) => deriver,
+            None => return Ok(None),
+        }
+    };
+    cache.files.get_bytes(&format!("log/{}", derivation.base_name()), LOG_LIMIT)
+}
+
+/// See [`BinaryCache::debug_info`].
+pub(super) fn debug_info(cache: &BinaryCache, build_id: &str) -> Result<Option<(String, String)>> {
+    let name = format!("debuginfo/{build_id}");
+    let Some(bytes) = cache.files.get_bytes(&name, 64 << 10)? else { return Ok(None) };
+    let wrong = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::format(cache.files.describe(&name), error);
+    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;
+    let field = |key: &str| json.get(key).and_then(serde_json::Value::as_str);
+    let (Some(archive), Some(member)) = (field("archive"), field("member")) else {
+        return Err(wrong("it has no 'archive' or no 'member'".into()));
+    };
+    Ok(Some((archive.strip_prefix("../").unwrap_or(archive).to_owned(), member.to_owned())))
+}
+
+/// Ends with an error where more comes than was announced.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Limited<R> {
+    fn new(inner: R, limit: u64) -> Limited<R> {
+        Limited { inner, left: limit }
+    }
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| std::io::Error::other("it is longer than announced"))?;
+        Ok(n)
+    }
+}
