@@ -3,11 +3,11 @@
 //! The surprising part: after the output locks are obtained the outputs are looked at again, because whoever had the
 //! locks before has probably built them.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nixlang_store::derivation::OutputName;
+use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
 use nixlang_store::local::LocalStore;
 use nixlang_store::local::locks::PathLocks;
 use nixlang_store::path::StorePath;
@@ -18,13 +18,16 @@ use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::executor::local::LocalExecutor;
 use crate::executor::{End, Execution, Executor};
 use crate::log::{BuildLog, LogItem};
-use crate::options::{BuildMode, BuildOptions};
-use crate::plan::{DerivedPath, Plan, Step, plan};
-use crate::prepare::{prepare, workspace};
-use crate::result::{BuildOutcome, BuildResult, BuildStatus};
+use crate::options::BuildOptions;
+use crate::known::{Known, OutputPaths};
+use crate::options::BuildMode;
+use crate::plan::{BuildStep, DerivedPath, Plan, SingleDerivedPath, Step, Want, WantedOutputs, Work, plan};
+use crate::prepare::resolve::{is_resolved_first, resolve};
+use crate::prepare::{Task, prepare, workspace};
+use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 use crate::sandbox::{Isolation, Shell};
-use crate::scheduler::{Outcome, run_steps};
-use crate::{outputs, prepare};
+use crate::scheduler::{NewStep, Outcome, Scheduler, Slot, StepEnd, run_steps};
+use crate::{hooks, outputs, prepare};
 
 /// Builds derivations in a local store.
 ///
@@ -82,12 +85,20 @@ impl Builder {
     ///
     /// The store can't be read, or a derivation makes no sense. A missing path is no error, see [`Plan::unknown`].
     pub fn plan(&self, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
-        plan(&self.store, wanted, self.options.mode)
+        plan(&self.store, &self.options, wanted)
     }
 
     /// Carries a plan out. Returns when everything is done, or stopped.
     pub fn run(&self, plan: &Plan, observer: &dyn Observer, cancel: &CancelToken) -> BuildOutcome {
-        Run { builder: self, observer, cancel: cancel.child() }.all(plan)
+        let run = Run {
+            builder: self,
+            observer,
+            cancel: cancel.child(),
+            known: Known::new(&self.store, self.options.has_feature("ca-derivations")),
+            plan: Mutex::new(plan.clone()),
+            results: Mutex::default(),
+        };
+        run.all()
     }
 
     /// Returns what `/bin/sh` is in the sandbox of this builder's builds.
@@ -112,6 +123,19 @@ struct Run<'r> {
     observer: &'r dyn Observer,
     /// Also cancelled by the first failure.
     cancel: CancelToken,
+    known: Known<'r>,
+    /// The plan, as far as it has grown.
+    plan: Mutex<Plan>,
+    results: Mutex<BTreeMap<StorePath, BuildResult>>,
+}
+
+/// A derivation whose inputs are valid, and what is wanted of it.
+struct Target<'t> {
+    path: &'t StorePath,
+    derivation: &'t Derivation,
+    outputs: BTreeMap<OutputName, Option<StorePath>>,
+    wanted: &'t BTreeSet<OutputName>,
+    mode: BuildMode,
 }
 
 impl Run<'_> {
@@ -119,71 +143,174 @@ impl Run<'_> {
         self.builder.store.store_dir().display(path)
     }
 
-    fn all(&self, plan: &Plan) -> BuildOutcome {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_result(&self, path: &StorePath, result: BuildResult) {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), result);
+    }
+
+    fn all(self) -> BuildOutcome {
         let mut outcome = BuildOutcome::default();
-        for path in &plan.unknown {
-            let message = format!("path '{}' does not exist and cannot be created", self.display(path));
-            outcome.missing.insert(path.clone(), message);
-        }
-        for (path, outputs) in &plan.already_valid {
-            let outputs = outputs.clone();
-            let result = BuildResult { outputs, ..BuildResult::new(BuildStatus::AlreadyValid, "") };
-            outcome.results.insert(path.clone(), result);
-        }
-        if !plan.unknown.is_empty() && !self.builder.options.keep_going {
+        let options = &self.builder.options;
+        let (steps, n_wanted) = {
+            let plan = self.plan();
+            for path in &plan.unknown {
+                let message = format!("path '{}' does not exist and cannot be created", self.display(path));
+                outcome.missing.insert(path.clone(), message);
+            }
+            for (path, outputs) in &plan.already_valid {
+                let outputs = outputs.clone();
+                let result = BuildResult { outputs, ..BuildResult::new(BuildStatus::AlreadyValid, "") };
+                self.keep_result(path, result);
+            }
+            (plan.steps.clone(), plan.wanted.len())
+        };
+        outcome.realised = vec![Realised::default(); n_wanted];
+        if !outcome.missing.is_empty() && !options.keep_going {
+            outcome.results = self.results.into_inner().unwrap_or_else(PoisonError::into_inner);
             return outcome;
         }
 
-        if !plan.steps.is_empty() {
-            let options = &self.builder.options;
+        if !steps.is_empty() {
             let own = self.builder.store.layout().state_dir.join("builds");
             workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
         }
-        let results: Vec<OnceLock<BuildResult>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
-        let dependencies: Vec<&[usize]> = plan.steps.iter().map(|step| step.dependencies.as_slice()).collect();
-        let run = |index: usize| {
-            let step = &plan.steps[index];
-            let result = self.build(step);
-            self.observer.event(&BuildEvent::Finished { derivation: &step.path, result: &result });
-            let worked = result.status.is_success();
-            let _ = results[index].set(result);
-            worked
-        };
+        let new: Vec<NewStep<'_>> = steps.iter().map(|step| new_step(step)).collect();
+        let run = |index: usize, scheduler: &Scheduler<'_>| self.step(index, scheduler);
         let progress = |counts: crate::scheduler::Counts| {
             let crate::scheduler::Counts { done, running, failed, total } = counts;
             self.observer.event(&BuildEvent::Progress { done, total, running, failed });
         };
-        let n_threads = self.builder.options.max_jobs.max(1);
-        let keep_going = self.builder.options.keep_going;
-        let outcomes = run_steps(&dependencies, n_threads, keep_going, &self.cancel, &run, &progress);
-        for ((step, result), how) in plan.steps.iter().zip(results).zip(outcomes) {
-            let result = match (result.into_inner(), how) {
-                (Some(result), _) => result,
-                (None, Outcome::DependenciesFailed(n_failed)) => {
+        let slots = [16, 16, 1, options.max_jobs];
+        let outcomes = run_steps(&new, slots, options.keep_going, &self.cancel, &run, &progress);
+        drop(new);
+        let steps = self.plan().steps.clone();
+        for (step, how) in steps.iter().zip(outcomes) {
+            let Work::Build(step) = &step.work else { continue };
+            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            if results.contains_key(&step.path) {
+                continue;
+            }
+            let result = match how {
+                Outcome::DependenciesFailed(n_failed) => {
                     let what = if n_failed == 1 { "dependency" } else { "dependencies" };
-                    let message = self.cannot_build(step, &format!("{n_failed} {what} failed"));
+                    let reason = format!("{n_failed} {what} failed");
+                    let message = self.cannot_build(&step.path, &step.outputs, &reason);
                     BuildResult::new(BuildStatus::DependencyFailed, message)
                 }
-                (None, _) => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
+                _ => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
             };
-            outcome.results.insert(step.path.clone(), result);
+            results.insert(step.path.clone(), result);
         }
+        let wanted = self.plan().wanted.clone();
+        outcome.realised = wanted.iter().map(|wanted| self.realised(wanted).unwrap_or_default()).collect();
+        outcome.results = self.results.into_inner().unwrap_or_else(PoisonError::into_inner);
         outcome
     }
 
+    /// Returns what something wanted has become.
+    fn realised(&self, wanted: &DerivedPath) -> Result<Realised, BuildError> {
+        let store = &self.builder.store;
+        let (derivation, outputs) = match wanted {
+            DerivedPath::Opaque(path) => {
+                let outputs = [("out".into(), path.clone())].into();
+                return Ok(if store.is_valid(path)? { Realised { derivation: None, outputs } } else { Realised::default() });
+            }
+            DerivedPath::Built { derivation, outputs } => (derivation.clone(), outputs),
+            DerivedPath::Nested { derivation, outputs } => match self.known.single(derivation)? {
+                Some(path) => (path, outputs),
+                None => return Ok(Realised::default()),
+            },
+        };
+        let parsed = store.read_derivation(&derivation)?;
+        let is_wanted = |name: &OutputName| match outputs {
+            WantedOutputs::All => true,
+            WantedOutputs::Named(names) => names.contains(name),
+        };
+        let outputs: OutputPaths = self
+            .known
+            .outputs(&derivation, &parsed)?
+            .into_iter()
+            .filter(|(name, _)| is_wanted(name))
+            .filter_map(|(name, path)| Some((name, path?)))
+            .collect();
+        Ok(Realised { derivation: Some(derivation), outputs })
+    }
+
+    fn step(&self, index: usize, scheduler: &Scheduler<'_>) -> StepEnd {
+        let step = self.plan().steps[index].clone();
+        match &step.work {
+            Work::Build(step) => {
+                let result = self.build(step);
+                self.observer.event(&BuildEvent::Finished { derivation: &step.path, result: &result });
+                let worked = result.status.is_success();
+                if worked {
+                    self.known.note(&step.path, &result.outputs);
+                }
+                self.keep_result(&step.path, result);
+                if worked { StepEnd::Done } else { StepEnd::Failed }
+            }
+            Work::Dynamic { derivation, want } => match self.dynamic(derivation, want, scheduler) {
+                Ok(waiting_for) if waiting_for.is_empty() => StepEnd::Done,
+                Ok(waiting_for) => StepEnd::After(waiting_for),
+                Err(error) => {
+                    let message = error.to_string();
+                    self.keep_result(derivation.root(), BuildResult::new(error.status(), message));
+                    StepEnd::Failed
+                }
+            },
+        }
+    }
+
+    /// Plans what is wanted of a derivation that has been made. Returns what is not done yet of it.
+    fn dynamic(
+        &self,
+        derivation: &SingleDerivedPath,
+        want: &Want,
+        scheduler: &Scheduler<'_>,
+    ) -> Result<Vec<usize>, BuildError> {
+        let store = &self.builder.store;
+        let path = self.known.single(derivation)?.ok_or_else(|| BuildError::Missing {
+            message: format!("failed to obtain derivation of '{}'", derivation.display(store.store_dir())),
+        })?;
+        let mut plan = self.plan();
+        let n_steps = plan.steps.len();
+        let waiting_for = plan.extend(store, &self.builder.options, &self.known, path, want.clone())?;
+        // Still holding the plan, so that numbers agree.
+        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step)).collect();
+        scheduler.add(&new);
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_done = |index: &usize| match &plan.steps[*index].work {
+            Work::Build(step) => results.get(&step.path).is_some_and(|result| result.status.is_success()),
+            Work::Dynamic { .. } => false,
+        };
+        Ok(waiting_for.into_iter().filter(|index| !is_done(index)).collect())
+    }
+
     /// The reference's message for a build that failed.
-    fn cannot_build(&self, step: &Step, reason: &str) -> String {
-        let mut message = format!("Cannot build '{}'.\nReason: {reason}.\nOutput paths:", self.display(&step.path));
-        for path in step.outputs.values() {
+    fn cannot_build(
+        &self,
+        path: &StorePath,
+        outputs: &BTreeMap<OutputName, Option<StorePath>>,
+        reason: &str,
+    ) -> String {
+        let mut message = format!("Cannot build '{}'.\nReason: {reason}.", self.display(path));
+        let known: BTreeSet<&StorePath> = outputs.values().flatten().collect();
+        if !known.is_empty() {
+            message.push_str("\nOutput paths:");
+        }
+        for path in known {
             message.push_str(&format!("\n  {}", self.display(path)));
         }
         message
     }
 
     /// Builds one derivation, whose inputs are valid.
-    fn build(&self, step: &Step) -> BuildResult {
+    fn build(&self, step: &BuildStep) -> BuildResult {
         let mut result = BuildResult::new(BuildStatus::Built, "");
-        match self.try_build(step, &mut result) {
+        match self.resolve_and_build(step, &mut result) {
             Ok((status, outputs)) => {
                 result.status = status;
                 result.outputs = outputs;
@@ -197,32 +324,89 @@ impl Run<'_> {
         result
     }
 
+    fn resolve_and_build(
+        &self,
+        step: &BuildStep,
+        result: &mut BuildResult,
+    ) -> Result<(BuildStatus, OutputPaths), BuildError> {
+        let Builder { store, options, .. } = self.builder;
+        let mode = if step.is_top_level || options.mode == BuildMode::Repair { options.mode } else { BuildMode::Normal };
+        let BuildStep { path, derivation, outputs, wanted, .. } = step;
+        if !is_resolved_first(derivation, self.known.has_realisations()) {
+            return self.try_build(&Target { path, derivation, outputs: outputs.clone(), wanted, mode }, result);
+        }
+        options.require_feature("ca-derivations")?;
+        let output = |input: &StorePath, name: &OutputName| {
+            self.known.output(input, name)?.ok_or_else(|| BuildError::Derivation {
+                derivation: self.display(path),
+                reason: format!("output '{name}' of input derivation '{}' is not known", self.display(input)),
+            })
+        };
+        let (resolved_path, resolved) = resolve(store.store_dir(), path, derivation, &output)?;
+        self.observer.event(&BuildEvent::Resolved { derivation: path, resolved: &resolved_path });
+        let outputs = self.known.outputs(&resolved_path, &resolved)?;
+        let target = Target { path: &resolved_path, derivation: &resolved, outputs, wanted, mode };
+        let built = if mode == BuildMode::Normal && self.is_done(&target)? {
+            let outputs = target.outputs.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
+            Ok((BuildStatus::AlreadyValid, outputs))
+        } else {
+            // What is really built stays on record.
+            store.write_derivation(&resolved)?;
+            self.try_build(&target, result)
+        };
+        let (status, outputs) = match built {
+            Ok((BuildStatus::AlreadyValid, outputs)) => (BuildStatus::ResolvesToAlreadyValid, outputs),
+            Ok(built) => built,
+            Err(BuildError::Cancelled) => return Err(BuildError::Cancelled),
+            Err(error) => {
+                let mut failed = std::mem::replace(result, BuildResult::new(BuildStatus::Built, ""));
+                failed.status = error.status();
+                failed.message = error.to_string();
+                self.keep_result(&resolved_path, failed);
+                return Err(BuildError::ResolvedFailed { resolved: self.display(&resolved_path) });
+            }
+        };
+        self.known.note(&resolved_path, &outputs);
+        if derivation.kind() != Ok(DerivationType::Impure) {
+            self.known.register(path, derivation, &outputs, &options.secret_keys)?;
+        }
+        Ok((status, outputs))
+    }
+
     fn try_build(
         &self,
-        step: &Step,
+        target: &Target<'_>,
         result: &mut BuildResult,
-    ) -> Result<(BuildStatus, BTreeMap<OutputName, StorePath>), BuildError> {
+    ) -> Result<(BuildStatus, OutputPaths), BuildError> {
         let Builder { store, options, executor, .. } = self.builder;
-        let mode = if step.is_top_level { options.mode } else { BuildMode::Normal };
-        self.refuse_wrong_machine(step)?;
-        let locks = self.lock_outputs(step)?;
-        if mode == BuildMode::Normal && self.is_done(step)? {
-            return Ok((BuildStatus::AlreadyValid, step.outputs.clone()));
+        let Target { path, derivation, mode, .. } = *target;
+        self.refuse_wrong_machine(target)?;
+        let locks = self.lock_outputs(target)?;
+        let outputs = self.known.outputs(path, derivation)?;
+        let target = &Target { outputs, ..*target };
+        let is_done = mode != BuildMode::Repair && self.is_done(target)?;
+        if mode == BuildMode::Normal && is_done {
+            let outputs = target.outputs.iter().filter_map(|(name, path)| Some((name.clone(), path.clone()?))).collect();
+            return Ok((BuildStatus::AlreadyValid, outputs));
+        }
+        if mode == BuildMode::Check && !is_done {
+            return Err(BuildError::NothingToCheck { derivation: self.display(path) });
         }
         let shell = self.builder.shell()?;
-        let mut prepared = prepare(store, options, shell, &step.path, &step.derivation)?;
+        let outputs = &target.outputs;
+        let mut prepared = prepare(Task { store, options, known: &self.known, shell, path, derivation, outputs, mode })?;
         let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
-        self.observer.event(&BuildEvent::Started { derivation: &step.path, isolation: planned });
+        self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
 
         let mut log = BuildLog::new(options.log_lines);
         if options.keep_log {
             // A log that can't be kept is no reason not to build.
-            let _ = log.keep(&store.layout().log_dir, &step.path, options.compress_log);
+            let _ = log.keep(&store.layout().log_dir, path, options.compress_log);
         }
         result.start_time = now();
         let mut sink = |item: LogItem<'_>| match item {
-            LogItem::Line(line) => self.observer.event(&BuildEvent::LogLine { derivation: &step.path, line }),
-            LogItem::Phase(phase) => self.observer.event(&BuildEvent::Phase { derivation: &step.path, phase }),
+            LogItem::Line(line) => self.observer.event(&BuildEvent::LogLine { derivation: path, line }),
+            LogItem::Phase(phase) => self.observer.event(&BuildEvent::Phase { derivation: path, phase }),
         };
         let execution =
             executor.execute(&prepared.request, &mut |bytes| log.write(bytes, &mut sink), &self.cancel);
@@ -236,43 +420,70 @@ impl Run<'_> {
         };
         (result.cpu_user, result.cpu_system) = execution.cpu;
 
-        let made = self
-            .judge(step, &execution)
-            .and_then(|()| outputs::register(store, options, &step.path, &step.derivation, &prepared, mode));
-        if made.is_err() && options.keep_failed && !step.derivation.is_builtin() {
+        let show = |said: &str| {
+            for line in said.lines() {
+                self.observer.event(&BuildEvent::HookLine { derivation: path, line: line.as_bytes() });
+            }
+        };
+        let made = self.judge(target, &execution).and_then(|()| {
+            outputs::register(store, options, &self.known, path, derivation, &prepared, mode, &show)
+        });
+        if made.is_err() && options.keep_failed && !derivation.is_builtin() {
             prepared.workspace.keep = true;
             if let Some(kept) = prepared.workspace.kept() {
                 let line = format!("note: keeping build directory '{}'", kept.display());
-                self.observer.event(&BuildEvent::LogLine { derivation: &step.path, line: line.as_bytes() });
+                self.observer.event(&BuildEvent::LogLine { derivation: path, line: line.as_bytes() });
             }
         }
         let made = made?;
         let registered: Vec<_> = made.values().map(|path| store.to_real_path(path)).collect();
         prepared.workspace.scratch.retain(|path| !registered.contains(path));
         drop(prepared);
+        if let Some(hook) = &options.post_build_hook {
+            self.observer.event(&BuildEvent::HookStarted { derivation: path, program: hook });
+            let mut line = |line: &[u8]| self.observer.event(&BuildEvent::HookLine { derivation: path, line });
+            let outputs: Vec<&StorePath> = made.values().collect();
+            let ran = hooks::run_post_build_hook(hook, options, store, path, &outputs, &mut line);
+            self.observer.event(&BuildEvent::HookFinished { derivation: path });
+            ran?;
+        }
         drop(locks);
         Ok((BuildStatus::Built, made))
     }
 
     /// Returns whether the outputs that somebody wants are valid.
-    fn is_done(&self, step: &Step) -> Result<bool, BuildError> {
-        let wanted: Vec<StorePath> = step.wanted.iter().filter_map(|name| step.outputs.get(name)).cloned().collect();
-        Ok(self.builder.store.are_valid(&wanted)?.into_iter().all(|valid| valid))
+    fn is_done(&self, target: &Target<'_>) -> Result<bool, BuildError> {
+        let wanted: Option<Vec<StorePath>> =
+            target.wanted.iter().map(|name| target.outputs.get(name).cloned().flatten()).collect();
+        match wanted {
+            Some(wanted) => Ok(self.builder.store.are_valid(&wanted)?.into_iter().all(|valid| valid)),
+            None => Ok(false),
+        }
     }
 
-    fn lock_outputs(&self, step: &Step) -> Result<PathLocks, BuildError> {
-        let paths: Vec<StorePath> = step.outputs.values().cloned().collect();
+    fn lock_outputs(&self, target: &Target<'_>) -> Result<PathLocks, BuildError> {
+        let store = &self.builder.store;
+        let mut paths = BTreeSet::new();
+        for (name, output) in &target.outputs {
+            let is_static = target.derivation.outputs.get(name).is_some_and(|output| {
+                !matches!(output, DerivationOutput::Floating { .. } | DerivationOutput::Impure { .. })
+            });
+            paths.insert(match output {
+                Some(output) if is_static => store.to_real_path(output),
+                _ => store.to_real_path(target.path).with_added_extension(name),
+            });
+        }
         let mut pause = Duration::from_millis(5);
         let mut is_announced = false;
         loop {
             if self.cancel.is_cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            if let Some(locks) = self.builder.store.try_lock_paths(&paths)? {
+            if let Some(locks) = PathLocks::try_lock(&paths)? {
                 return Ok(locks);
             }
             if !std::mem::replace(&mut is_announced, true) {
-                self.observer.event(&BuildEvent::WaitingForLock { derivation: &step.path });
+                self.observer.event(&BuildEvent::WaitingForLock { derivation: target.path });
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(200));
@@ -280,9 +491,9 @@ impl Run<'_> {
     }
 
     /// Refuses what this machine can't run, in the reference's words.
-    fn refuse_wrong_machine(&self, step: &Step) -> Result<(), BuildError> {
+    fn refuse_wrong_machine(&self, step: &Target<'_>) -> Result<(), BuildError> {
         let options = &self.builder.options;
-        let mut message = format!("Cannot build '{}'.", self.display(&step.path));
+        let mut message = format!("Cannot build '{}'.", self.display(step.path));
         let length = message.len();
         if options.max_jobs == 0 {
             message.push_str(
@@ -298,23 +509,27 @@ impl Run<'_> {
             ));
         }
         let store_dir = self.builder.store.store_dir();
-        let attributes = prepare::read_options(store_dir, &step.path, &step.derivation)?;
-        let required = &attributes.required_system_features;
-        if !required.is_subset(&options.system_features) {
+        let attributes = prepare::read_options(store_dir, step.path, step.derivation)?;
+        let required = attributes.required_features(step.derivation).map_err(|error| BuildError::Derivation {
+            derivation: self.display(step.path),
+            reason: error.to_string(),
+        })?;
+        let available = options.all_system_features();
+        if !required.is_subset(&available) {
             let list = |features: &std::collections::BTreeSet<String>| {
                 features.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             };
             message.push_str(&format!(
                 "\nReason: missing system features\nRequired features: {{{}}}\nAvailable features: {{{}}}",
-                list(required),
-                list(&options.system_features)
+                list(&required),
+                list(&available)
             ));
         }
         if message.len() > length { Err(BuildError::WrongMachine { message }) } else { Ok(()) }
     }
 
     /// Turns the end of a builder into the reference's error, if it is none of success.
-    fn judge(&self, step: &Step, execution: &Execution) -> Result<(), BuildError> {
+    fn judge(&self, step: &Target<'_>, execution: &Execution) -> Result<(), BuildError> {
         let reason = match execution.end {
             End::Exited(0) => return Ok(()),
             End::Exited(status) => format!("builder failed with exit code {status}"),
@@ -324,7 +539,7 @@ impl Run<'_> {
                 return Err(BuildError::Limit { message, status: BuildStatus::TimedOut });
             }
             End::LogTooLong(limit) => {
-                let path = self.display(&step.path);
+                let path = self.display(step.path);
                 let message = format!("building derivation '{path}' killed after writing more than {limit} bytes of log output");
                 return Err(BuildError::Limit { message, status: BuildStatus::LogLimitExceeded });
             }
@@ -332,7 +547,7 @@ impl Run<'_> {
         };
         let is_sandboxed_kind = step.derivation.kind().is_ok_and(|kind| kind.is_sandboxed());
         let is_disk_full = self.is_disk_full();
-        let mut message = self.cannot_build(step, &reason);
+        let mut message = self.cannot_build(step.path, &step.outputs, &reason);
         if is_disk_full {
             message.push_str("\nnote: build failure may have been caused by lack of free disk space");
         }
@@ -348,6 +563,14 @@ impl Run<'_> {
             rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < REQUIRED)
         })
     }
+}
+
+fn new_step(step: &Step) -> NewStep<'_> {
+    let slot = match step.work {
+        Work::Build(_) => Slot::Build,
+        Work::Dynamic { .. } => Slot::Light,
+    };
+    NewStep { dependencies: &step.dependencies, slot }
 }
 
 fn now() -> u64 {

@@ -63,6 +63,60 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An output that a derivation does not have.
+    #[error("derivation '{derivation}' does not have wanted outputs '{output}'")]
+    NoSuchOutput {
+        /// Full path of the derivation.
+        derivation: String,
+        /// The output's name.
+        output: String,
+    },
+    /// A path that is neither valid nor obtainable.
+    #[error("{message}")]
+    Missing {
+        /// The message.
+        message: String,
+    },
+    /// An experimental feature that is not switched on.
+    #[error("experimental Nix feature '{feature}' is disabled; add '--extra-experimental-features {feature}' to enable it")]
+    FeatureDisabled {
+        /// Its name.
+        feature: &'static str,
+    },
+    /// A derivation whose outputs are to be reproducible uses one whose outputs are not.
+    #[error("pure derivation '{derivation}' depends on impure derivation '{input}'")]
+    DependsOnImpure {
+        /// Full path of the derivation.
+        derivation: String,
+        /// Full path of the impure one.
+        input: String,
+    },
+    /// The derivation that a derivation resolves to failed.
+    #[error("build of resolved derivation '{resolved}' failed")]
+    ResolvedFailed {
+        /// Full path of the resolved derivation.
+        resolved: String,
+    },
+    /// A second build of what was not built before.
+    #[error("some outputs of '{derivation}' are not valid, so checking is not possible\nHint: --rebuild and --check error if the derivation was not previously built and cannot be substituted.\n      Remove it to perform a fresh build, or use --repair to rewrite missing or corrupted builds in the store.")]
+    NothingToCheck {
+        /// Full path of the derivation.
+        derivation: String,
+    },
+    /// A program that is run around builds failed.
+    #[error("program '{program}' {reason}")]
+    Hook {
+        /// The program.
+        program: String,
+        /// How it failed.
+        reason: String,
+    },
+    /// The hook before a build said something that nobody understands.
+    #[error("unknown pre-build hook command '{line}'")]
+    HookAnswer {
+        /// What it said.
+        line: String,
+    },
     /// A kind of derivation that this version does not build.
     #[error("derivation '{derivation}' can't be built: {feature} are not supported yet")]
     Unsupported {
@@ -184,7 +238,14 @@ impl BuildError {
             | BuildError::NoShell { .. }
             | BuildError::Io { .. }
             | BuildError::NoSandbox { .. } => BuildStatus::MiscFailure,
-            BuildError::Derivation { .. }
+            BuildError::Missing { .. } | BuildError::ResolvedFailed { .. } => BuildStatus::DependencyFailed,
+            BuildError::FeatureDisabled { .. }
+            | BuildError::DependsOnImpure { .. }
+            | BuildError::Hook { .. }
+            | BuildError::HookAnswer { .. }
+            | BuildError::NothingToCheck { .. } => BuildStatus::MiscFailure,
+            BuildError::NoSuchOutput { .. }
+            | BuildError::Derivation { .. }
             | BuildError::Unsupported { .. }
             | BuildError::WrongMachine { .. }
             | BuildError::ExportOutsideInputs { .. } => BuildStatus::InputRejected,

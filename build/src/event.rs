@@ -40,6 +40,32 @@ pub enum BuildEvent<'e> {
         /// The phase, such as `buildPhase`.
         phase: &'e str,
     },
+    /// A derivation turned out to be the same as another one, now that its inputs are known; that one is built.
+    Resolved {
+        /// What was to be built.
+        derivation: &'e StorePath,
+        /// What is built instead.
+        resolved: &'e StorePath,
+    },
+    /// The hook after builds starts.
+    HookStarted {
+        /// What was built.
+        derivation: &'e StorePath,
+        /// The hook.
+        program: &'e std::path::Path,
+    },
+    /// A hook said something.
+    HookLine {
+        /// What was built.
+        derivation: &'e StorePath,
+        /// A line, without its end.
+        line: &'e [u8],
+    },
+    /// The hook after builds has ended.
+    HookFinished {
+        /// What was built.
+        derivation: &'e StorePath,
+    },
     /// A derivation is done with, one way or the other.
     Finished {
         /// What was to be built.

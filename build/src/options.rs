@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use nixlang_store::signature::SecretKey;
+
+use crate::error::BuildError;
 use crate::executor::Limits;
 use crate::sandbox::{Helper, Mount, SandboxMode, ShellChoice};
 
@@ -15,6 +18,8 @@ pub enum BuildMode {
     Normal,
     /// Build again and compare (`--check`, `--rebuild`). Concerns only what was asked for, not its inputs.
     Check,
+    /// Build again what is damaged (`--repair`), inputs and everything that outputs refer to as well.
+    Repair,
 }
 
 /// Settings of a [`Builder`](crate::Builder).
@@ -70,6 +75,18 @@ pub struct BuildOptions {
     pub environment: Option<BTreeMap<OsString, OsString>>,
     /// Where files are looked for by hash before their own address is tried (`hashed-mirrors`).
     pub hashed_mirrors: Vec<String>,
+    /// Experimental features that are switched on (`experimental-features`).
+    pub experimental_features: BTreeSet<String>,
+    /// Keys that what is built is signed with (`secret-key-files`).
+    pub secret_keys: Vec<SecretKey>,
+    /// Run after each build (`post-build-hook`).
+    pub post_build_hook: Option<PathBuf>,
+    /// All settings as lines `name = value`, for the environment of that hook.
+    pub config_text: String,
+    /// Run on outputs that differ from those built before (`diff-hook`, if `run-diff-hook`).
+    pub diff_hook: Option<PathBuf>,
+    /// Asked which more paths a sandbox shows (`pre-build-hook`).
+    pub pre_build_hook: Option<PathBuf>,
     /// Certificates that downloads trust (`ssl-cert-file`); built-in ones if absent.
     pub ca_file: Option<PathBuf>,
 }
@@ -114,8 +131,31 @@ impl BuildOptions {
             impure_env: BTreeMap::new(),
             environment: None,
             hashed_mirrors: Vec::new(),
+            experimental_features: BTreeSet::new(),
+            secret_keys: Vec::new(),
+            post_build_hook: None,
+            config_text: String::new(),
+            diff_hook: None,
+            pre_build_hook: None,
             ca_file: None,
         }
+    }
+
+    /// Returns whether an experimental feature is switched on.
+    pub fn has_feature(&self, feature: &str) -> bool {
+        self.experimental_features.contains(feature)
+    }
+
+    pub(crate) fn require_feature(&self, feature: &'static str) -> Result<(), BuildError> {
+        if self.has_feature(feature) { Ok(()) } else { Err(BuildError::FeatureDisabled { feature }) }
+    }
+
+    /// Returns what derivations may require: the setting, and what follows from experimental features.
+    pub(crate) fn all_system_features(&self) -> BTreeSet<String> {
+        let mut features = self.system_features.clone();
+        let implied = ["ca-derivations", "recursive-nix"];
+        features.extend(implied.iter().filter(|feature| self.has_feature(feature)).map(|feature| (*feature).to_owned()));
+        features
     }
 
     /// Returns a variable of the environment that builds may ask for.

@@ -1,59 +1,32 @@
 //! What is valid already, what must be built, what nobody has: the graph of steps before anything runs.
 //!
 //! The surprising part: inputs of a derivation whose outputs are valid are not even looked at, so that planning what is
-//! built already costs one question to the store.
+//! built already costs one question to the store. And a plan may grow while it is carried out: what a derivation needs
+//! that is itself built is known only then.
+
+mod derived;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use nixlang_store::derivation::{Derivation, OutputName};
+use nixlang_store::derivation::{Derivation, DerivationType, InputOutputs, OutputName};
 use nixlang_store::error::StoreError;
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
+pub use derived::{DerivedPath, SingleDerivedPath, WantedOutputs};
+pub(crate) use derived::Want;
+
 use crate::error::BuildError;
-use crate::options::BuildMode;
-use crate::prepare::output_path;
-
-/// Something wanted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DerivedPath {
-    /// A path as such; it must be valid, or a substituter must have it.
-    Opaque(StorePath),
-    /// Outputs of a derivation.
-    Built {
-        /// The derivation.
-        derivation: StorePath,
-        /// Which of its outputs.
-        outputs: WantedOutputs,
-    },
-}
-
-/// Which outputs of a derivation are wanted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WantedOutputs {
-    /// All of them.
-    All,
-    /// These.
-    Named(BTreeSet<OutputName>),
-}
-
-impl DerivedPath {
-    /// Returns all outputs of a derivation; of anything else the path itself.
-    pub fn from_path(path: StorePath) -> DerivedPath {
-        if path.is_derivation() {
-            DerivedPath::Built { derivation: path, outputs: WantedOutputs::All }
-        } else {
-            DerivedPath::Opaque(path)
-        }
-    }
-}
+use crate::known::{Known, OutputPaths};
+use crate::options::{BuildMode, BuildOptions};
 
 /// What has to happen.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Steps, each after all that it needs.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<Arc<Step>>,
     /// Paths that will be fetched.
     pub will_substitute: BTreeSet<StorePath>,
     /// Paths that are neither valid nor obtainable, derivations that are missing among them.
@@ -61,99 +34,163 @@ pub struct Plan {
     /// Everything wanted, as it was asked for.
     pub wanted: Vec<DerivedPath>,
     /// Wanted derivations with nothing to do, and their outputs.
-    pub(crate) already_valid: BTreeMap<StorePath, BTreeMap<OutputName, StorePath>>,
+    pub(crate) already_valid: BTreeMap<StorePath, OutputPaths>,
+    /// Everything that was looked at; a plan that grows goes on from here.
+    nodes: HashMap<StorePath, Node>,
+    dynamic: HashMap<SingleDerivedPath, Vec<usize>>,
 }
 
-/// One derivation to build.
+/// One thing to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    pub(crate) path: StorePath,
-    pub(crate) derivation: Derivation,
-    /// All outputs, with their paths.
-    pub(crate) outputs: BTreeMap<OutputName, StorePath>,
-    /// Outputs that somebody wants; only their validity counts.
-    pub(crate) wanted: BTreeSet<OutputName>,
-    /// Whether it was asked for, and not only needed.
-    pub(crate) is_top_level: bool,
+    pub(crate) work: Work,
     /// Steps that come before; indices into [`Plan::steps`].
     pub(crate) dependencies: Vec<usize>,
 }
 
+/// What a step does.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Builds a derivation.
+    Build(BuildStep),
+    /// Looks which derivation another step has made, and plans what is wanted of that.
+    Dynamic {
+        /// The output that is a derivation.
+        derivation: SingleDerivedPath,
+        /// What is wanted of it.
+        want: Want,
+    },
+}
+
+/// One derivation to build.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildStep {
+    pub(crate) path: StorePath,
+    pub(crate) derivation: Arc<Derivation>,
+    /// All outputs, with their paths as far as they are known.
+    pub(crate) outputs: BTreeMap<OutputName, Option<StorePath>>,
+    /// Outputs that somebody wants; only their validity counts.
+    pub(crate) wanted: BTreeSet<OutputName>,
+    /// Whether it was asked for, and not only needed.
+    pub(crate) is_top_level: bool,
+}
+
 impl Plan {
-    /// Returns the derivations that will be built, each after all that it needs.
+    /// Returns the derivations that will be built, each after all that it needs. More may turn up on the way where
+    /// derivations are built.
     pub fn will_build(&self) -> impl ExactSizeIterator<Item = &StorePath> {
-        self.steps.iter().map(|step| &step.path)
+        let paths: Vec<&StorePath> = self
+            .steps
+            .iter()
+            .filter_map(|step| match &step.work {
+                Work::Build(step) => Some(&step.path),
+                Work::Dynamic { .. } => None,
+            })
+            .collect();
+        paths.into_iter()
     }
 
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.will_substitute.is_empty() && self.unknown.is_empty()
     }
+
+    /// Adds steps for what is wanted of a derivation that has been made. Returns the steps that it waits for.
+    pub(crate) fn extend(
+        &mut self,
+        store: &LocalStore,
+        options: &BuildOptions,
+        known: &Known<'_>,
+        derivation: StorePath,
+        want: Want,
+    ) -> Result<Vec<usize>, BuildError> {
+        let n_steps = self.steps.len();
+        let request = Request { derivation: derivation.clone(), want, is_top_level: false };
+        Planner { store, options, known, plan: self, waiting: HashMap::new() }.all(vec![request])?;
+        if self.unknown.contains(&derivation) {
+            let message = format!("path '{}' does not exist and cannot be created", store.store_dir().display(&derivation));
+            return Err(BuildError::Missing { message });
+        }
+        let own = self.nodes.get(&derivation).and_then(|node| node.step);
+        Ok((n_steps..self.steps.len()).chain(own).collect())
+    }
 }
 
 /// Makes the plan for `wanted`.
-pub(crate) fn plan(store: &LocalStore, wanted: &[DerivedPath], mode: BuildMode) -> Result<Plan, BuildError> {
-    let mut planner = Planner { store, mode, nodes: HashMap::new(), unknown: BTreeSet::new() };
+pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
+    let known = Known::new(store, options.has_feature("ca-derivations"));
+    let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
+    let mut planner = Planner { store, options, known: &known, plan: &mut plan, waiting: HashMap::new() };
     let mut level: Vec<Request> = Vec::new();
     let mut opaque = Vec::new();
     for path in wanted {
-        match path {
-            DerivedPath::Opaque(path) => opaque.push(path.clone()),
-            DerivedPath::Built { derivation, outputs } => {
-                let outputs = match outputs {
-                    WantedOutputs::All => None,
-                    WantedOutputs::Named(names) => Some(names.clone()),
-                };
-                level.push(Request { derivation: derivation.clone(), outputs, is_top_level: true });
+        let (derivation, want) = match path {
+            DerivedPath::Opaque(path) => {
+                opaque.push(path.clone());
+                continue;
             }
-        }
+            DerivedPath::Built { derivation, outputs } => (derivation, Want::of_outputs(outputs)),
+            DerivedPath::Nested { derivation, outputs } => {
+                options.require_feature("dynamic-derivations")?;
+                (derivation.root(), Want::of_outputs(outputs).behind(&derivation.names()))
+            }
+        };
+        level.push(Request { derivation: derivation.clone(), want, is_top_level: true });
     }
     planner.check_sources(opaque)?;
-    while !level.is_empty() {
-        level = planner.level(level)?;
+    planner.all(level)?;
+    let mut already_valid = BTreeMap::new();
+    for (path, node) in plan.nodes.iter().filter(|(_, node)| node.is_top_level && !node.must_build) {
+        let outputs: OutputPaths =
+            node.outputs.iter().filter_map(|(name, path)| Some((name.clone(), path.clone()?))).collect();
+        if known.has_realisations() {
+            // Built before realisations were kept, perhaps.
+            let wanted = outputs.iter().filter(|(name, _)| node.wanted.contains(*name));
+            known.register(path, &node.derivation, &wanted.map(|(n, p)| (n.clone(), p.clone())).collect(), &[])?;
+        }
+        already_valid.insert(path.clone(), outputs);
     }
-    let Planner { nodes, unknown, .. } = planner;
-    let already_valid = nodes
-        .iter()
-        .filter(|(_, node)| !node.must_build && node.is_top_level)
-        .map(|(path, node)| (path.clone(), node.outputs.clone()))
-        .collect();
-    Ok(Plan {
-        steps: sort(nodes),
-        will_substitute: BTreeSet::new(),
-        unknown,
-        wanted: wanted.to_vec(),
-        already_valid,
-    })
+    plan.already_valid = already_valid;
+    Ok(plan)
 }
 
 struct Request {
     derivation: StorePath,
-    /// All, if absent.
-    outputs: Option<BTreeSet<OutputName>>,
+    want: Want,
     is_top_level: bool,
 }
 
+#[derive(Clone, Debug)]
 struct Node {
-    derivation: Derivation,
-    outputs: BTreeMap<OutputName, StorePath>,
+    derivation: Arc<Derivation>,
+    outputs: BTreeMap<OutputName, Option<StorePath>>,
     wanted: BTreeSet<OutputName>,
     is_top_level: bool,
     must_build: bool,
+    step: Option<usize>,
 }
 
 struct Planner<'p> {
     store: &'p LocalStore,
-    mode: BuildMode,
-    nodes: HashMap<StorePath, Node>,
-    unknown: BTreeSet<StorePath>,
+    options: &'p BuildOptions,
+    known: &'p Known<'p>,
+    plan: &'p mut Plan,
+    /// Outputs that are derivations to be made, and what is wanted of them.
+    waiting: HashMap<SingleDerivedPath, Want>,
 }
 
 impl Planner<'_> {
+    fn all(&mut self, mut level: Vec<Request>) -> Result<(), BuildError> {
+        while !level.is_empty() {
+            level = self.level(level)?;
+        }
+        self.add_steps()
+    }
+
     fn check_sources(&mut self, sources: Vec<StorePath>) -> Result<(), BuildError> {
         self.store.add_temp_roots(&sources)?;
         let valid = self.store.are_valid(&sources)?;
-        self.unknown.extend(sources.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|(path, _)| path));
+        self.plan.unknown.extend(sources.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|(path, _)| path));
         Ok(())
     }
 
@@ -165,117 +202,228 @@ impl Planner<'_> {
             self.read(path)?;
         }
         // Which outputs count that did not before?
-        let mut questions: Vec<(StorePath, OutputName, StorePath)> = Vec::new();
-        let mut next = Vec::new();
+        let mut questions: Vec<(StorePath, StorePath)> = Vec::new();
         let mut forced = Vec::new();
-        for Request { derivation, outputs, is_top_level } in requests {
-            let Some(node) = self.nodes.get_mut(&derivation) else { continue };
+        let mut dynamic = Vec::new();
+        for Request { derivation, want, is_top_level } in requests {
+            let Some(node) = self.plan.nodes.get_mut(&derivation) else { continue };
             node.is_top_level |= is_top_level;
-            let names = outputs.unwrap_or_else(|| node.outputs.keys().cloned().collect());
+            let mut names: BTreeSet<OutputName> = want.outputs;
+            names.extend(want.dynamic.keys().cloned());
+            if want.all {
+                names.extend(node.outputs.keys().cloned());
+            }
             for name in names {
                 let Some(path) = node.outputs.get(&name) else {
-                    return Err(BuildError::Derivation {
+                    return Err(BuildError::NoSuchOutput {
                         derivation: self.store.store_dir().display(&derivation),
-                        reason: format!("it does not have wanted output '{name}'"),
+                        output: name.to_string(),
                     });
                 };
                 if node.wanted.insert(name.clone()) {
-                    questions.push((derivation.clone(), name, path.clone()));
+                    match path {
+                        Some(path) => questions.push((derivation.clone(), path.clone())),
+                        None => forced.push(derivation.clone()),
+                    }
                 }
             }
-            if is_top_level && self.mode == BuildMode::Check {
+            dynamic.extend(want.dynamic.into_iter().map(|(name, want)| (derivation.clone(), name, want)));
+            if is_top_level && self.options.mode == BuildMode::Check {
                 forced.push(derivation);
             }
         }
-        let outputs: Vec<StorePath> = questions.iter().map(|(_, _, path)| path.clone()).collect();
+        let outputs: Vec<StorePath> = questions.iter().map(|(_, path)| path.clone()).collect();
         self.store.add_temp_roots(&outputs)?;
         let valid = self.store.are_valid(&outputs)?;
-        let invalid = questions.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|((path, _, _), _)| path);
+        let mut invalid = Vec::new();
+        for ((derivation, path), valid) in questions.into_iter().zip(valid) {
+            let is_good = valid && (self.options.mode != BuildMode::Repair || self.is_intact(&path)?);
+            if !is_good {
+                invalid.push(derivation);
+            }
+        }
+        let mut next = Vec::new();
         let mut sources = BTreeSet::new();
         for path in forced.into_iter().chain(invalid) {
-            let node = self.nodes.get_mut(&path).expect("every question is about a node");
+            let node = self.plan.nodes.get_mut(&path).expect("every question is about a node");
             if std::mem::replace(&mut node.must_build, true) {
                 continue;
             }
             sources.extend(node.derivation.input_sources.iter().cloned());
             next.extend(node.derivation.input_derivations.iter().map(|(input, wanted)| Request {
                 derivation: input.clone(),
-                outputs: Some(wanted.outputs.clone()),
+                want: Want::of_input(wanted),
                 is_top_level: false,
             }));
         }
         self.check_sources(sources.into_iter().collect())?;
+        for (derivation, name, want) in dynamic {
+            let node = &self.plan.nodes[&derivation];
+            match node.outputs.get(&name).cloned().flatten().filter(|_| !node.must_build) {
+                Some(path) => next.push(Request { derivation: path, want, is_top_level: false }),
+                None => {
+                    let made = SingleDerivedPath::Opaque(derivation).output(name);
+                    self.waiting.entry(made).or_default().merge(want);
+                }
+            }
+        }
         Ok(next)
     }
 
+    /// Returns whether the contents of a valid path are what they were.
+    fn is_intact(&self, path: &StorePath) -> Result<bool, BuildError> {
+        crate::outputs::is_intact(self.store, path)
+    }
+
     fn read(&mut self, path: &StorePath) -> Result<(), BuildError> {
-        if self.nodes.contains_key(path) || self.unknown.contains(path) {
+        if self.plan.nodes.contains_key(path) || self.plan.unknown.contains(path) {
             return Ok(());
         }
         let derivation = match self.store.read_derivation(path) {
             Ok(derivation) => derivation,
             Err(StoreError::InvalidPath { .. }) => {
-                self.unknown.insert(path.clone());
+                self.plan.unknown.insert(path.clone());
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
-        let mut outputs = BTreeMap::new();
-        for (name, output) in &derivation.outputs {
-            outputs.insert(name.clone(), output_path(self.store, path, &derivation, name, output)?);
+        if let Ok(kind) = derivation.kind()
+            && !kind.has_known_output_paths()
+        {
+            self.options.require_feature("ca-derivations")?;
+            if kind == DerivationType::Impure {
+                self.options.require_feature("impure-derivations")?;
+            }
         }
-        let node = Node { derivation, outputs, wanted: BTreeSet::new(), is_top_level: false, must_build: false };
-        self.nodes.insert(path.clone(), node);
+        let outputs = self.known.outputs(path, &derivation)?;
+        let node = Node {
+            derivation: Arc::new(derivation),
+            outputs,
+            wanted: BTreeSet::new(),
+            is_top_level: false,
+            must_build: false,
+            step: None,
+        };
+        self.plan.nodes.insert(path.clone(), node);
         Ok(())
+    }
+
+    /// Makes steps of what must be built and is none yet: depth first over sorted paths, which is the order in which the
+    /// reference lists them.
+    fn add_steps(&mut self) -> Result<(), BuildError> {
+        let is_new = |node: &Node| node.must_build && node.step.is_none();
+        let nodes = &self.plan.nodes;
+        let mut to_build: Vec<&StorePath> =
+            nodes.iter().filter(|(_, node)| is_new(node)).map(|(path, _)| path).collect();
+        to_build.sort();
+        let inputs = |path: &StorePath| -> Vec<StorePath> {
+            let mut needed = Needed { nodes, derivations: BTreeSet::new(), dynamic: BTreeSet::new() };
+            needed.by(&nodes[path].derivation);
+            needed.derivations.retain(|input| nodes.get(input).is_some_and(is_new));
+            needed.derivations.into_iter().collect()
+        };
+        let mut order: Vec<StorePath> = Vec::with_capacity(to_build.len());
+        let mut visited: BTreeSet<StorePath> = BTreeSet::new();
+        for start in to_build {
+            if !visited.insert(start.clone()) {
+                continue;
+            }
+            let mut stack = vec![(start.clone(), inputs(start).into_iter())];
+            while let Some((_, rest)) = stack.last_mut() {
+                match rest.next() {
+                    Some(input) if visited.insert(input.clone()) => {
+                        let of_input = inputs(&input).into_iter();
+                        stack.push((input, of_input));
+                    }
+                    Some(_) => {}
+                    None => order.extend(stack.pop().map(|(path, _)| path)),
+                }
+            }
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for path in order {
+            let derivation = Arc::clone(&self.plan.nodes[&path].derivation);
+            let kind = derivation.kind().ok();
+            let is_pure = kind.is_some_and(|kind| kind != DerivationType::Impure && !kind.is_fixed());
+            let is_impure = |input: &&StorePath| {
+                self.plan.nodes.get(*input).is_some_and(|node| node.derivation.kind() == Ok(DerivationType::Impure))
+            };
+            if is_pure && let Some(input) = derivation.input_derivations.keys().find(is_impure) {
+                let dir = self.store.store_dir();
+                return Err(BuildError::DependsOnImpure { derivation: dir.display(&path), input: dir.display(input) });
+            }
+            let mut needed = Needed { nodes: &self.plan.nodes, derivations: BTreeSet::new(), dynamic: BTreeSet::new() };
+            needed.by(&derivation);
+            let Needed { derivations, dynamic, .. } = needed;
+            let mut dependencies: BTreeSet<usize> =
+                derivations.iter().filter_map(|input| self.plan.nodes.get(input)?.step).collect();
+            for derivation in dynamic {
+                dependencies.extend(self.dynamic_steps(derivation, &mut waiting));
+            }
+            let node = self.plan.nodes.get_mut(&path).expect("every path of the order is a node");
+            node.step = Some(self.plan.steps.len());
+            let step = BuildStep {
+                path,
+                derivation,
+                outputs: node.outputs.clone(),
+                wanted: node.wanted.clone(),
+                is_top_level: node.is_top_level,
+            };
+            let dependencies = dependencies.into_iter().collect();
+            self.plan.steps.push(Arc::new(Step { work: Work::Build(step), dependencies }));
+        }
+        // What was wanted itself.
+        let mut rest: Vec<SingleDerivedPath> = waiting.keys().cloned().collect();
+        rest.sort();
+        for derivation in rest {
+            self.dynamic_steps(derivation, &mut waiting);
+        }
+        Ok(())
+    }
+
+    /// Returns the steps that plan what is wanted of an output that is a derivation.
+    fn dynamic_steps(
+        &mut self,
+        derivation: SingleDerivedPath,
+        waiting: &mut HashMap<SingleDerivedPath, Want>,
+    ) -> Vec<usize> {
+        if let Some(want) = waiting.remove(&derivation) {
+            let maker = self.plan.nodes.get(derivation.root()).and_then(|node| node.step);
+            let index = self.plan.steps.len();
+            let work = Work::Dynamic { derivation: derivation.clone(), want };
+            self.plan.steps.push(Arc::new(Step { work, dependencies: maker.into_iter().collect() }));
+            self.plan.dynamic.entry(derivation.clone()).or_default().push(index);
+        }
+        self.plan.dynamic.get(&derivation).cloned().unwrap_or_default()
     }
 }
 
-/// Orders what must be built: depth first over sorted paths, which is the order in which the reference lists them.
-fn sort(mut nodes: HashMap<StorePath, Node>) -> Vec<Step> {
-    let mut to_build: Vec<StorePath> =
-        nodes.iter().filter(|(_, node)| node.must_build).map(|(path, _)| path.clone()).collect();
-    to_build.sort();
-    nodes.retain(|_, node| node.must_build);
+/// Collects which derivations one needs: those named, and those that are outputs made already.
+struct Needed<'n> {
+    nodes: &'n HashMap<StorePath, Node>,
+    derivations: BTreeSet<StorePath>,
+    /// Outputs that are derivations still to be made.
+    dynamic: BTreeSet<SingleDerivedPath>,
+}
 
-    let inputs = |path: &StorePath| -> Vec<StorePath> {
-        let mut inputs: Vec<StorePath> =
-            nodes[path].derivation.input_derivations.keys().filter(|input| nodes.contains_key(*input)).cloned().collect();
-        inputs.sort();
-        inputs
-    };
-    let mut order: Vec<StorePath> = Vec::with_capacity(to_build.len());
-    let mut visited: BTreeSet<StorePath> = BTreeSet::new();
-    for start in to_build {
-        if !visited.insert(start.clone()) {
-            continue;
+impl Needed<'_> {
+    fn by(&mut self, derivation: &Derivation) {
+        for (input, wanted) in &derivation.input_derivations {
+            self.input(input, wanted);
         }
-        let mut stack = vec![(start.clone(), inputs(&start).into_iter())];
-        while let Some((_, rest)) = stack.last_mut() {
-            match rest.next() {
-                Some(input) if visited.insert(input.clone()) => {
-                    let of_input = inputs(&input).into_iter();
-                    stack.push((input, of_input));
+    }
+
+    /// Nesting is bounded by the parser of derivations.
+    fn input(&mut self, path: &StorePath, wanted: &InputOutputs) {
+        self.derivations.insert(path.clone());
+        let Some(node) = self.nodes.get(path) else { return };
+        for (name, wanted) in &wanted.dynamic {
+            match node.outputs.get(name).cloned().flatten().filter(|_| !node.must_build) {
+                Some(made) => self.input(&made, wanted),
+                None => {
+                    self.dynamic.insert(SingleDerivedPath::Opaque(path.clone()).output(name.clone()));
                 }
-                Some(_) => {}
-                None => order.extend(stack.pop().map(|(path, _)| path)),
             }
         }
     }
-    let index: HashMap<StorePath, usize> = order.iter().cloned().zip(0..).collect();
-    order
-        .into_iter()
-        .map(|path| {
-            let node = nodes.remove(&path).expect("every path of the order is a node, once");
-            let dependencies =
-                node.derivation.input_derivations.keys().filter_map(|input| index.get(input).copied()).collect();
-            Step {
-                path,
-                derivation: node.derivation,
-                outputs: node.outputs,
-                wanted: node.wanted,
-                is_top_level: node.is_top_level,
-                dependencies,
-            }
-        })
-        .collect()
 }

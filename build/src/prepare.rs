@@ -7,11 +7,16 @@
 
 pub(crate) mod environment;
 mod references_graph;
+<<<<<<< HEAD
 pub(crate) mod shell;
+=======
+pub(crate) mod resolve;
+>>>>>>> e874a60 (build: content-addressed derivations (in progress))
 pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -31,7 +36,8 @@ use crate::bytes::Bytes;
 use crate::error::BuildError;
 use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
 use crate::executor::{BuildRequest, Program};
-use crate::options::BuildOptions;
+use crate::known::Known;
+use crate::options::{BuildMode, BuildOptions};
 use crate::sandbox::helper::base_name;
 use crate::sandbox::{Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
 
@@ -47,41 +53,51 @@ pub(crate) struct Prepared {
     pub(crate) options: DerivationOptions,
     /// Directories that go with the build.
     pub(crate) workspace: Workspace,
+    /// Users that the build runs as; without them the calling one.
+    pub(crate) users: Option<RangeInclusive<u32>>,
 }
 
 /// Where an output is.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputPlace {
-    /// Its store path.
-    pub(crate) path: StorePath,
-    /// The path that the builder is told. Another one only without a sandbox, if the output is valid already.
+    /// Its store path, if that is known before the build.
+    pub(crate) known: Option<StorePath>,
+    /// Whether it is valid already (and undamaged, where something is to be repaired).
+    pub(crate) is_good: bool,
+    /// The path that the builder is told. Another one than the known one only without a sandbox, if that is valid.
     pub(crate) scratch: StorePath,
     /// Where the builder leaves it on the machine.
     pub(crate) made_at: PathBuf,
 }
 
-/// Prepares the build of `derivation`, found at `path`. The caller holds the locks of its outputs.
-pub(crate) fn prepare(
-    store: &LocalStore,
-    options: &BuildOptions,
-    shell: Option<&Shell>,
-    path: &StorePath,
-    derivation: &Derivation,
-) -> Result<Prepared, BuildError> {
+/// What a build is prepared from.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'t> {
+    pub(crate) store: &'t LocalStore,
+    pub(crate) options: &'t BuildOptions,
+    pub(crate) known: &'t Known<'t>,
+    /// `/bin/sh` in the sandbox.
+    pub(crate) shell: Option<&'t Shell>,
+    /// Where the derivation is.
+    pub(crate) path: &'t StorePath,
+    pub(crate) derivation: &'t Derivation,
+    /// Its outputs, as far as they are known.
+    pub(crate) outputs: &'t BTreeMap<OutputName, Option<StorePath>>,
+    pub(crate) mode: BuildMode,
+}
+
+/// Prepares a build. The caller holds the locks of its outputs.
+pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
+    let Task { store, options, known, shell, path, derivation, .. } = task;
     let dir = store.store_dir();
     let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
     let kind = derivation.kind().map_err(|error| reject(error.to_string()))?;
-    let feature = match kind {
-        DerivationType::InputAddressed { deferred: false } | DerivationType::ContentAddressed { fixed: true, .. } => None,
-        DerivationType::Impure => Some("impure derivations"),
-        _ => Some("content-addressed derivations"),
-    };
-    if let Some(feature) = feature {
-        return Err(BuildError::Unsupported { derivation: dir.display(path), feature });
+    if kind == (DerivationType::InputAddressed { deferred: true }) {
+        return Err(reject("its output paths are not known although its inputs are".to_owned()));
     }
     let derivation_options = read_options(dir, path, derivation)?;
     let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
-    let inputs = input_closure(store, path, derivation)?;
+    let inputs = input_closure(store, known, path, derivation)?;
 
     let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
     let mut workspace = Workspace::make(&parent)?;
@@ -98,31 +114,38 @@ pub(crate) fn prepare(
     let root = chroot.join("root");
     let logical_store = Path::new(dir.as_str());
     let mut outputs = BTreeMap::new();
-    for (name, output) in &derivation.outputs {
-        let output_path = output_path(store, path, derivation, name, output)?;
-        let mut scratch = output_path.clone();
+    for name in derivation.outputs.keys() {
+        let (known, is_good) = known_output(task, kind, name)?;
+        let is_there = match &known {
+            Some(known) => store.is_valid(known)?,
+            None => false,
+        };
+        let scratch = match &known {
+            None => fallback(store, path, derivation, name).map_err(reject)?,
+            Some(known) if sandboxed || !is_there => known.clone(),
+            Some(known) => redirected(store, path, known).map_err(reject)?,
+        };
         let made_at = if sandboxed {
-            root.join(logical_store.strip_prefix("/").unwrap_or(logical_store)).join(output_path.base_name())
+            root.join(logical_store.strip_prefix("/").unwrap_or(logical_store)).join(scratch.base_name())
         } else {
-            if store.is_valid(&output_path)? {
-                scratch = redirected(store, path, &output_path).map_err(reject)?;
-            }
             let made_at = store.to_real_path(&scratch);
             // What a build that was killed left there.
             remove_tree(&made_at)?;
             workspace.scratch.push(made_at.clone());
             made_at
         };
-        outputs.insert(name.clone(), OutputPlace { path: output_path, scratch, made_at });
+        outputs.insert(name.clone(), OutputPlace { known, is_good, scratch, made_at });
     }
 
     let mut rewrites =
         Rewrites::for_outputs(outputs.iter().map(|(name, place)| (name.as_str(), dir.display(&place.scratch))));
-    for place in outputs.values().filter(|place| place.path != place.scratch) {
-        rewrites.add(place.path.hash_text().to_string(), place.scratch.hash_text().to_string());
+    for place in outputs.values() {
+        if let Some(known) = place.known.as_ref().filter(|known| **known != place.scratch) {
+            rewrites.add(known.hash_text().to_string(), place.scratch.hash_text().to_string());
+        }
     }
     let exports =
-        references_graph::exports(store, &derivation_options, &inputs, derivation.structured_attrs.is_some())?;
+        references_graph::exports(store, known, &derivation_options, &inputs, derivation.structured_attrs.is_some())?;
     let context = Context {
         options,
         derivation_options: &derivation_options,
@@ -166,7 +189,7 @@ pub(crate) fn prepare(
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,
         });
-        let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.path).collect();
+        let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.scratch).collect();
         Some(add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?)
     } else {
         None
@@ -179,7 +202,7 @@ pub(crate) fn prepare(
         sandbox,
         limits: options.limits,
     };
-    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace })
+    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace, users: None })
 }
 
 /// Returns whether this build runs in a sandbox.
@@ -221,50 +244,68 @@ fn redirected(store: &LocalStore, derivation: &StorePath, output: &StorePath) ->
     made.map_err(|error| error.to_string())
 }
 
-/// Returns the path of an output, which is known before the build.
-pub(crate) fn output_path(
-    store: &LocalStore,
-    path: &StorePath,
-    derivation: &Derivation,
-    name: &str,
-    output: &DerivationOutput,
-) -> Result<StorePath, BuildError> {
-    let dir = store.store_dir();
-    let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
-    let output = output.path(dir, &derivation.name, name).map_err(|error| reject(error.to_string()))?;
-    output.ok_or_else(|| BuildError::Unsupported {
-        derivation: dir.display(path),
-        feature: "content-addressed derivations",
-    })
+/// As [`redirected`], for an output whose path only the build gives (the other `makeFallbackPath`).
+fn fallback(store: &LocalStore, path: &StorePath, derivation: &Derivation, output: &str) -> Result<StorePath, String> {
+    let kind = format!("rewrite:{}:name:{output}", path.base_name());
+    let name = output_name(derivation, output);
+    let made = store.store_dir().make_store_path(&kind, &Hash::zero(Algorithm::Sha256), &name);
+    made.map_err(|error| error.to_string())
+}
+
+/// Returns the name of an output's store path.
+fn output_name(derivation: &Derivation, output: &str) -> String {
+    if output == "out" { derivation.name.to_string() } else { format!("{}-{output}", derivation.name) }
+}
+
+/// Returns the path of an output if it is known, and whether that is there already.
+fn known_output(task: Task<'_>, kind: DerivationType, name: &OutputName) -> Result<(Option<StorePath>, bool), BuildError> {
+    let Task { store, path, derivation, outputs, mode, .. } = task;
+    if kind == DerivationType::Impure {
+        // Each build has its own place.
+        let mut random = [0; 20];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).map_err(|error| BuildError::Io {
+            action: "getting random bytes for",
+            path: store.to_real_path(path),
+            source: error.into(),
+        })?;
+        let made = StorePath::new(random, &output_name(derivation, name)).map_err(|error| BuildError::Derivation {
+            derivation: store.store_dir().display(path),
+            reason: error.to_string(),
+        })?;
+        return Ok((Some(made), false));
+    }
+    let known = outputs.get(name).cloned().flatten();
+    let is_good = match &known {
+        None => false,
+        Some(known) if mode == BuildMode::Repair => crate::outputs::is_intact(store, known)?,
+        Some(known) => store.is_valid(known)?,
+    };
+    Ok((known, is_good))
 }
 
 /// Returns the paths that the builder may see: outputs of input derivations, input sources, and all they refer to.
 fn input_closure(
     store: &LocalStore,
+    known: &Known<'_>,
     path: &StorePath,
     derivation: &Derivation,
 ) -> Result<BTreeSet<StorePath>, BuildError> {
     let dir = store.store_dir();
     let mut inputs: Vec<StorePath> = derivation.input_sources.iter().cloned().collect();
     for (input, wanted) in &derivation.input_derivations {
-        if !wanted.dynamic.is_empty() {
-            return Err(BuildError::Unsupported { derivation: dir.display(path), feature: "dynamic derivations" });
-        }
-        let outputs = store.derivation_outputs(input)?;
         for name in &wanted.outputs {
-            match outputs.get(name.as_str()) {
-                Some(Some(output)) => inputs.push(output.clone()),
-                Some(None) => {
-                    return Err(BuildError::Unsupported {
-                        derivation: dir.display(path),
-                        feature: "content-addressed derivations as inputs",
-                    });
+            match known.output(input, name) {
+                Ok(Some(output)) => inputs.push(output),
+                Ok(None) => {
+                    let reason = format!("output '{name}' of input derivation '{}' is not known", dir.display(input));
+                    return Err(BuildError::Derivation { derivation: dir.display(path), reason });
                 }
-                None => {
+                Err(BuildError::NoSuchOutput { .. }) => {
                     let input = dir.display(input);
                     let reason = format!("requires non-existent output '{name}' from input derivation '{input}'");
                     return Err(BuildError::Derivation { derivation: dir.display(path), reason });
                 }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -345,12 +386,14 @@ fn builtin(
     let out = PathBuf::from(dir.display(&out.scratch));
     match name.as_str() {
         "builtin:fetchurl" => {
-            let Some(DerivationOutput::Fixed(address)) = derivation.outputs.get("out") else {
-                return Err(reject("'builtin:fetchurl' must be a fixed-output or impure derivation".to_owned()));
+            let address = match derivation.outputs.get("out") {
+                Some(DerivationOutput::Fixed(address)) => Some(address),
+                Some(DerivationOutput::Impure { .. }) => None,
+                _ => return Err(reject("'builtin:fetchurl' must be a fixed-output or impure derivation".to_owned())),
             };
             let url = required("url")?;
             let mut urls = Vec::new();
-            if address.method == ContentAddressMethod::Flat {
+            if let Some(address) = address.filter(|address| address.method == ContentAddressMethod::Flat) {
                 let (algorithm, hash) = (address.hash.algorithm().name(), address.hash.format(HashFormat::Base16, false));
                 urls.extend(
                     options.hashed_mirrors.iter().map(|m| format!("{}/{algorithm}/{hash}", m.trim_end_matches('/'))),

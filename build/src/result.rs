@@ -150,6 +150,18 @@ pub struct BuildOutcome {
     pub results: BTreeMap<StorePath, BuildResult>,
     /// Why a path could not be fetched, per path.
     pub missing: BTreeMap<StorePath, String>,
+    /// What everything wanted turned out to be, in the order of [`Plan::wanted`](crate::Plan::wanted). Empty where it
+    /// failed.
+    pub realised: Vec<Realised>,
+}
+
+/// What something wanted turned out to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realised {
+    /// The derivation; none for a plain path.
+    pub derivation: Option<StorePath>,
+    /// Its wanted outputs.
+    pub outputs: BTreeMap<OutputName, StorePath>,
 }
 
 impl BuildOutcome {

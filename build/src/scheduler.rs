@@ -1,10 +1,12 @@
-//! Runs the steps of a plan on some threads: constant work per finished step, longest chain first.
+//! Runs the steps of a plan on some threads: constant work per finished step, longest chain first, nothing polled.
 //!
 //! The surprising part: this file knows nothing of building. A step is a number; what it does, and whether it worked,
-//! is the caller's business.
+//! is the caller's business. A step may find out that it has to wait for steps that nobody knew of; it adds them and is
+//! run once more after them.
 
 use std::collections::BinaryHeap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
 
 use crate::event::CancelToken;
 
@@ -21,6 +23,36 @@ pub(crate) enum Outcome {
     NotStarted,
 }
 
+/// What running a step came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StepEnd {
+    /// It worked.
+    Done,
+    /// It did not work.
+    Failed,
+    /// It has to run again after these.
+    After(Vec<usize>),
+    /// It has to run again with another kind of slot.
+    Moved(Slot),
+}
+
+/// What a step takes up while it runs. There are so many of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Hardly anything.
+    Light,
+    /// A connection to where paths are fetched from.
+    Fetch,
+    /// A place on another machine.
+    Remote,
+    /// Processors of this machine.
+    Build,
+}
+
+/// How many slots of each kind there are, in the order of [`Slot`].
+pub(crate) type Slots = [usize; N_SLOTS];
+const N_SLOTS: usize = 4;
+
 /// Numbers for a progress display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -30,82 +62,122 @@ pub(crate) struct Counts {
     pub(crate) total: usize,
 }
 
+/// A step to be.
+#[derive(Clone, Debug)]
+pub(crate) struct NewStep<'d> {
+    pub(crate) dependencies: &'d [usize],
+    pub(crate) slot: Slot,
+}
+
 struct Node {
     dependents: Vec<usize>,
     n_waiting_for: usize,
     n_failed_dependencies: usize,
     /// Steps on the longest chain from here to the end.
     height: usize,
+    slot: Slot,
     outcome: Option<Outcome>,
 }
 
 struct State {
     nodes: Vec<Node>,
-    /// Height first; of equals the one that was planned first.
-    ready: BinaryHeap<(usize, std::cmp::Reverse<usize>)>,
+    /// By slot; height first, and of equals the one that was planned first.
+    ready: [BinaryHeap<(usize, std::cmp::Reverse<usize>)>; N_SLOTS],
+    running: Slots,
+    n_idle: usize,
     counts: Counts,
     stopped: bool,
 }
 
-/// Runs steps `0..dependencies.len()`, each after all that `dependencies` gives for it (smaller numbers only).
+/// Runs steps until nothing is left to run.
+pub(crate) struct Scheduler<'s> {
+    state: Mutex<State>,
+    changed: Condvar,
+    slots: Slots,
+    keep_going: bool,
+    cancel: &'s CancelToken,
+    run: &'s (dyn Fn(usize, &Scheduler<'_>) -> StepEnd + Sync),
+    progress: &'s (dyn Fn(Counts) + Sync),
+}
+
+/// Runs `steps`, each after all that its `dependencies` are (smaller numbers only).
 ///
-/// `run` runs a step and returns whether it worked; it is called on up to `n_threads` threads at once. `progress` is
-/// called after every change. Without `keep_going` the first failure cancels `cancel` and starts nothing more.
+/// `run` runs a step; it is called on several threads at once. `progress` is called after every change. Without
+/// `keep_going` the first failure cancels `cancel` and starts nothing more.
 pub(crate) fn run_steps(
-    dependencies: &[&[usize]],
-    n_threads: usize,
+    steps: &[NewStep<'_>],
+    slots: Slots,
     keep_going: bool,
     cancel: &CancelToken,
-    run: &(dyn Fn(usize) -> bool + Sync),
+    run: &(dyn Fn(usize, &Scheduler<'_>) -> StepEnd + Sync),
     progress: &(dyn Fn(Counts) + Sync),
 ) -> Vec<Outcome> {
-    let scheduler = Scheduler { state: Mutex::new(State::new(dependencies)), changed: Condvar::new(), keep_going };
-    let n_threads = n_threads.clamp(1, dependencies.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 1..n_threads {
-            scope.spawn(|| scheduler.work(cancel, run, progress));
-        }
-        scheduler.work(cancel, run, progress);
-    });
+    let state = State {
+        nodes: Vec::new(),
+        ready: Default::default(),
+        running: [0; N_SLOTS],
+        n_idle: 0,
+        counts: Counts::default(),
+        stopped: false,
+    };
+    let scheduler = Scheduler {
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+        slots: slots.map(|n_slots| n_slots.max(1)),
+        keep_going,
+        cancel,
+        run,
+        progress,
+    };
+    scheduler.add(steps);
+    std::thread::scope(|scope| scheduler.work(scope));
     let state = scheduler.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     finish(state)
 }
 
-struct Scheduler {
-    state: Mutex<State>,
-    changed: Condvar,
-    keep_going: bool,
-}
-
 impl State {
-    fn new(dependencies: &[&[usize]]) -> State {
-        let mut nodes: Vec<Node> = dependencies
-            .iter()
-            .map(|dependencies| Node {
+    fn add(&mut self, steps: &[NewStep<'_>], above: usize) {
+        let first = self.nodes.len();
+        for (offset, step) in steps.iter().enumerate() {
+            let mut node = Node {
                 dependents: Vec::new(),
-                n_waiting_for: dependencies.len(),
+                n_waiting_for: 0,
                 n_failed_dependencies: 0,
-                height: 0,
+                height: above,
+                slot: step.slot,
                 outcome: None,
-            })
-            .collect();
-        for (step, dependencies) in dependencies.iter().enumerate() {
-            for &dependency in *dependencies {
-                nodes[dependency].dependents.push(step);
+            };
+            for &dependency in step.dependencies {
+                match self.nodes[dependency].outcome {
+                    None => {
+                        node.n_waiting_for += 1;
+                        self.nodes[dependency].dependents.push(first + offset);
+                    }
+                    Some(Outcome::Done) => {}
+                    Some(_) => node.n_failed_dependencies += 1,
+                }
+            }
+            self.nodes.push(node);
+        }
+        for step in (first..self.nodes.len()).rev() {
+            let above = self.nodes[step].dependents.iter().map(|&dependent| self.nodes[dependent].height + 1).max();
+            self.nodes[step].height = above.unwrap_or(0).max(self.nodes[step].height);
+        }
+        self.counts.total = self.nodes.len();
+        for step in first..self.nodes.len() {
+            if self.nodes[step].n_waiting_for == 0 {
+                self.unblock(step);
             }
         }
-        for step in (0..nodes.len()).rev() {
-            let above = nodes[step].dependents.iter().map(|&dependent| nodes[dependent].height + 1).max();
-            nodes[step].height = above.unwrap_or(0);
+    }
+
+    /// Makes a step ready that waits for nothing more, or gives it its outcome.
+    fn unblock(&mut self, step: usize) {
+        let node = &self.nodes[step];
+        match node.n_failed_dependencies {
+            0 => self.ready[node.slot as usize].push((node.height, std::cmp::Reverse(step))),
+            n_failed => self.complete(step, Outcome::DependenciesFailed(n_failed)),
         }
-        let ready = nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| node.n_waiting_for == 0)
-            .map(|(step, node)| (node.height, std::cmp::Reverse(step)))
-            .collect();
-        let counts = Counts { total: nodes.len(), ..Counts::default() };
-        State { nodes, ready, counts, stopped: false }
     }
 
     /// Notes how a step came out; with that, what could not run any more comes out too.
@@ -123,51 +195,104 @@ impl State {
                     continue;
                 }
                 match node.n_failed_dependencies {
-                    0 => self.ready.push((node.height, std::cmp::Reverse(dependent))),
+                    0 => self.ready[node.slot as usize].push((node.height, std::cmp::Reverse(dependent))),
                     n_failed => pending.push((dependent, Outcome::DependenciesFailed(n_failed))),
                 }
             }
         }
     }
 
+    /// Lets a step wait that ran already.
+    fn wait_for(&mut self, step: usize, dependencies: &[usize]) {
+        for &dependency in dependencies.iter().filter(|&&dependency| dependency != step) {
+            match self.nodes[dependency].outcome {
+                None => {
+                    self.nodes[step].n_waiting_for += 1;
+                    self.nodes[dependency].dependents.push(step);
+                }
+                Some(Outcome::Done) => {}
+                Some(_) => self.nodes[step].n_failed_dependencies += 1,
+            }
+        }
+        if self.nodes[step].n_waiting_for == 0 {
+            self.unblock(step);
+        }
+    }
+
+    /// Returns a kind of slot that is free and for which a step is ready.
+    fn startable(&self, slots: &Slots) -> Option<usize> {
+        (0..N_SLOTS).find(|&slot| self.running[slot] < slots[slot] && !self.ready[slot].is_empty())
+    }
+
     fn is_finished(&self) -> bool {
-        self.counts.done == self.counts.total || (self.ready.is_empty() && self.counts.running == 0)
+        self.counts.done == self.counts.total
+            || (self.counts.running == 0 && self.ready.iter().all(BinaryHeap::is_empty))
     }
 }
 
-impl Scheduler {
+impl Scheduler<'_> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, cancel: &CancelToken, run: &(dyn Fn(usize) -> bool + Sync), progress: &(dyn Fn(Counts) + Sync)) {
+    /// Adds steps; their numbers follow those that are there. Called while a step runs that is going to wait for them.
+    pub(crate) fn add(&self, steps: &[NewStep<'_>]) {
+        self.lock().add(steps, 0);
+    }
+
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         let mut state = self.lock();
         loop {
-            if state.stopped || cancel.is_cancelled() || state.is_finished() {
+            if state.stopped || self.cancel.is_cancelled() || state.is_finished() {
                 self.changed.notify_all();
                 return;
             }
-            let Some((_, std::cmp::Reverse(step))) = state.ready.pop() else {
+            let Some(slot) = state.startable(&self.slots) else {
+                state.n_idle += 1;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.n_idle -= 1;
                 continue;
             };
+            let (_, std::cmp::Reverse(step)) = state.ready[slot].pop().expect("something is ready for this slot");
+            state.running[slot] += 1;
             state.counts.running += 1;
-            let counts = state.counts;
-            drop(state);
-            progress(counts);
-            let worked = run(step);
-
-            state = self.lock();
-            state.counts.running -= 1;
-            state.complete(step, if worked { Outcome::Done } else { Outcome::Failed });
-            if !worked && !self.keep_going {
-                state.stopped = true;
-                cancel.cancel();
+            if state.startable(&self.slots).is_some() {
+                if state.n_idle > 0 {
+                    self.changed.notify_one();
+                } else {
+                    // Without another thread everything still runs, one after the other.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, || self.work(scope));
+                }
             }
             let counts = state.counts;
-            self.changed.notify_all();
             drop(state);
-            progress(counts);
+            (self.progress)(counts);
+            let end = (self.run)(step, self);
+
+            state = self.lock();
+            state.running[slot] -= 1;
+            state.counts.running -= 1;
+            match end {
+                StepEnd::Done => state.complete(step, Outcome::Done),
+                StepEnd::Failed => {
+                    state.complete(step, Outcome::Failed);
+                    if !self.keep_going {
+                        state.stopped = true;
+                        self.cancel.cancel();
+                    }
+                }
+                StepEnd::After(dependencies) => state.wait_for(step, &dependencies),
+                StepEnd::Moved(slot) => {
+                    state.nodes[step].slot = slot;
+                    state.unblock(step);
+                }
+            }
+            let counts = state.counts;
+            if state.is_finished() || state.stopped {
+                self.changed.notify_all();
+            }
+            drop(state);
+            (self.progress)(counts);
             state = self.lock();
         }
     }
@@ -175,21 +300,16 @@ impl Scheduler {
 
 /// Gives every step an outcome that has none because everything was stopped.
 fn finish(mut state: State) -> Vec<Outcome> {
-    for step in 0..state.nodes.len() {
-        let failed = match state.nodes[step].outcome {
-            Some(outcome) => outcome != Outcome::Done,
-            None => {
-                let n_failed = state.nodes[step].n_failed_dependencies;
-                let outcome = if n_failed > 0 { Outcome::DependenciesFailed(n_failed) } else { Outcome::NotStarted };
-                state.nodes[step].outcome = Some(outcome);
-                n_failed > 0
-            }
-        };
-        // A step that ran has passed its outcome on already.
-        if failed {
-            for dependent in std::mem::take(&mut state.nodes[step].dependents) {
-                state.nodes[dependent].n_failed_dependencies += 1;
-            }
+    let is_doomed = |node: &Node| node.outcome.is_none() && node.n_failed_dependencies > 0;
+    let mut failed: Vec<usize> = (0..state.nodes.len()).filter(|&step| is_doomed(&state.nodes[step])).collect();
+    while let Some(step) = failed.pop() {
+        if state.nodes[step].outcome.is_some() {
+            continue;
+        }
+        state.nodes[step].outcome = Some(Outcome::DependenciesFailed(state.nodes[step].n_failed_dependencies));
+        for dependent in std::mem::take(&mut state.nodes[step].dependents) {
+            state.nodes[dependent].n_failed_dependencies += 1;
+            failed.push(dependent);
         }
     }
     state.nodes.into_iter().map(|node| node.outcome.unwrap_or(Outcome::NotStarted)).collect()
@@ -201,6 +321,10 @@ mod tests {
 
     use super::*;
 
+    fn steps<'d>(dependencies: &[&'d [usize]]) -> Vec<NewStep<'d>> {
+        dependencies.iter().map(|&dependencies| NewStep { dependencies, slot: Slot::Build }).collect()
+    }
+
     fn run(
         dependencies: &[&[usize]],
         n_threads: usize,
@@ -209,13 +333,13 @@ mod tests {
     ) -> (Vec<Outcome>, Vec<usize>) {
         let order = Mutex::new(Vec::new());
         let outcomes = run_steps(
-            dependencies,
-            n_threads,
+            &steps(dependencies),
+            [1, 1, 1, n_threads],
             keep_going,
             &CancelToken::new(),
-            &|step| {
+            &|step, _| {
                 order.lock().unwrap().push(step);
-                !failing.contains(&step)
+                if failing.contains(&step) { StepEnd::Failed } else { StepEnd::Done }
             },
             &|_| {},
         );
@@ -270,14 +394,14 @@ mod tests {
         let finished: Vec<AtomicUsize> = lists.iter().map(|_| AtomicUsize::new(0)).collect();
         let largest = AtomicUsize::new(0);
         let outcomes = run_steps(
-            &dependencies,
-            8,
+            &steps(&dependencies),
+            [1, 1, 1, 8],
             false,
             &CancelToken::new(),
-            &|step| {
+            &|step, _| {
                 assert!(lists[step].iter().all(|&dependency| finished[dependency].load(Ordering::SeqCst) == 1));
                 finished[step].fetch_add(1, Ordering::SeqCst);
-                true
+                StepEnd::Done
             },
             &|counts| {
                 largest.fetch_max(counts.done, Ordering::SeqCst);
@@ -292,8 +416,67 @@ mod tests {
     fn a_cancelled_run_starts_nothing() {
         let cancel = CancelToken::new();
         cancel.cancel();
-        let outcomes = run_steps(&[&[]], 2, true, &cancel, &|_| panic!("must not run"), &|_| {});
+        let outcomes = run_steps(&steps(&[&[]]), [2; 4], true, &cancel, &|_, _| panic!("must not run"), &|_| {});
         assert_eq!(outcomes, [Outcome::NotStarted]);
-        assert_eq!(run_steps(&[], 2, true, &CancelToken::new(), &|_| true, &|_| {}), []);
+        assert_eq!(run_steps(&[], [2; 4], true, &CancelToken::new(), &|_, _| StepEnd::Done, &|_| {}), []);
+    }
+
+    #[test]
+    fn steps_may_turn_up_on_the_way() {
+        // 0 finds out that it needs 2 and 3; 1 waits for 0.
+        let order = Mutex::new(Vec::new());
+        let check = |fails: usize| {
+            order.lock().unwrap().clear();
+            run_steps(
+                &steps(&[&[], &[0]]),
+                [1; 4],
+                true,
+                &CancelToken::new(),
+                &|step, scheduler| {
+                    let mut order = order.lock().unwrap();
+                    order.push(step);
+                    if step == 0 && order.len() == 1 {
+                        scheduler.add(&[
+                            NewStep { dependencies: &[], slot: Slot::Build },
+                            NewStep { dependencies: &[2], slot: Slot::Fetch },
+                        ]);
+                        return StepEnd::After(vec![3]);
+                    }
+                    if step == fails { StepEnd::Failed } else { StepEnd::Done }
+                },
+                &|_| {},
+            )
+        };
+        assert_eq!(check(9), [Outcome::Done; 4]);
+        assert_eq!(*order.lock().unwrap(), [0, 2, 3, 0, 1]);
+        let outcomes = check(2);
+        assert_eq!(outcomes[2], Outcome::Failed);
+        assert_eq!([outcomes[0], outcomes[1], outcomes[3]], [Outcome::DependenciesFailed(1); 3]);
+    }
+
+    #[test]
+    fn slots_bound_what_runs_at_once_and_steps_may_change_theirs() {
+        let running = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let most = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let tried: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();
+        let lists = vec![NewStep { dependencies: &[], slot: Slot::Remote }; 40];
+        let outcomes = run_steps(
+            &lists,
+            [1, 1, 3, 2],
+            false,
+            &CancelToken::new(),
+            &|step, _| {
+                let is_second = tried[step].fetch_add(1, Ordering::SeqCst);
+                let now = running[is_second].fetch_add(1, Ordering::SeqCst) + 1;
+                most[is_second].fetch_max(now, Ordering::SeqCst);
+                std::thread::yield_now();
+                running[is_second].fetch_sub(1, Ordering::SeqCst);
+                if is_second == 0 { StepEnd::Moved(Slot::Build) } else { StepEnd::Done }
+            },
+            &|_| {},
+        );
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+        assert!(most[0].load(Ordering::SeqCst) <= 3 && most[1].load(Ordering::SeqCst) <= 2);
+        assert!(tried.iter().all(|count| count.load(Ordering::SeqCst) == 2));
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn rewrite_tree(path: &Path, pairs: &HashPairs) -> Result<(), BuildEr
     remove_tree(&rewritten)?;
     pipe_through(path, &rewritten, |pipe| Rewriter { pairs, pending: Vec::new(), sink: pipe }, Rewriter::finish)?;
     remove_tree(path)?;
-    super::rename(&rewritten, path)
+    super::files::rename(&rewritten, path)
 }
 
 /// Dumps `from` through a writer into a restore at `to`.

@@ -11,17 +11,19 @@ use serde_json::{Map, Value};
 use nixlang_store::derivation::options::DerivationOptions;
 use super::environment::Export;
 use crate::error::BuildError;
+use crate::known::Known;
 
 /// Makes all exports that a derivation asks for. `inputs` is the closure of its inputs.
 pub(crate) fn exports(
     store: &dyn Store,
+    known: &Known<'_>,
     options: &DerivationOptions,
     inputs: &BTreeSet<StorePath>,
     structured: bool,
 ) -> Result<BTreeMap<String, Export>, BuildError> {
     let mut exports = BTreeMap::new();
     for (name, roots) in &options.export_references_graph {
-        let paths = closure(store, roots, inputs)?;
+        let paths = closure(store, known, roots, inputs)?;
         let infos = infos(store, &paths)?;
         let export = if structured { Export::Json(json(store, &infos)?) } else { Export::File(registration(store, &infos)) };
         exports.insert(name.clone(), export);
@@ -32,6 +34,7 @@ pub(crate) fn exports(
 /// Returns the closure of `roots`; derivations in it bring the closures of their outputs.
 fn closure(
     store: &dyn Store,
+    known: &Known<'_>,
     roots: &BTreeSet<StorePath>,
     inputs: &BTreeSet<StorePath>,
 ) -> Result<BTreeSet<StorePath>, BuildError> {
@@ -42,10 +45,11 @@ fn closure(
     let mut paths = store.closure(&roots)?;
     let mut outputs = Vec::new();
     for derivation in paths.iter().filter(|path| path.is_derivation()) {
-        for (_, output) in store.derivation_outputs(derivation)? {
-            outputs.push(output.ok_or_else(|| BuildError::Unsupported {
+        let parsed = store.read_derivation(derivation)?;
+        for (name, output) in known.outputs(derivation, &parsed)? {
+            outputs.push(output.ok_or_else(|| BuildError::Derivation {
                 derivation: store.store_dir().display(derivation),
-                feature: "exports of references of content-addressed derivations",
+                reason: format!("cannot export references of output '{name}', whose path is not known"),
             })?);
         }
     }
