@@ -99,7 +99,9 @@ pub(crate) fn register(
     };
     if mode == BuildMode::Check {
         let verdict = judge();
-        made.values().try_for_each(|output| remove_tree(&output.at))?;
+        for output in made.values() {
+            remove_tree(&output.at)?;
+        }
         verdict?;
     } else {
         if !is_content_addressed {
@@ -465,7 +467,8 @@ impl Outputs<'_> {
             return replace(&output.at, &real);
         }
         if is_valid {
-            return Ok(remove_tree(&output.at)?);
+            remove_tree(&output.at)?;
+            return Ok(());
         }
         if output.at != real {
             remove_tree(&real)?;

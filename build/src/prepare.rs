@@ -359,6 +359,12 @@ fn add_mounts(
         }
         add(Mount { optional: true, ..Mount::read_only(wanted, wanted) });
     }
+    if let Some(hook) = &options.pre_build_hook {
+        let root = spec.root.parent().unwrap_or(&spec.root);
+        for mount in crate::hooks::ask_pre_build_hook(hook, Path::new(&dir.display(path)), Some(root))? {
+            add(mount);
+        }
+    }
     for input in visible.iter().filter(|input| !own.contains(input)) {
         add(Mount::read_only(store.to_real_path(input), dir.display(input)));
     }

@@ -139,5 +139,6 @@ pub(super) fn replace(new: &Path, old: &Path) -> Result<(), BuildError> {
         rename(old, &aside)?;
     }
     rename(new, old)?;
-    Ok(remove_tree(&aside)?)
+    remove_tree(&aside)?;
+    Ok(())
 }

@@ -1,0 +1,200 @@
+//! One call of [`Builder::run`]: the steps of a plan, what they made, and what the plan grows by on the way.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nixlang_store::derivation::OutputName;
+use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
+
+use super::Builder;
+use crate::error::BuildError;
+use crate::event::{BuildEvent, CancelToken, Observer};
+use crate::known::{Known, OutputPaths};
+use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Step, Want, WantedOutputs, Work};
+use crate::prepare::workspace;
+use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
+use crate::scheduler::{Counts, NewStep, Outcome, Scheduler, Slot, StepEnd, run_steps};
+
+/// One call of [`Builder::run`].
+pub(super) struct Run<'r> {
+    pub(super) builder: &'r Builder,
+    pub(super) observer: &'r dyn Observer,
+    /// Also cancelled by the first failure.
+    pub(super) cancel: CancelToken,
+    pub(super) known: Known<'r>,
+    /// The plan, as far as it has grown.
+    plan: Mutex<Plan>,
+    results: Mutex<BTreeMap<StorePath, BuildResult>>,
+}
+
+impl<'r> Run<'r> {
+    pub(super) fn new(builder: &'r Builder, plan: Plan, observer: &'r dyn Observer, cancel: CancelToken) -> Run<'r> {
+        Run {
+            builder,
+            observer,
+            cancel,
+            known: Known::new(&builder.store, builder.options.has_feature("ca-derivations")),
+            plan: Mutex::new(plan),
+            results: Mutex::default(),
+        }
+    }
+
+    pub(super) fn display(&self, path: &StorePath) -> String {
+        self.builder.store.store_dir().display(path)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn keep_result(&self, path: &StorePath, result: BuildResult) {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), result);
+    }
+
+    pub(super) fn all(self) -> BuildOutcome {
+        let mut outcome = BuildOutcome::default();
+        let options = &self.builder.options;
+        let (steps, n_wanted) = {
+            let plan = self.plan();
+            for path in &plan.unknown {
+                let message = format!("path '{}' does not exist and cannot be created", self.display(path));
+                outcome.missing.insert(path.clone(), message);
+            }
+            for (path, outputs) in &plan.already_valid {
+                let outputs = outputs.clone();
+                let result = BuildResult { outputs, ..BuildResult::new(BuildStatus::AlreadyValid, "") };
+                self.keep_result(path, result);
+            }
+            (plan.steps.clone(), plan.wanted.len())
+        };
+        outcome.realised = vec![Realised::default(); n_wanted];
+        if !outcome.missing.is_empty() && !options.keep_going {
+            outcome.results = self.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+            return outcome;
+        }
+
+        if !steps.is_empty() {
+            let own = self.builder.store.layout().state_dir.join("builds");
+            workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
+        }
+        let new: Vec<NewStep<'_>> = steps.iter().map(|step| new_step(step)).collect();
+        let run = |index: usize, scheduler: &Scheduler<'_>| self.step(index, scheduler);
+        let progress = |counts: Counts| {
+            let Counts { done, running, failed, total } = counts;
+            self.observer.event(&BuildEvent::Progress { done, total, running, failed });
+        };
+        let slots = [16, 16, 1, options.max_jobs];
+        let outcomes = run_steps(&new, slots, options.keep_going, &self.cancel, &run, &progress);
+        drop(new);
+        let steps = self.plan().steps.clone();
+        for (step, how) in steps.iter().zip(outcomes) {
+            let Work::Build(step) = &step.work else { continue };
+            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            if results.contains_key(&step.path) {
+                continue;
+            }
+            let result = match how {
+                Outcome::DependenciesFailed(n_failed) => {
+                    let what = if n_failed == 1 { "dependency" } else { "dependencies" };
+                    let reason = format!("{n_failed} {what} failed");
+                    let message = self.cannot_build(&step.path, &step.outputs, &reason);
+                    BuildResult::new(BuildStatus::DependencyFailed, message)
+                }
+                _ => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
+            };
+            results.insert(step.path.clone(), result);
+        }
+        let wanted = self.plan().wanted.clone();
+        outcome.realised = wanted.iter().map(|wanted| self.realised(wanted).unwrap_or_default()).collect();
+        outcome.results = self.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outcome
+    }
+
+    /// Returns what something wanted has become.
+    fn realised(&self, wanted: &DerivedPath) -> Result<Realised, BuildError> {
+        let store = &self.builder.store;
+        let (derivation, outputs) = match wanted {
+            DerivedPath::Opaque(path) => {
+                let outputs = [("out".into(), path.clone())].into();
+                return Ok(if store.is_valid(path)? { Realised { derivation: None, outputs } } else { Realised::default() });
+            }
+            DerivedPath::Built { derivation, outputs } => (derivation.clone(), outputs),
+            DerivedPath::Nested { derivation, outputs } => match self.known.single(derivation)? {
+                Some(path) => (path, outputs),
+                None => return Ok(Realised::default()),
+            },
+        };
+        let parsed = store.read_derivation(&derivation)?;
+        let is_wanted = |name: &OutputName| match outputs {
+            WantedOutputs::All => true,
+            WantedOutputs::Named(names) => names.contains(name),
+        };
+        let outputs: OutputPaths = self
+            .known
+            .outputs(&derivation, &parsed)?
+            .into_iter()
+            .filter(|(name, _)| is_wanted(name))
+            .filter_map(|(name, path)| Some((name, path?)))
+            .collect();
+        Ok(Realised { derivation: Some(derivation), outputs })
+    }
+
+    fn step(&self, index: usize, scheduler: &Scheduler<'_>) -> StepEnd {
+        let step = self.plan().steps[index].clone();
+        match &step.work {
+            Work::Build(step) => {
+                let result = self.build(step);
+                self.observer.event(&BuildEvent::Finished { derivation: &step.path, result: &result });
+                let worked = result.status.is_success();
+                if worked {
+                    self.known.note(&step.path, &result.outputs);
+                }
+                self.keep_result(&step.path, result);
+                if worked { StepEnd::Done } else { StepEnd::Failed }
+            }
+            Work::Dynamic { derivation, want } => match self.dynamic(derivation, want, scheduler) {
+                Ok(waiting_for) if waiting_for.is_empty() => StepEnd::Done,
+                Ok(waiting_for) => StepEnd::After(waiting_for),
+                Err(error) => {
+                    let message = error.to_string();
+                    self.keep_result(derivation.root(), BuildResult::new(error.status(), message));
+                    StepEnd::Failed
+                }
+            },
+        }
+    }
+
+    /// Plans what is wanted of a derivation that has been made. Returns what is not done yet of it.
+    fn dynamic(
+        &self,
+        derivation: &SingleDerivedPath,
+        want: &Want,
+        scheduler: &Scheduler<'_>,
+    ) -> Result<Vec<usize>, BuildError> {
+        let store = &self.builder.store;
+        let path = self.known.single(derivation)?.ok_or_else(|| BuildError::Missing {
+            message: format!("failed to obtain derivation of '{}'", derivation.display(store.store_dir())),
+        })?;
+        let mut plan = self.plan();
+        let n_steps = plan.steps.len();
+        let waiting_for = plan.extend(store, &self.builder.options, &self.known, path, want.clone())?;
+        // Still holding the plan, so that numbers agree.
+        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step)).collect();
+        scheduler.add(&new);
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_done = |index: &usize| match &plan.steps[*index].work {
+            Work::Build(step) => results.get(&step.path).is_some_and(|result| result.status.is_success()),
+            Work::Dynamic { .. } => false,
+        };
+        Ok(waiting_for.into_iter().filter(|index| !is_done(index)).collect())
+    }
+}
+
+fn new_step(step: &Step) -> NewStep<'_> {
+    let slot = match step.work {
+        Work::Build(_) => Slot::Build,
+        Work::Dynamic { .. } => Slot::Light,
+    };
+    NewStep { dependencies: &step.dependencies, slot }
+}
