@@ -10,6 +10,7 @@ use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
 use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
+use nixlang_store::signature::SecretKey;
 use nixlang_store::store::Store;
 
 use crate::commands::Context;
@@ -36,13 +37,13 @@ pub(crate) struct BuildFlags {
 
 /// Builds what is wanted. Fails unless all of it is valid afterwards.
 pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
-    if context.common.repair {
-        return Err(Failure::new("'--repair' is not supported yet"));
-    }
     let store = context.store.open()?;
     let mut options = options(context)?;
     if flags.check {
         options.mode = BuildMode::Check;
+    }
+    if context.common.repair {
+        options.mode = BuildMode::Repair;
     }
     let builder = Builder::new(store.clone(), options);
     let plan = builder.plan(wanted).map_err(|error| Failure::from_error(&error))?;
@@ -71,6 +72,7 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
         wanted.iter().any(|wanted| match wanted {
             DerivedPath::Opaque(opaque) => opaque == path,
             DerivedPath::Built { derivation, .. } => derivation == path,
+            DerivedPath::Nested { derivation, .. } => derivation.root() == path,
         })
     };
     let mut failed: Vec<(&StorePath, Diagnostic)> = Vec::new();
@@ -148,8 +150,12 @@ pub(crate) fn realise(context: &Context, outputs: &[WantedOutput]) -> Outcome<Ve
             return Err(Failure::new(format!("path '{}' is not valid", wanted.derivation.base_name())));
         }
     }
-    build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
-    outputs.iter().map(|wanted| output_path(context, &wanted.derivation, &wanted.output)).collect()
+    let outcome = build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
+    let paths = outputs.iter().zip(outcome.realised).map(|(wanted, mut realised)| match realised.outputs.remove(&*wanted.output) {
+        Some(path) => Ok(path),
+        None => output_path(context, &wanted.derivation, &wanted.output),
+    });
+    paths.collect()
 }
 
 /// Returns where an output of a derivation is.
@@ -211,9 +217,24 @@ pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
     }
     options.impure_env = settings.list("impure-env").filter_map(|entry| entry.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     options.hashed_mirrors = settings.list("hashed-mirrors").map(str::to_owned).collect();
+    options.experimental_features = settings.list("experimental-features").map(str::to_owned).collect();
+    for file in settings.list("secret-key-files") {
+        options.secret_keys.push(secret_key(file)?);
+    }
+    let program = |name: &str| Some(settings.text(name)).filter(|program| !program.is_empty()).map(PathBuf::from);
+    options.post_build_hook = program("post-build-hook");
+    options.pre_build_hook = program("pre-build-hook");
+    options.diff_hook = program("diff-hook").filter(|_| settings.is_on("run-diff-hook"));
+    options.config_text = settings.all().map(|(setting, value)| format!("{} = {value}\n", setting.name)).collect();
     let ca_file = [std::env::var("NIX_SSL_CERT_FILE").ok(), std::env::var("SSL_CERT_FILE").ok(), Some(settings.text("ssl-cert-file").to_owned())];
     options.ca_file = ca_file.into_iter().flatten().find(|path| !path.is_empty()).map(PathBuf::from);
     Ok(options)
+}
+
+/// Reads a key that what is built is signed with.
+fn secret_key(file: &str) -> Outcome<SecretKey> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::new(format!("opening file \"{file}\": {}", crate::failure::plain(&error))))?;
+    text.trim().parse().map_err(|error: nixlang_store::signature::SignatureError| Failure::new(error.to_string()))
 }
 
 /// Reads `TARGET=SOURCE` or `PATH`; a `?` at the end makes it optional.

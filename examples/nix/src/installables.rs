@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang::eval::{ErrorKind, EvalError};
+use nixlang::heap::{Kind, Value};
+use nixlang::source::Pos;
+use nixlang::value::ContextKind;
+use nixlang_build::{BuildOutcome, DerivedPath, SingleDerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
 use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};
-use crate::commands::Context;
+use crate::commands::{Context, Invocation};
 use crate::derivations::find_derivations;
-use crate::evaluation::evaluate;
+use crate::evaluation::{Evaluation, Step, evaluate};
 use crate::failure::{Failure, Outcome};
 
 /// `--file`, `--expr` and the words behind.
@@ -25,6 +29,8 @@ pub(crate) struct Installables {
     pub(crate) words: Vec<String>,
     /// Work on derivations themselves (`--derivation`).
     pub(crate) derivations: bool,
+    /// Words come from standard input as well (`--stdin`).
+    pub(crate) stdin: bool,
 }
 
 /// Which outputs of a derivation.
@@ -47,17 +53,49 @@ pub(crate) enum Target {
         /// None for all.
         outputs: Option<Vec<String>>,
     },
+    /// Outputs of a derivation that is itself built first.
+    Nested {
+        derivation: SingleDerivedPath,
+        /// None for all.
+        outputs: Option<Vec<String>>,
+    },
     /// A store path.
     Path(StorePath),
 }
 
 impl Installables {
+    /// Reads a command line: flags that `own` knows, those of installables, and words. Returns what the words mean and
+    /// the context for it.
+    pub(crate) fn parse(
+        mut invocation: Invocation,
+        mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+    ) -> Outcome<(Installables, Arc<Context>)> {
+        let mut installables = Installables::default();
+        let mut words = Vec::new();
+        invocation.parse(
+            |flag, args| Ok(own(flag, args)? || installables.flag(flag, args)?),
+            |word, _| {
+                words.push(word);
+                Ok(())
+            },
+        )?;
+        installables.words = words;
+        if installables.stdin {
+            let text = crate::common::read_stdin()?;
+            installables.words.extend(String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned));
+        }
+        installables.check(&mut invocation.common)?;
+        let context = invocation.context()?;
+        Ok((installables, context))
+    }
+
     /// Handles `-f`, `--expr` and `--derivation`. Returns false for other flags.
     pub(crate) fn flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
         match flag {
             "-f" | "--file" => self.file = Some(args.value(flag)?),
             "-E" | "--expr" => self.expression = Some(args.value(flag)?),
             "--derivation" => self.derivations = true,
+            "--stdin" => self.stdin = true,
             "--all-systems" => {}
             _ => return Ok(false),
         }
@@ -71,7 +109,7 @@ impl Installables {
 
     /// Returns the words, or the empty attribute path if there is none.
     pub(crate) fn words(&self) -> Vec<String> {
-        if self.words.is_empty() { vec![String::new()] } else { self.words.clone() }
+        if self.words.is_empty() && !self.stdin { vec![String::new()] } else { self.words.clone() }
     }
 
     /// Sets what follows for evaluation: files are not read purely.
@@ -107,14 +145,35 @@ impl Installables {
                     continue;
                 }
                 let (attribute, outputs) = split_outputs(&word);
-                let value = evaluation.select(root, attribute)?;
+                let value = evaluation.select(root, if attribute == "." { "" } else { attribute })?;
+                if let Some(path) = single_path(evaluation, value, attribute)? {
+                    targets.push(path);
+                    continue;
+                }
+                let mut found_here: Vec<(StorePath, Option<Vec<String>>)> = Vec::new();
                 for found in find_derivations(evaluation, value)? {
                     let outputs = match &outputs {
                         Outputs::Default => Some(found.outputs_to_install),
                         Outputs::All => None,
                         Outputs::Named(names) => Some(names.clone()),
                     };
-                    targets.push(if self.derivations { Target::Path(found.path) } else { Target::Built { derivation: found.path, outputs } });
+                    // Outputs of one derivation belong together.
+                    match found_here.iter_mut().find(|(path, _)| *path == found.path) {
+                        Some((_, Some(known))) => match outputs {
+                            Some(outputs) => {
+                                known.extend(outputs);
+                                known.sort();
+                                known.dedup();
+                            }
+                            None => *known = Vec::new(),
+                        },
+                        Some((_, None)) => {}
+                        None => found_here.push((found.path, outputs)),
+                    }
+                }
+                found_here.sort();
+                for (path, outputs) in found_here {
+                    targets.push(if self.derivations { Target::Path(path) } else { Target::Built { derivation: path, outputs } });
                 }
             }
             Ok(targets)
@@ -122,21 +181,98 @@ impl Installables {
     }
 }
 
+/// Returns the one path that a value stands for if it is a path or a string.
+fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, attribute: &str) -> Step<Option<Target>> {
+    let eval = evaluation.eval;
+    let value = eval.force(value)?;
+    let wrong = |message: String| {
+        EvalError::new(ErrorKind::Evaluation, message).while_(Pos::NONE, format!("while evaluating the attribute '{attribute}'"))
+    };
+    let parse = |path: &str| eval.host.store_dir().parse(path).map_err(|error| Failure::new(error.to_string()));
+    let (text, elements) = match value.kind() {
+        Kind::Path(_) => {
+            let (path, _) = eval.coerce_to_path(value, Pos::NONE, "while evaluating a path")?;
+            let copied = eval.copy_to_store(path)?;
+            (copied.bytes().to_vec(), copied.context().map(|context| context.elements).unwrap_or_default())
+        }
+        Kind::String(string) => (string.bytes().to_vec(), string.context().map(|context| context.elements).unwrap_or_default()),
+        _ => return Ok(None),
+    };
+    evaluation.flush()?;
+    let shown = String::from_utf8_lossy(&text);
+    let [element] = elements else {
+        return Err(wrong(format!("string '{shown}' has {} entries in its context. It should only have exactly one entry", elements.len())).into());
+    };
+    let path = eval.contexts.path_text(element);
+    match element.kind {
+        ContextKind::DeepDerivation => Err(wrong(format!(
+            "string '{shown}' has a context which refers to a complete source and binary closure. This is not supported at this time"
+        ))
+        .into()),
+        ContextKind::Opaque if shown != path => {
+            Err(wrong(format!("path string '{shown}' has context with the different path '{path}'")).into())
+        }
+        ContextKind::Opaque => Ok(Some(Target::Path(parse(path)?))),
+        ContextKind::Output => {
+            let output = eval.contexts.output_text(element);
+            let derivation = parse(path)?;
+            let known = eval.host.read_derivation(&derivation).map_err(|error| eval.host_error(error))?;
+            let expected = known
+                .outputs
+                .get(output)
+                .and_then(|found| found.path(eval.host.store_dir(), &known.name, output).ok().flatten())
+                .map_or_else(
+                    || nixlang_store::derivation::Placeholder::content_addressed_output(&derivation, output).to_string(),
+                    |path| eval.host.store_dir().display(&path),
+                );
+            if shown != expected {
+                return Err(wrong(format!(
+                    "string '{shown}' has context with the output '{output}' from derivation '{path}', but the string is not \
+                     the right placeholder for this derivation output. It should be '{expected}'"
+                ))
+                .into());
+            }
+            Ok(Some(Target::Built { derivation, outputs: Some(vec![output.to_owned()]) }))
+        }
+    }
+}
+
 /// Returns what a word without a source stands for: a store path, or a link to one.
 fn store_target(context: &Context, word: &str, derivations: bool) -> Outcome<Target> {
     let (path, outputs) = split_outputs(word);
-    let store_path = store_path(context, path).ok_or_else(|| {
+    let is_nested = path.contains('^');
+    let root = path.split('^').next().unwrap_or(path);
+    let store_path = store_path(context, root).ok_or_else(|| {
         Failure::new(format!("'{word}' is not a store path; flakes are not supported yet, name a file with '--file' or an expression with '--expr'"))
     })?;
+    let outputs = match outputs {
+        Outputs::Default if is_nested => return Err(Failure::new(format!("invalid extended outputs specifier in '{word}'"))),
+        Outputs::Default => None,
+        Outputs::All => Some(None),
+        Outputs::Named(names) => Some(Some(names)),
+    };
+    if is_nested {
+        let names = path.split('^').skip(1);
+        let derivation = names.fold(SingleDerivedPath::Opaque(store_path), SingleDerivedPath::output);
+        return Ok(match outputs {
+            _ if derivations => return Err(Failure::new(format!("the derivation of '{word}' is not known before it is built"))),
+            outputs => Target::Nested { derivation, outputs: outputs.flatten() },
+        });
+    }
     if derivations {
         let info = context.store.open()?.path_info(&store_path)?;
         let path = if store_path.is_derivation() { store_path } else { info.info.deriver.clone().ok_or_else(|| Failure::new(format!("'{path}' does not have a known deriver")))? };
         return Ok(Target::Path(path));
     }
     match outputs {
-        Outputs::Default => Ok(Target::Path(store_path)),
-        Outputs::All => Ok(Target::Built { derivation: store_path, outputs: None }),
-        Outputs::Named(names) => Ok(Target::Built { derivation: store_path, outputs: Some(names) }),
+        None => Ok(Target::Path(store_path)),
+        Some(outputs) => {
+            if !store_path.is_derivation() {
+                let shown = context.store.store_dir().display(&store_path);
+                return Err(Failure::new(format!("path '{shown}' is not a derivation")));
+            }
+            Ok(Target::Built { derivation: store_path, outputs })
+        }
     }
 }
 
@@ -166,11 +302,17 @@ pub(crate) fn store_path(context: &Context, word: &str) -> Option<StorePath> {
     None
 }
 
-/// Splits `PATH^OUTPUTS`.
+/// Splits `PATH^OUTPUTS`. What stands behind the last caret counts if it is `*` or a list of output names.
 pub(crate) fn split_outputs(word: &str) -> (&str, Outputs) {
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte));
     match word.rsplit_once('^') {
         Some((path, "*")) => (path, Outputs::All),
-        Some((path, names)) if !names.is_empty() && !names.contains('"') => (path, Outputs::Named(names.split(',').map(str::to_owned).collect())),
+        Some((path, names)) if names.split(',').all(is_name) => {
+            let mut names: Vec<String> = names.split(',').map(str::to_owned).collect();
+            names.sort();
+            names.dedup();
+            (path, Outputs::Named(names))
+        }
         _ => (word, Outputs::Default),
     }
 }
@@ -178,14 +320,19 @@ pub(crate) fn split_outputs(word: &str) -> (&str, Outputs) {
 impl Target {
     /// Returns what to build.
     pub(crate) fn to_derived(&self) -> DerivedPath {
+        let wanted = |outputs: &Option<Vec<String>>| match outputs {
+            Some(names) => WantedOutputs::Named(names.iter().map(|name| name.as_str().into()).collect()),
+            None => WantedOutputs::All,
+        };
         match self {
             Target::Built { derivation, outputs: Some(names) } => output(derivation, names),
-            Target::Built { derivation, outputs: None } => DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All },
+            Target::Built { derivation, outputs } => DerivedPath::Built { derivation: derivation.clone(), outputs: wanted(outputs) },
+            Target::Nested { derivation, outputs } => DerivedPath::of(derivation.clone(), wanted(outputs)),
             Target::Path(path) => DerivedPath::Opaque(path.clone()),
         }
     }
 
-    /// Returns names and paths of its outputs; a plain path has one without a name.
+    /// Returns names and paths of its outputs as far as they are known before a build; a plain path has one without a name.
     pub(crate) fn outputs(&self, context: &Context) -> Outcome<Vec<(Option<String>, StorePath)>> {
         match self {
             Target::Path(path) => Ok(vec![(None, path.clone())]),
@@ -196,14 +343,39 @@ impl Target {
                 };
                 names.into_iter().map(|name| Ok((Some(name.clone()), output_path(context, derivation, &name)?))).collect()
             }
+            Target::Nested { derivation, .. } => {
+                let shown = derivation.display(context.store.store_dir());
+                Err(Failure::new(format!("the outputs of '{shown}' are known only once it is built")))
+            }
         }
     }
 }
 
+/// Something that was built: names and paths of outputs. A plain path has one without a name.
+#[derive(Clone, Debug)]
+pub(crate) struct BuiltTarget {
+    /// The derivation that made them.
+    pub(crate) derivation: Option<StorePath>,
+    /// The outputs.
+    pub(crate) outputs: Vec<(Option<String>, StorePath)>,
+}
+
+/// Builds targets. Returns what they became, in the same places, and the results.
+pub(crate) fn build_targets(context: &Context, targets: &[Target], flags: BuildFlags) -> Outcome<(Vec<BuiltTarget>, BuildOutcome)> {
+    let wanted: Vec<DerivedPath> = targets.iter().map(Target::to_derived).collect();
+    let outcome = build(context, &wanted, flags)?;
+    let built = targets.iter().zip(&outcome.realised).map(|(target, realised)| {
+        let is_plain = matches!(target, Target::Path(_));
+        let outputs = realised.outputs.iter().map(|(name, path)| ((!is_plain).then(|| name.to_string()), path.clone()));
+        BuiltTarget { derivation: realised.derivation.clone(), outputs: outputs.collect() }
+    });
+    let built = built.collect();
+    Ok((built, outcome))
+}
+
 /// Builds targets.
 pub(crate) fn realise_targets(context: &Context, targets: &[Target], flags: BuildFlags) -> Outcome<()> {
-    let wanted: Vec<DerivedPath> = targets.iter().map(Target::to_derived).collect();
-    build(context, &wanted, flags).map(drop)
+    build_targets(context, targets, flags).map(drop)
 }
 
 #[cfg(test)]
@@ -214,6 +386,9 @@ mod tests {
     fn outputs_behind_a_caret() {
         assert_eq!(split_outputs("a.b"), ("a.b", Outputs::Default));
         assert_eq!(split_outputs("a^*"), ("a", Outputs::All));
-        assert_eq!(split_outputs("a^out,dev"), ("a", Outputs::Named(vec!["out".into(), "dev".into()])));
+        assert_eq!(split_outputs("a^out,dev"), ("a", Outputs::Named(vec!["dev".into(), "out".into()])));
+        assert_eq!(split_outputs("a^"), ("a^", Outputs::Default));
+        assert_eq!(split_outputs("a^*x"), ("a^*x", Outputs::Default));
+        assert_eq!(split_outputs("x.drv^out^*"), ("x.drv^out", Outputs::All));
     }
 }

@@ -10,34 +10,24 @@ use super::Invocation;
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, Target};
 
-pub(super) fn show(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
-    let mut words = Vec::new();
+pub(super) fn show(invocation: Invocation) -> Outcome<u8> {
     let (mut recursive, mut pretty) = (false, false);
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-r" | "--recursive" => recursive = true,
-                "--pretty" => pretty = true,
-                "--no-pretty" => pretty = false,
-                _ => return installables.flag(flag, args),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+    let (installables, context) = Installables::parse(invocation, |flag, _| {
+        match flag {
+            "-r" | "--recursive" => recursive = true,
+            "--pretty" => pretty = true,
+            "--no-pretty" => pretty = false,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let targets = installables.targets(&context, true)?;
     let store = context.store.open()?;
     let mut paths = Vec::new();
     for target in targets {
         paths.push(match target {
             Target::Built { derivation, .. } => derivation,
+            Target::Nested { derivation, .. } => derivation.root().clone(),
             Target::Path(path) if path.is_derivation() => path,
             Target::Path(path) => {
                 let deriver = store.path_info(&path)?.info.deriver.clone();

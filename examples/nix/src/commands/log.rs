@@ -10,23 +10,13 @@ use super::{Context, Invocation};
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, Target};
 
-pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
-    let mut words = Vec::new();
-    invocation.parse(
-        |flag, args| installables.flag(flag, args),
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
+    let (installables, context) = Installables::parse(invocation, |_, _| Ok(false))?;
     for target in installables.targets(&context, true)? {
         match target {
             Target::Built { derivation, .. } => print(&context, &derivation)?,
             Target::Path(path) => print(&context, &path)?,
+            Target::Nested { derivation, .. } => print(&context, derivation.root())?,
         }
     }
     Ok(0)

@@ -58,16 +58,19 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let context = invocation.context()?;
     let found = derivations(&context, &flags)?;
     let wanted: Vec<_> = found.iter().map(|found| output(&found.path, [&found.output])).collect();
-    build(&context, &wanted, flags.build)?;
+    let outcome = build(&context, &wanted, flags.build)?;
     if flags.build.dry_run {
         return Ok(0);
     }
     let mut numbers: HashMap<StorePath, usize> = HashMap::new();
     let mut paths = Vec::new();
-    for found in &found {
+    for (found, mut realised) in found.iter().zip(outcome.realised) {
         let next = numbers.len() + 1;
         let number = *numbers.entry(found.path.clone()).or_insert(next);
-        let path = output_path(&context, &found.path, &found.output)?;
+        let path = match realised.outputs.remove(&*found.output) {
+            Some(path) => path,
+            None => output_path(&context, &found.path, &found.output)?,
+        };
         if let Some(link) = &flags.link {
             crate::roots::make(&context, &path, &link_name(link, number, &found.output)?)?;
         }

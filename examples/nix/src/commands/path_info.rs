@@ -20,33 +20,22 @@ struct Flags {
     all: bool,
 }
 
-pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
-    let mut words = Vec::new();
+pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-s" | "--size" => flags.size = true,
-                "-S" | "--closure-size" => flags.closure_size = true,
-                "-h" | "--human-readable" => flags.human_readable = true,
-                "--sigs" => flags.signatures = true,
-                "--json" => flags.json = Some(flags.json.unwrap_or(1)),
-                "--json-format" => flags.json = Some(args.value(flag)?.parse().map_err(|_| Failure::Usage("'--json-format' takes 1 or 2".into()))?),
-                "-r" | "--recursive" => flags.recursive = true,
-                "--all" => flags.all = true,
-                _ => return installables.flag(flag, args),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+    let (installables, context) = Installables::parse(invocation, |flag, args| {
+        match flag {
+            "-s" | "--size" => flags.size = true,
+            "-S" | "--closure-size" => flags.closure_size = true,
+            "-h" | "--human-readable" => flags.human_readable = true,
+            "--sigs" => flags.signatures = true,
+            "--json" => flags.json = Some(flags.json.unwrap_or(1)),
+            "--json-format" => flags.json = Some(args.value(flag)?.parse().map_err(|_| Failure::Usage("'--json-format' takes 1 or 2".into()))?),
+            "-r" | "--recursive" => flags.recursive = true,
+            "--all" => flags.all = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let store = context.store.open()?;
     let mut paths = Vec::new();
     if flags.all {

@@ -1,10 +1,10 @@
 //! `nix-store -r`: builds derivations, or fetches paths, and prints what they give.
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::DerivedPath;
 use nixlang_store::store::Store;
 
 use super::Call;
-use crate::building::{BuildFlags, build, output, output_path};
+use crate::building::{BuildFlags, build, output};
 use crate::failure::{Failure, Outcome};
 
 pub(super) fn run(call: &Call) -> Outcome<u8> {
@@ -24,23 +24,15 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         });
     }
     let flags = BuildFlags { check: call.has(&["--check"]), dry_run: call.has(&["--dry-run"]), ..BuildFlags::default() };
-    build(&call.context, &wanted, flags)?;
+    let outcome = build(&call.context, &wanted, flags)?;
     if flags.dry_run || call.no_output {
         return Ok(0);
     }
     let mut warn = call.context.common.gc_warning;
     let mut n_roots = 0;
-    for wanted in &wanted {
-        let paths = match wanted {
-            DerivedPath::Opaque(path) => vec![(path.clone(), String::new())],
-            DerivedPath::Built { derivation, outputs } => {
-                let names: Vec<String> = match outputs {
-                    WantedOutputs::Named(names) => names.iter().map(ToString::to_string).collect(),
-                    WantedOutputs::All => store.derivation_outputs(derivation)?.into_keys().collect(),
-                };
-                names.into_iter().map(|name| Ok((output_path(&call.context, derivation, &name)?, name))).collect::<Outcome<_>>()?
-            }
-        };
+    for (wanted, realised) in wanted.iter().zip(outcome.realised) {
+        let is_plain = matches!(wanted, DerivedPath::Opaque(_));
+        let paths = realised.outputs.into_iter().map(|(name, path)| (path, if is_plain { String::new() } else { name.to_string() }));
         n_roots += 1;
         for (path, name) in paths {
             let Some(root) = &call.root else {
