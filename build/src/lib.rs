@@ -21,8 +21,7 @@
 //! - Build directories are called `nix-nixlang-…`, are locked while in use and are removed after a crash.
 //! - Ready steps are run longest chain first, not by name.
 //!
-//! Not here yet: content-addressed (floating), dynamic and impure derivations, recursive builds, build users, cgroups,
-//! substitution, hooks and signing after a build, remote builders, `--repair`. The first three are refused by name.
+//! Not here yet: recursive builds, build users, cgroups, substitution, remote builders.
 #![deny(unsafe_code)]
 
 mod builder;

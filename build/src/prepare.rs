@@ -7,11 +7,8 @@
 
 pub(crate) mod environment;
 mod references_graph;
-<<<<<<< HEAD
 pub(crate) mod shell;
-=======
 pub(crate) mod resolve;
->>>>>>> e874a60 (build: content-addressed derivations (in progress))
 pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};

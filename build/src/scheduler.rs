@@ -33,6 +33,7 @@ pub(crate) enum StepEnd {
     /// It has to run again after these.
     After(Vec<usize>),
     /// It has to run again with another kind of slot.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for machines that decline a build"))]
     Moved(Slot),
 }
 
@@ -42,8 +43,10 @@ pub(crate) enum Slot {
     /// Hardly anything.
     Light,
     /// A connection to where paths are fetched from.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for substitution"))]
     Fetch,
     /// A place on another machine.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for builds on other machines"))]
     Remote,
     /// Processors of this machine.
     Build,

@@ -6,7 +6,7 @@
 //! One handle serves any number of threads. A handle holds a shared lock on the whole database (`db/big-lock`) as long
 //! as it lives, which makes others wait who want to change its schema.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -36,7 +36,7 @@ pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 pub use space::SpaceGuard;
 
-use crate::derivation::Derivation;
+use crate::derivation::{Derivation, DerivationType};
 use crate::error::{IoContext, Result, StoreError};
 use crate::gc::temp_roots::TempRoots;
 use crate::local::index::{Index, Registration};
@@ -422,6 +422,18 @@ impl Store for LocalStore {
         let mut outputs = static_outputs(&self.layout.store_dir, &parsed)?;
         for (name, path) in self.index.outputs(&self.layout.store_dir.display(derivation))? {
             outputs.insert(name, Some(rows::parse_path(&self.layout.store_dir, &path)?));
+        }
+        // The others may have been built before.
+        let unknown: Vec<String> = outputs.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
+        if !unknown.is_empty() && parsed.kind() != Ok(DerivationType::Impure) {
+            let mut lookup = |path: &StorePath| Ok(self.read_derivation(path)?);
+            let hash = parsed.hash_modulo(&self.layout.store_dir, true, &mut HashMap::new(), &mut lookup);
+            let derivation_hash = hash.map_err(|error| StoreError::format("error hashing a derivation", error))?.hash;
+            let ids: Vec<DerivationOutputId> =
+                unknown.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
+            for (name, realisation) in unknown.into_iter().zip(self.query_realisations(&ids)?) {
+                outputs.insert(name, realisation.map(|realisation| realisation.path));
+            }
         }
         Ok(outputs)
     }

@@ -12,6 +12,7 @@ use nixlang_store::store::Store;
 use super::environment::{self, Context, Environment, Rewrites};
 use super::references_graph;
 use crate::error::BuildError;
+use crate::known::Known;
 use crate::options::BuildOptions;
 
 /// A derivation's environment outside of a build.
@@ -53,20 +54,19 @@ pub fn shell_environment(
         }
         return Ok(made);
     }
-    let inputs = super::input_closure(store, path, derivation)?;
-    let exports = references_graph::exports(store, &derivation_options, &inputs, true)?;
+    let known = Known::new(store, options.has_feature("ca-derivations"));
+    let inputs = super::input_closure(store, &known, path, derivation)?;
+    let exports = references_graph::exports(store, &known, &derivation_options, &inputs, true)?;
     let context =
         Context { options, derivation_options: &derivation_options, store_dir: dir.as_str(), build_dir: "", exports };
     let Environment { files, .. } = environment::environment(derivation, context)?;
     let mut outputs = Vec::new();
-    for (name, output) in &derivation.outputs {
-        let known = output.path(dir, &derivation.name, name);
-        let known = known.map_err(|error| BuildError::Derivation { derivation: dir.display(path), reason: error.to_string() })?;
-        if let Some(output) = known {
-            outputs.push((name.as_str(), dir.display(&output)));
+    for (name, output) in known.outputs(path, derivation)? {
+        if let Some(output) = output {
+            outputs.push((name, dir.display(&output)));
         }
     }
-    let rewrites = Rewrites::for_outputs(outputs.into_iter());
+    let rewrites = Rewrites::for_outputs(outputs.iter().map(|(name, path)| (name.as_str(), path.clone())));
     for (variable, file) in [("NIX_ATTRS_SH_FILE", ".attrs.sh"), ("NIX_ATTRS_JSON_FILE", ".attrs.json")] {
         made.variables.insert(variable.into(), in_directory(file));
         made.files.insert(file.to_owned(), rewrites.apply(&files[file]));

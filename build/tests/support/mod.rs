@@ -93,6 +93,13 @@ impl World {
 
     /// Writes the derivation; returns its path and those of its outputs.
     pub fn add(&self, recipe: Recipe) -> (StorePath, BTreeMap<String, StorePath>) {
+        let path = self.add_path(recipe);
+        let outputs = self.store.derivation_outputs(&path).unwrap();
+        (path, outputs.into_iter().map(|(name, path)| (name, path.unwrap())).collect())
+    }
+
+    /// Writes the derivation; returns its path.
+    pub fn add_path(&self, recipe: Recipe) -> StorePath {
         let mut derivation = recipe.derivation;
         let dir = self.store.store_dir().clone();
         let mut cache = self.cache.lock().unwrap();
@@ -102,8 +109,7 @@ impl World {
         let name = format!("{}.drv", derivation.name);
         let path = self.store.add_text(&name, &made.contents, &derivation.references()).unwrap();
         assert_eq!(path, made.path);
-        let outputs = self.store.derivation_outputs(&path).unwrap();
-        (path, outputs.into_iter().map(|(name, path)| (name, path.unwrap())).collect())
+        path
     }
 
     /// Writes the derivation; returns its path and that of `out`.

@@ -56,6 +56,7 @@ impl Flags {
         let path = match target {
             Target::Path(path) => path,
             Target::Built { derivation, .. } => derivation,
+            Target::Nested { .. } => return Err(Failure::new(format!("the derivation of '{word}' is not known before it is built"))),
         };
         let (path, environment) = of_target(context, path)?;
         if let Some(profile) = &self.profile {

@@ -1,0 +1,147 @@
+//! Floating content-addressed, impure and dynamic derivations.
+//!
+//! Expectations about paths are of Nix 2.34.8.
+
+mod support;
+
+use nixlang_build::{BuildOptions, BuildStatus, Builder, CancelToken, DerivedPath, SingleDerivedPath, WantedOutputs};
+use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::derivation::{DerivationOutput, InputOutputs, Placeholder};
+use nixlang_store::hash::Algorithm;
+use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
+use support::{Recipe, World, sh};
+
+fn options(features: &[&str]) -> BuildOptions {
+    let mut options = support::options();
+    options.experimental_features = features.iter().map(|feature| (*feature).to_owned()).collect();
+    options
+}
+
+/// A derivation whose outputs' paths follow from their contents.
+fn floating(name: &str, script: &str) -> Recipe {
+    let mut recipe = sh(name, script);
+    let output = DerivationOutput::Floating { method: ContentAddressMethod::Nar, algorithm: Algorithm::Sha256 };
+    recipe.derivation.outputs = [("out".into(), output)].into();
+    recipe.env("out", &nixlang_store::derivation::placeholder("out"))
+}
+
+fn placeholder(derivation: &StorePath) -> String {
+    Placeholder::content_addressed_output(derivation, "out").to_string()
+}
+
+fn add(world: &World, recipe: Recipe) -> StorePath {
+    world.add_path(recipe)
+}
+
+fn build(world: &World, derivation: &StorePath) -> (nixlang_build::BuildOutcome, StorePath) {
+    let (outcome, recorder) = world.build_with(options(&["ca-derivations"]), std::slice::from_ref(derivation));
+    assert!(outcome.is_success(), "{:#?}\n{:?}", outcome.results, recorder.lines());
+    let out = outcome.realised[0].outputs["out"].clone();
+    (outcome, out)
+}
+
+#[test]
+fn paths_follow_from_contents_and_inputs_are_cut_off_early() {
+    let world = World::new();
+    let one = add(&world, floating("a", "# one\necho $out > $out"));
+    let two = add(&world, floating("a", "# two\necho $out > $out"));
+    assert_ne!(one, two);
+    let top = |input: &StorePath| {
+        let script = format!("read x < {}; echo $x > $out", placeholder(input));
+        add(&world, floating("top", &script).input(input))
+    };
+    let (outcome, first) = build(&world, &top(&one));
+    assert_eq!(outcome.results[&one].status, BuildStatus::Built);
+    let made = outcome.results[&one].outputs["out"].clone();
+    // Contents that refer to themselves are hashed without that, so it is the same path wherever it was built.
+    assert_eq!(std::fs::read_to_string(world.real(&first)).unwrap().trim(), world.store.store_dir().display(&made));
+    let info = world.store.path_info(&made).unwrap();
+    assert!(info.content_address.is_some() && info.references.contains(&made));
+    assert!(world.store.path_info(&first).unwrap().references.contains(&made));
+
+    let second_top = top(&two);
+    let (outcome, second) = build(&world, &second_top);
+    assert_eq!(outcome.results[&two].outputs["out"], made);
+    assert_eq!(outcome.results[&second_top].status, BuildStatus::ResolvesToAlreadyValid);
+    assert_eq!(first, second);
+    // And both are known from now on.
+    let (outcome, again) = build(&world, &second_top);
+    assert_eq!(outcome.results[&second_top].status, BuildStatus::AlreadyValid);
+    assert_eq!(again, second);
+}
+
+#[test]
+fn without_the_feature_they_are_refused() {
+    let world = World::new();
+    let path = add(&world, floating("a", "echo > $out"));
+    let builder = Builder::new(world.store.clone(), options(&[]));
+    let error = builder.plan(&[DerivedPath::from_path(path)]).unwrap_err().to_string();
+    assert!(error.contains("experimental Nix feature 'ca-derivations' is disabled"), "{error}");
+}
+
+#[test]
+fn input_addressed_derivations_wait_for_what_their_inputs_become() {
+    let world = World::new();
+    let input = add(&world, floating("a", "echo hi > $out"));
+    let mut recipe = sh("top", "echo $in > $out").input(&input).env("in", &placeholder(&input));
+    recipe.derivation.env.insert(b"out".to_vec(), Vec::new());
+    let top = add(&world, recipe);
+    assert_eq!(world.store.derivation_outputs(&top).unwrap()["out"], None);
+    let (outcome, out) = build(&world, &top);
+    let made = outcome.results[&input].outputs["out"].clone();
+    assert_eq!(world.store.path_info(&out).unwrap().references, [made].into());
+    assert!(world.store.path_info(&out).unwrap().content_address.is_none());
+    assert_eq!(world.store.derivation_outputs(&top).unwrap()["out"], Some(out));
+}
+
+#[test]
+fn impure_derivations_are_built_each_time() {
+    let world = World::new();
+    let mut recipe = floating("now", "read x < /proc/sys/kernel/random/uuid; echo $x > $out");
+    let impure = DerivationOutput::Impure { method: ContentAddressMethod::Nar, algorithm: Algorithm::Sha256 };
+    recipe.derivation.outputs = [("out".into(), impure)].into();
+    let path = add(&world, recipe);
+    let build = || {
+        let options = options(&["ca-derivations", "impure-derivations"]);
+        let (outcome, _) = world.build_with(options, std::slice::from_ref(&path));
+        assert!(outcome.is_success(), "{:#?}", outcome.results);
+        outcome.realised[0].outputs["out"].clone()
+    };
+    assert_ne!(build(), build());
+    let pure = add(&world, floating("pure", "echo > $out").input(&path));
+    let builder = Builder::new(world.store.clone(), options(&["ca-derivations", "impure-derivations"]));
+    let error = builder.plan(&[DerivedPath::from_path(pure)]).unwrap_err().to_string();
+    assert!(error.contains("depends on impure derivation"), "{error}");
+}
+
+#[test]
+fn a_derivation_may_be_built() {
+    let world = World::new();
+    let inner = add(&world, sh("inner", "echo inner > $out"));
+    let text = world.store.read_file(&inner).unwrap();
+    let source = world.store.add_text("text", &text, &world.store.path_info(&inner).unwrap().references).unwrap();
+    let mut recipe = floating("inner.drv", "while read -r x; do printf '%s' \"$x\"; done < $from > $out; printf '%s' \"$x\" >> $out");
+    recipe = recipe.env("from", &world.store.store_dir().display(&source)).source(&source);
+    let output = DerivationOutput::Floating { method: ContentAddressMethod::Text, algorithm: Algorithm::Sha256 };
+    recipe.derivation.outputs = [("out".into(), output)].into();
+    let maker = add(&world, recipe);
+
+    let nested = Placeholder::content_addressed_output(&maker, "out").output("out").to_string();
+    let mut recipe = floating("top", &format!("read x < {nested}; echo $x again > $out"));
+    let wanted = InputOutputs { dynamic: [("out".into(), InputOutputs::plain(["out"]))].into(), ..InputOutputs::default() };
+    recipe.derivation.input_derivations.insert(maker.clone(), wanted);
+    let top = add(&world, recipe);
+
+    let builder = Builder::new(world.store.clone(), options(&["ca-derivations", "dynamic-derivations"]));
+    let itself = DerivedPath::of(SingleDerivedPath::Opaque(maker.clone()).output("out"), WantedOutputs::All);
+    let plan = builder.plan(&[DerivedPath::from_path(top), itself]).unwrap();
+    let outcome = builder.run(&plan, &(), &CancelToken::new());
+    assert!(outcome.is_success(), "{:#?}", outcome.results);
+    assert_eq!(outcome.results[&maker].outputs["out"], inner);
+    let read = |index: usize| std::fs::read_to_string(world.real(&outcome.realised[index].outputs["out"])).unwrap();
+    assert_eq!((read(0).as_str(), read(1).as_str()), ("inner again\n", "inner\n"));
+    assert_eq!(outcome.realised[1].derivation.as_ref(), Some(&inner));
+    // Known from now on, so that there is nothing to do.
+    assert!(builder.plan(&plan.wanted).unwrap().is_empty());
+}
