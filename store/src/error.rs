@@ -201,6 +201,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A daemon, or whoever it asked in turn, answered with an error.
+    #[error("{source}")]
+    Remote {
+        /// What it said.
+        source: crate::wire::log::RemoteError,
+    },
     /// The store cannot do this.
     #[error("this store does not support {operation}")]
     Unsupported {

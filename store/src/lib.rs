@@ -103,6 +103,8 @@ pub mod compression;
 #[cfg(feature = "effects")]
 pub mod copy;
 #[cfg(feature = "effects")]
+pub mod daemon;
+#[cfg(feature = "effects")]
 pub mod error;
 #[cfg(feature = "effects")]
 pub mod export;

@@ -1,12 +1,17 @@
-//! What holds for every store: each case runs on the store in memory and on the one on disk.
+//! What holds for every store: each case runs on the store in memory, on the one on disk, and on a daemon before each.
 
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::copy::copy_closure;
+use nixlang_store::daemon::{
+    Connector, DaemonStore, DaemonStoreOptions, ServerOptions, Transport, serve, unix_transport,
+};
 use nixlang_store::derivation::{Derivation, DerivationOutput};
 use nixlang_store::error::StoreError;
 use nixlang_store::hash::{Algorithm, Hash};
@@ -22,6 +27,34 @@ fn on_every_store(case: impl Fn(&dyn Store)) {
     case(&MemoryStore::default());
     let dir = tempfile::tempdir().unwrap();
     case(&open(dir.path()));
+    case(&daemon(Arc::new(MemoryStore::default())));
+    let dir = tempfile::tempdir().unwrap();
+    case(&daemon(Arc::new(open(dir.path()))));
+}
+
+/// A daemon on a thread of this process for each connection.
+struct InProcess(Arc<dyn Store>);
+
+impl Connector for InProcess {
+    fn connect(&self) -> nixlang_store::error::Result<Transport> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let store = Arc::clone(&self.0);
+        let Transport { source, sink, .. } = unix_transport(theirs).unwrap();
+        std::thread::spawn(move || {
+            let options = ServerOptions { version: "test".into(), is_trusted: true, is_recursive: false };
+            serve(&*store, &(), &options, source, sink)
+        });
+        Ok(unix_transport(ours).unwrap())
+    }
+
+    fn address(&self) -> String {
+        "in-process".into()
+    }
+}
+
+fn daemon(store: Arc<dyn Store>) -> DaemonStore {
+    let options = DaemonStoreOptions::new(store.store_dir().clone());
+    DaemonStore::new(InProcess(store), options)
 }
 
 fn open(root: &Path) -> LocalStore {
@@ -199,12 +232,12 @@ fn archives_are_checked_before_they_are_valid() {
         assert!(error.to_string().starts_with("hash mismatch importing path '/nix/store/"), "{error}");
         refused(&|info| info.info.nar_size -= 8, &nar);
         let error = refused(&|info| info.info.nar_size += 8, &nar);
-        assert!(matches!(error, StoreError::SizeMismatch { .. }), "{error}");
+        assert!(error.to_string().starts_with("size mismatch importing path '/nix/store/"), "{error}");
         refused(&|_| {}, &nar[..nar.len() - 1]);
         refused(&|_| {}, b"\x0d\0\0\0\0\0\0\0nix-archive-1\0\0\0\xff\xff\xff\xff\xff\xff\xff\x7f");
         let address = "fixed:r:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73".parse().unwrap();
         let error = refused(&|info| info.info.content_address = Some(address), &nar);
-        assert!(matches!(error, StoreError::NotContentAddressed { .. }), "{error}");
+        assert!(error.to_string().ends_with("claims to be content-addressed but isn't"), "{error}");
         let missing = StorePath::new([9; 20], "missing").unwrap();
         refused(&|info| info.info.references = BTreeSet::from([missing.clone()]), &nar);
 
@@ -510,7 +543,7 @@ fn addresses_of_what_refers_to_itself_are_checked() {
             let mut wrong = info.clone();
             wrong.info.nar_hash = Hash::digest(Algorithm::Sha256, &other);
             let error = store.add_nar(&wrong, &mut other.as_slice(), &AddOptions::trusted()).unwrap_err();
-            assert!(matches!(error, StoreError::HashMismatch { .. }), "{error}");
+            assert!(error.to_string().starts_with("hash mismatch importing path '/nix/store/"), "{error}");
             store.add_nar(&info, &mut nar.as_slice(), &AddOptions::trusted()).unwrap();
             assert_eq!(store.path_info(&path).unwrap().references, BTreeSet::from([path]));
         }

@@ -31,25 +31,28 @@ pub(crate) fn add_indirect(layout: &Layout, link: &Path) -> Result<()> {
 /// Makes a link to a store path, real where the files are, and a root of it.
 pub(crate) fn add_permanent(layout: &Layout, path: &StorePath, link: &Path) -> Result<()> {
     let link = std::path::absolute(link).at("resolving", link)?;
-    let is_ours = |target: &Path| {
-        target.starts_with(layout.store_dir.as_str()) || target.starts_with(&layout.real_store_dir)
-    };
-    if is_ours(&link) {
+    make_link(layout.store_dir.as_str(), &layout.real_store_dir, path, &link)?;
+    add_indirect(layout, &link)
+}
+
+/// Makes a link to a store path, or makes one that leads into the store lead there. It is no root by that.
+pub(crate) fn make_link(store_dir: &str, real_store_dir: &Path, path: &StorePath, link: &Path) -> Result<()> {
+    let is_ours = |target: &Path| target.starts_with(store_dir) || target.starts_with(real_store_dir);
+    if is_ours(link) {
         let error = std::io::Error::new(ErrorKind::InvalidInput, "a root can't be in the store itself");
-        return Err(StoreError::io("creating a garbage collector root at", &link, error));
+        return Err(StoreError::io("creating a garbage collector root at", link, error));
     }
     match link.symlink_metadata() {
-        Ok(_) if std::fs::read_link(&link).is_ok_and(|target| is_ours(&target)) => {}
-        Ok(_) => return Err(StoreError::io("creating symlink", &link, std::io::Error::from(ErrorKind::AlreadyExists))),
+        Ok(_) if std::fs::read_link(link).is_ok_and(|target| is_ours(&target)) => {}
+        Ok(_) => return Err(StoreError::io("creating symlink", link, std::io::Error::from(ErrorKind::AlreadyExists))),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if let Some(parent) = link.parent() {
                 crate::local::make_dirs(parent)?;
             }
         }
-        Err(error) => return Err(StoreError::io("reading the status of", &link, error)),
+        Err(error) => return Err(StoreError::io("reading the status of", link, error)),
     }
-    replace_symlink(&layout.real_store_dir.join(path.base_name()), &link)?;
-    add_indirect(layout, &link)
+    replace_symlink(&real_store_dir.join(path.base_name()), link)
 }
 
 /// Makes a symbolic link, replacing in one step what is there.

@@ -1,0 +1,568 @@
+//! [`DaemonStore`]: a store that a daemon keeps.
+//!
+//! Connections are made when they are needed and kept for the next request, for as long as the store lives: the daemon's
+//! temporary roots belong to a connection. Several threads get several connections. Questions about many paths are sent
+//! back to back, so that they cost one round trip.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection::{Connection, ReadAnswer, Write1};
+use super::service::DaemonService;
+use super::transport::Connector;
+use crate::addressed::{Tee, parse_nar};
+use crate::content_address::ContentAddress;
+use crate::derivation::Derivation;
+use crate::error::{Result, StoreError};
+use crate::nar::{Event, NarReader};
+use crate::path::{StoreDir, StorePath};
+use crate::path_info::{PathInfo, UnkeyedPathInfo};
+use crate::realisation::{DerivationOutputId, Realisation};
+use crate::store::{
+    AddOptions, Addressing, Capabilities, Contents, GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats,
+    Roots, RootsEvent, Store, Text, VerifyEvent, VerifyOptions, WriteNarOf,
+};
+use crate::wire::build_result::{BuildMode, BuildResult, KeyedBuildResult};
+use crate::wire::derivation::write_derivation;
+use crate::wire::derived_path::DerivedPath;
+use crate::wire::log::LogSink;
+use crate::wire::message::{Dialect, Message, Protocol, Trust, write_signatures};
+use crate::wire::operations::{ClientOptions, GcRequest, Missing, Operation, SubstitutableInfo};
+use crate::wire::version::{DaemonInfo, Number, Version};
+use crate::wire::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
+
+mod contents;
+
+/// How a daemon is used.
+pub struct DaemonStoreOptions {
+    /// The logical directory of the daemon's paths.
+    pub store_dir: StoreDir,
+    /// Where the files of paths are on this machine; nothing if they are elsewhere.
+    pub real_store_dir: Option<PathBuf>,
+    /// What the daemon is told to do builds with. Nothing of the process goes there by itself.
+    pub settings: ClientOptions,
+    /// Takes what the daemon says while it works.
+    pub log: Arc<dyn LogSink>,
+}
+
+impl DaemonStoreOptions {
+    /// The reference's defaults, for a daemon whose files are elsewhere.
+    pub fn new(store_dir: StoreDir) -> DaemonStoreOptions {
+        DaemonStoreOptions {
+            store_dir,
+            real_store_dir: None,
+            settings: ClientOptions::default(),
+            log: Arc::new(()),
+        }
+    }
+}
+
+/// A store that a daemon keeps.
+///
+/// ```no_run
+/// use nixlang_store::daemon::{DaemonStore, DaemonStoreOptions, UnixConnector};
+/// use nixlang_store::path::StoreDir;
+/// use nixlang_store::store::Store;
+///
+/// let socket = "/nix/var/nix/daemon-socket/socket".into();
+/// let connector = UnixConnector { socket, address: "daemon".into() };
+/// let store = DaemonStore::new(connector, DaemonStoreOptions::new(StoreDir::default()));
+/// println!("trusted: {:?}", store.trusts_this_client()?);
+/// # Ok::<(), nixlang_store::error::StoreError>(())
+/// ```
+pub struct DaemonStore {
+    connector: Box<dyn Connector>,
+    options: DaemonStoreOptions,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl std::fmt::Debug for DaemonStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonStore").field("address", &self.connector.address()).finish_non_exhaustive()
+    }
+}
+
+impl DaemonStore {
+    /// Returns a store. The daemon is connected to when it is needed first.
+    pub fn new(connector: impl Connector + 'static, options: DaemonStoreOptions) -> DaemonStore {
+        DaemonStore { connector: Box::new(connector), options, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Returns what the daemon says of itself, and the protocol's version that is spoken.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    pub fn daemon_info(&self) -> Result<(DaemonInfo, Number)> {
+        let connection = self.take()?;
+        let info = (connection.info.clone(), connection.version.number);
+        self.give_back(connection);
+        Ok(info)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Result<Connection> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => {
+                let transport = self.connector.connect()?;
+                let dir = &self.options.store_dir;
+                let log = &*self.options.log;
+                let mut connection =
+                    Connection::open(transport, &self.connector.address(), dir, &Version::latest(), log)?;
+                connection.set_options(dir, log, &self.options.settings)?;
+                Ok(connection)
+            }
+        }
+    }
+
+    fn give_back(&self, connection: Connection) {
+        if connection.is_sound {
+            self.idle().push(connection);
+        }
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        let mut connection = self.take()?;
+        let result = use_it(&mut connection);
+        self.give_back(connection);
+        result
+    }
+
+    fn request<T>(&self, operation: Operation, write: &Write1<'_>, read: &ReadAnswer<'_, T>) -> Result<T> {
+        self.request_logged(&*self.options.log, operation, write, read)
+    }
+
+    fn request_logged<T>(
+        &self,
+        log: &dyn LogSink,
+        operation: Operation,
+        write: &Write1<'_>,
+        read: &ReadAnswer<'_, T>,
+    ) -> Result<T> {
+        self.with(|connection| connection.request(&self.options.store_dir, log, operation, write, read))
+    }
+
+    /// Asks the same about many paths, which costs one round trip.
+    fn ask_about<T>(&self, operation: Operation, paths: &[StorePath], read: &ReadAnswer<'_, T>) -> Result<Vec<T>> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let write: Vec<_> = paths
+            .iter()
+            .map(|path| move |sink: &mut dyn Write, dialect: &Dialect<'_>| path.write(sink, dialect))
+            .collect();
+        let requests: Vec<&Write1<'_>> = write.iter().map(|write| write as &Write1<'_>).collect();
+        self.with(|connection| {
+            connection.batch(&self.options.store_dir, &*self.options.log, operation, &requests, read)
+        })
+    }
+
+    fn upload<T>(
+        &self,
+        operation: Operation,
+        write: &Write1<'_>,
+        send: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+        read: &ReadAnswer<'_, T>,
+    ) -> Result<T> {
+        let log = &*self.options.log;
+        self.with(|connection| connection.upload(&self.options.store_dir, log, operation, write, send, read))
+    }
+
+    /// Returns which of these paths are valid, after the daemon has fetched what it can if that is wanted.
+    ///
+    /// # Errors
+    /// When the daemon can't be reached or does not answer.
+    pub fn query_valid_paths(&self, paths: &BTreeSet<StorePath>, substitute: bool) -> Result<BTreeSet<StorePath>> {
+        self.request(
+            Operation::QueryValidPaths,
+            &|sink, dialect| {
+                paths.write(sink, dialect)?;
+                substitute.write(sink, dialect)
+            },
+            &Message::read,
+        )
+    }
+
+    /// Returns the real path of something valid that can be read here.
+    fn local(&self, path: &StorePath) -> Option<PathBuf> {
+        self.real_path(path).filter(|real| real.symlink_metadata().is_ok())
+    }
+}
+
+/// Reads an answer that says nothing.
+fn ignore_number(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+    source.read_number().map(drop)
+}
+
+impl Store for DaemonStore {
+    fn store_dir(&self) -> &StoreDir {
+        &self.options.store_dir
+    }
+
+    fn address(&self) -> String {
+        self.connector.address()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            add: true,
+            list_paths: true,
+            referrers: true,
+            local_files: self.options.real_store_dir.is_some(),
+            register: false,
+            roots: true,
+            collect_garbage: true,
+            optimise: true,
+            verify: true,
+            add_signatures: true,
+            realisations: true,
+            build_logs: true,
+        }
+    }
+
+    fn trusts_this_client(&self) -> Result<Option<bool>> {
+        Ok(self.daemon_info()?.0.trust.map(|trust| trust == Trust::Trusted))
+    }
+
+    fn query_path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>> {
+        let infos = self.ask_about(Operation::QueryPathInfo, paths, &|source, dialect| {
+            if source.read_flag()? { Ok(Some(UnkeyedPathInfo::read(source, dialect)?)) } else { Ok(None) }
+        })?;
+        let with_path = |(path, info): (&StorePath, Option<UnkeyedPathInfo>)| {
+            info.map(|info| PathInfo { path: path.clone(), info })
+        };
+        Ok(paths.iter().zip(infos).map(with_path).collect())
+    }
+
+    fn are_valid(&self, paths: &[StorePath]) -> Result<Vec<bool>> {
+        match paths {
+            [] => Ok(Vec::new()),
+            [_] => self.ask_about(Operation::IsValidPath, paths, &|source, _| source.read_flag()),
+            paths => {
+                let valid = self.query_valid_paths(&paths.iter().cloned().collect(), false)?;
+                Ok(paths.iter().map(|path| valid.contains(path)).collect())
+            }
+        }
+    }
+
+    fn all_valid_paths(&self) -> Result<Vec<StorePath>> {
+        self.request(Operation::QueryAllValidPaths, &|_, _| Ok(()), &Message::read)
+    }
+
+    fn path_from_hash_part(&self, hash_part: &[u8; 20]) -> Result<Option<StorePath>> {
+        let digits = crate::hash::nix32::encode(hash_part);
+        self.request(
+            Operation::QueryPathFromHashPart,
+            &|sink, _| Ok(sink.write_bytes(digits.as_bytes())?),
+            &Message::read,
+        )
+    }
+
+    fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        self.request(Operation::QueryReferrers, &|sink, dialect| path.write(sink, dialect), &Message::read)
+    }
+
+    fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        self.request(Operation::QueryValidDerivers, &|sink, dialect| path.write(sink, dialect), &Message::read)
+    }
+
+    fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
+        let write: &Write1<'_> = &|sink, dialect| derivation.write(sink, dialect);
+        self.request(Operation::QueryDerivationOutputMap, write, &Message::read)
+    }
+
+    fn substitutable_paths(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let paths: BTreeSet<StorePath> = paths.iter().cloned().collect();
+        self.request(Operation::QuerySubstitutablePaths, &|sink, dialect| paths.write(sink, dialect), &Message::read)
+    }
+
+    fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let write: Vec<_> = ids
+            .iter()
+            .map(|id| move |sink: &mut dyn Write, dialect: &Dialect<'_>| id.write(sink, dialect))
+            .collect();
+        let requests: Vec<&Write1<'_>> = write.iter().map(|write| write as &Write1<'_>).collect();
+        self.with(|connection| {
+            let (dir, log) = (&self.options.store_dir, &*self.options.log);
+            connection.batch(dir, log, Operation::QueryRealisation, &requests, &|source, dialect| {
+                Ok(Vec::<Realisation>::read(source, dialect)?.into_iter().next())
+            })
+        })
+    }
+
+    fn write_nar(&self, path: &StorePath, sink: &mut dyn Write) -> Result<()> {
+        if let Some(real) = self.local(path) {
+            if !self.is_valid(path)? {
+                return Err(self.invalid(path));
+            }
+            return crate::fs::dump(&real, None, sink);
+        }
+        // The daemon's own error for this is a connection that ends.
+        if !self.is_valid(path)? {
+            return Err(self.invalid(path));
+        }
+        self.with(|connection| {
+            let (dir, log) = (&self.options.store_dir, &*self.options.log);
+            let write: &Write1<'_> = &|sink, dialect| path.write(sink, dialect);
+            connection.download(dir, log, Operation::NarFromPath, write, &mut |source| {
+                parse_nar(&mut Tee::new(source, sink))
+            })
+        })
+    }
+
+    fn read_file(&self, path: &StorePath) -> Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        self.write_file(path, &[], &mut contents)?;
+        Ok(contents)
+    }
+
+    fn real_path(&self, path: &StorePath) -> Option<PathBuf> {
+        self.options.real_store_dir.as_ref().map(|directory| directory.join(path.base_name()))
+    }
+
+    fn add_nar(&self, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()> {
+        let mut nar = BufReader::with_capacity(64 * 1024, nar);
+        self.upload(
+            Operation::AddToStoreNar,
+            &|sink, dialect| {
+                // The same as the message, but always with everything.
+                let dialect = Dialect { protocol: Protocol::Worker(Number::new(1, 16)), ..*dialect };
+                info.write(sink, &dialect)?;
+                options.repair.write(sink, &dialect)?;
+                (!options.check_signatures).write(sink, &dialect)
+            },
+            &mut |sink| parse_nar(&mut Tee::new(&mut nar, sink)),
+            &|_, _| Ok(()),
+        )
+    }
+
+    fn add_nars(&self, infos: &[PathInfo], write_nar: &WriteNarOf<'_>, options: &AddOptions) -> Result<()> {
+        if infos.is_empty() {
+            return Ok(());
+        }
+        let dialect =
+            Dialect { store_dir: &self.options.store_dir, protocol: Protocol::Worker(Number::new(1, 16)) };
+        self.upload(
+            Operation::AddMultipleToStore,
+            &|sink, dialect| {
+                options.repair.write(sink, dialect)?;
+                (!options.check_signatures).write(sink, dialect)
+            },
+            &mut |sink| {
+                let mut sink = std::io::BufWriter::with_capacity(64 * 1024, sink);
+                let sent = (|| {
+                    sink.write_number(infos.len() as u64).map_err(WireError::from)?;
+                    for info in infos {
+                        info.write(&mut sink, &dialect)?;
+                        write_nar(info, &mut sink)?;
+                    }
+                    Ok(sink.flush().map_err(WireError::from)?)
+                })();
+                // What could not be sent must not be tried again when the buffer is dropped.
+                let _ = sink.into_parts();
+                sent
+            },
+            &|_, _| Ok(()),
+        )
+    }
+
+    fn add_contents(&self, addressing: &Addressing<'_>, contents: Contents<'_>) -> Result<PathInfo> {
+        contents::add(self, addressing, contents)
+    }
+
+    fn add_texts(&self, texts: &[Text<'_>]) -> Result<Vec<StorePath>> {
+        contents::add_texts(self, texts)
+    }
+
+    fn add_signatures(&self, path: &StorePath, signatures: &[String]) -> Result<()> {
+        let signatures: BTreeSet<String> = signatures.iter().cloned().collect();
+        self.request(
+            Operation::AddSignatures,
+            &|sink, dialect| {
+                path.write(sink, dialect)?;
+                write_signatures(sink, &signatures)
+            },
+            &ignore_number,
+        )
+    }
+
+    fn register_realisations(&self, realisations: &[Realisation], _check_signatures: bool) -> Result<()> {
+        for realisation in realisations {
+            let write: &Write1<'_> = &|sink, dialect| realisation.write(sink, dialect);
+            self.request(Operation::RegisterDrvOutput, write, &|_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn add_temp_roots(&self, paths: &[StorePath]) -> Result<()> {
+        self.ask_about(Operation::AddTempRoot, paths, &ignore_number).map(drop)
+    }
+
+    fn add_indirect_root(&self, link: &Path) -> Result<()> {
+        let link = std::path::absolute(link).map_err(|error| StoreError::io("resolving", link, error))?;
+        let write: &Write1<'_> = &|sink, _| Ok(sink.write_bytes(link.as_os_str().as_encoded_bytes())?);
+        self.request(Operation::AddIndirectRoot, write, &ignore_number)
+    }
+
+    fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()> {
+        let link = std::path::absolute(link).map_err(|error| StoreError::io("resolving", link, error))?;
+        // A root for the time until the link is one.
+        self.add_temp_roots(std::slice::from_ref(path))?;
+        let logical = self.options.store_dir.as_str();
+        let real = self.options.real_store_dir.as_deref().unwrap_or(Path::new(logical));
+        crate::gc::roots::make_link(logical, real, path, &link)?;
+        self.add_indirect_root(&link)
+    }
+
+    fn find_roots(&self, _events: &mut dyn FnMut(RootsEvent)) -> Result<Roots> {
+        self.request(Operation::FindRoots, &|_, _| Ok(()), &|source, dialect| {
+            let mut roots = Roots::new();
+            for _ in 0..source.read_length(DEFAULT_LIMIT)? {
+                let link = String::from_utf8_lossy(&source.read_bytes(DEFAULT_LIMIT)?).into_owned();
+                roots.entry(StorePath::read(source, dialect)?).or_default().insert(link);
+            }
+            Ok(roots)
+        })
+    }
+
+    fn collect_garbage(&self, options: &GcOptions, _deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
+        use crate::wire::operations::GcAction as Action;
+        if options.registered_before.is_some() || options.unused_since.is_some() {
+            return Err(StoreError::Unsupported { operation: "collecting garbage by age" });
+        }
+        let mut request = GcRequest {
+            action: Action::DeleteDead,
+            paths: BTreeSet::new(),
+            ignore_liveness: false,
+            max_freed: options.max_freed,
+        };
+        match &options.action {
+            GcAction::ReturnLive => request.action = Action::ReturnLive,
+            GcAction::ReturnDead => request.action = Action::ReturnDead,
+            GcAction::DeleteDead => {}
+            GcAction::DeletePaths { skip_live: true, .. } => {
+                return Err(StoreError::Unsupported { operation: "deleting what is dead among some paths" });
+            }
+            GcAction::DeletePaths { paths, ignore_liveness, .. } => {
+                request.action = Action::DeleteSpecific;
+                request.paths.clone_from(paths);
+                request.ignore_liveness = *ignore_liveness;
+            }
+        }
+        let write: &Write1<'_> = &|sink, dialect| request.write(sink, dialect);
+        self.request(Operation::CollectGarbage, write, &|source, dialect| {
+            let paths = Message::read(source, dialect)?;
+            let results = GcResults { paths, bytes_freed: source.read_number()? };
+            source.read_number()?;
+            Ok(results)
+        })
+    }
+
+    fn optimise(&self, _events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
+        self.request(Operation::OptimiseStore, &|_, _| Ok(()), &ignore_number)?;
+        Ok(OptimiseStats::default())
+    }
+
+    fn verify(&self, options: &VerifyOptions, _events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {
+        let write: &Write1<'_> = &|sink, dialect| {
+            options.check_contents.write(sink, dialect)?;
+            options.repair.write(sink, dialect)
+        };
+        let has_errors = self.request(Operation::VerifyStore, write, &|source, _| source.read_flag())?;
+        Ok(!has_errors)
+    }
+
+    fn add_build_log(&self, derivation: &StorePath, log: &[u8]) -> Result<()> {
+        self.upload(
+            Operation::AddBuildLog,
+            &|sink, _| Ok(sink.write_bytes(derivation.base_name().as_bytes())?),
+            &mut |sink| Ok(sink.write_all(log).map_err(WireError::from)?),
+            &ignore_number,
+        )
+    }
+}
+
+impl DaemonService for DaemonStore {
+    fn build_paths(
+        &self,
+        wanted: &[DerivedPath],
+        mode: BuildMode,
+        log: &dyn LogSink,
+    ) -> Result<Vec<KeyedBuildResult>> {
+        let write: &Write1<'_> = &|sink, dialect| {
+            sink.write_number(wanted.len() as u64)?;
+            wanted.iter().try_for_each(|path| path.write(sink, dialect))?;
+            mode.write(sink, dialect)
+        };
+        self.request_logged(log, Operation::BuildPathsWithResults, write, &Message::read)
+    }
+
+    fn build_derivation(
+        &self,
+        path: &StorePath,
+        derivation: &Derivation,
+        mode: BuildMode,
+        log: &dyn LogSink,
+    ) -> Result<BuildResult> {
+        let write: &Write1<'_> = &|sink, dialect| {
+            path.write(sink, dialect)?;
+            write_derivation(sink, dialect, derivation)?;
+            mode.write(sink, dialect)
+        };
+        self.request_logged(log, Operation::BuildDerivation, write, &Message::read)
+    }
+
+    fn query_missing(&self, wanted: &[DerivedPath], log: &dyn LogSink) -> Result<Missing> {
+        let write: &Write1<'_> = &|sink, dialect| {
+            sink.write_number(wanted.len() as u64)?;
+            wanted.iter().try_for_each(|path| path.write(sink, dialect))
+        };
+        self.request_logged(log, Operation::QueryMissing, write, &Message::read)
+    }
+
+    fn ensure_path(&self, path: &StorePath, log: &dyn LogSink) -> Result<()> {
+        self.request_logged(log, Operation::EnsurePath, &|sink, dialect| path.write(sink, dialect), &ignore_number)
+    }
+
+    fn substitute_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<()> {
+        self.query_valid_paths(&paths.iter().cloned().collect(), true).map(drop)
+    }
+
+    fn substitutable_infos(
+        &self,
+        paths: &BTreeMap<StorePath, Option<ContentAddress>>,
+        log: &dyn LogSink,
+    ) -> Result<BTreeMap<StorePath, SubstitutableInfo>> {
+        let write: &Write1<'_> = &|sink, dialect| paths.write(sink, dialect);
+        self.request_logged(log, Operation::QuerySubstitutablePathInfos, write, &Message::read)
+    }
+
+    /// Connections that are open keep their settings.
+    fn set_options(&self, options: &ClientOptions, _is_trusted: bool, log: &dyn LogSink) -> Result<()> {
+        self.with(|connection| connection.set_options(&self.options.store_dir, log, options))
+    }
+}
+
+/// Returns the bytes of the one regular file in an archive, piece by piece.
+fn copy_file_of_nar(nar: &mut dyn Read, name: &str, sink: &mut dyn Write) -> Result<()> {
+    let mut reader = NarReader::new(BufReader::new(nar));
+    let mut is_file = false;
+    while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
+        match event {
+            Event::File { .. } => is_file = true,
+            Event::Contents(bytes) => sink.write_all(bytes).map_err(WireError::from)?,
+            Event::EndFile => {}
+            _ => break,
+        }
+    }
+    if is_file { Ok(()) } else { Err(StoreError::UnsupportedFileType { path: name.into() }) }
+}
