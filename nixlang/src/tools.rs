@@ -4,3 +4,4 @@
 //! offsets are bytes from the beginning of the text.
 
 pub mod documentation;
+pub mod names;

@@ -17,6 +17,7 @@ pub(crate) mod path_info;
 mod repl;
 mod run;
 mod shell;
+mod source;
 mod store;
 
 use std::cell::Cell;
@@ -86,6 +87,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("hash to-base32", "write hashes in Nix's base 32", hash::convert),
     word("hash to-base64", "write hashes in base 64", hash::convert),
     word("hash to-sri", "write hashes as subresource integrity", hash::convert),
+    word("definition", "say where a variable in a file is defined", source::definition),
+    word("references", "list where a definition of a file is used", source::references),
+    word("rename", "rename a variable of a file", source::rename),
+    word("doc", "print the documentation comment of something in a file", source::doc),
     word("config show", "show settings", config::show),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
