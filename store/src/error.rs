@@ -237,6 +237,18 @@ pub enum StoreError {
         /// What it refers to.
         reference: String,
     },
+    /// Something can't be fetched because what it refers to could not.
+    #[error("some references of path '{path}' could not be realised")]
+    BrokenReferences {
+        /// The full logical store path.
+        path: String,
+    },
+    /// Nobody has a path.
+    #[error("path '{path}' is required, but there is no substituter that can build it")]
+    NoSubstitute {
+        /// The full logical store path.
+        path: String,
+    },
     /// What was to be copied is announced but not there any more.
     #[error("file '{file}' does not exist in binary cache '{cache}'")]
     Gone {

@@ -120,5 +120,7 @@ pub mod memory;
 mod parallel;
 #[cfg(feature = "effects")]
 pub mod store;
+#[cfg(feature = "compression")]
+pub mod substituter;
 #[cfg(feature = "effects")]
 pub mod transfer;

@@ -236,13 +236,18 @@ impl LocalStore {
         Some((store_path, components.as_path()))
     }
 
+    /// Returns whether somebody trusted vouches for the contents of a path, or its name does, or nobody has to.
+    pub fn accepts(&self, info: &PathInfo) -> bool {
+        let dir = &self.layout.store_dir;
+        !self.options.require_signatures
+            || info.is_content_addressed(dir)
+            || info.n_good_signatures(dir, &self.options.trusted_keys) > 0
+    }
+
     /// Refuses facts about a path of which nobody trusted vouches for the contents.
     fn check_signatures(&self, info: &PathInfo) -> Result<()> {
-        let dir = &self.layout.store_dir;
-        let is_trusted = !self.options.require_signatures
-            || info.is_content_addressed(dir)
-            || info.n_good_signatures(dir, &self.options.trusted_keys) > 0;
-        if is_trusted { Ok(()) } else { Err(StoreError::MissingSignature { path: dir.display(&info.path) }) }
+        let path = || self.layout.store_dir.display(&info.path);
+        if self.accepts(info) { Ok(()) } else { Err(StoreError::MissingSignature { path: path() }) }
     }
 
     pub(crate) fn writable(&self, action: &'static str) -> Result<()> {

@@ -153,6 +153,14 @@ pub trait Store: Send + Sync {
         Ok(BTreeSet::new())
     }
 
+    /// Fetches those of these paths that the store can get from elsewhere; the others stay as they are.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    fn substitute(&self, _paths: &[StorePath]) -> Result<()> {
+        Ok(())
+    }
+
     /// Returns which paths these outputs turned out to be, `None` where nobody knows.
     ///
     /// # Errors
@@ -211,10 +219,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::add_nar`], and what `write_nar` gives. What was added until then stays.
     fn add_nars(&self, infos: &[PathInfo], write_nar: &WriteNarOf<'_>, options: &AddOptions) -> Result<()> {
-        for info in infos {
-            with_nar(&mut |sink| write_nar(info, sink), &mut |nar| self.add_nar(info, nar, options))?;
-        }
-        Ok(())
+        crate::copy::add_in_order(self, infos, write_nar, options)
     }
 
     /// Adds a content-addressed object. Its references must be valid. Returns its facts; it is a temporary root.
