@@ -52,8 +52,22 @@ pub enum StoreError {
         /// The version this crate writes.
         supported: u32,
     },
+    /// The store belongs to somebody else.
+    #[error(
+        "opening lock file {path:?}: {source}\nThis command may have been run as non-root in a single-user Nix installation,\nor the Nix daemon may have crashed."
+    )]
+    NotWritable {
+        /// The lock file that could not be opened.
+        path: PathBuf,
+        /// What the operating system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// A store that may not be written to has no database.
+    #[error("database does not exist, and cannot be created in read-only mode")]
+    NoDatabase,
     /// The store, or the wanted operation, needs writing but was opened read-only.
-    #[error("the store is read-only: {action}")]
+    #[error("attempt to write a readonly database ({action})")]
     ReadOnly {
         /// What would have been written.
         action: &'static str,
@@ -171,6 +185,22 @@ pub enum StoreError {
         expected: u64,
         /// How many bytes there were (at least).
         got: u64,
+    },
+    /// A name of an archive is the one that the case hack made up for another.
+    #[error("NAR contains file name '{name}' that collides with case-hacked file name '{other}'")]
+    CaseHackCollision {
+        /// The name.
+        name: String,
+        /// The name on disk that it would get.
+        other: String,
+    },
+    /// Two names on disk are one without what the case hack added.
+    #[error("file name collision between {path:?} and {other:?}")]
+    NameCollision {
+        /// A file.
+        path: PathBuf,
+        /// The name of another in the same directory.
+        other: PathBuf,
     },
     /// A file tree changed between being hashed and being copied.
     #[error("file tree {path:?} changed while it was being added")]

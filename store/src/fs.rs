@@ -14,9 +14,13 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, RawDir};
 
-pub use dump::dump;
+pub use dump::{dump, dump_with};
 pub use remove::{remove_tree, remove_tree_at};
-pub use restore::{Metadata, restore};
+pub use restore::{Metadata, restore, restore_with};
+
+/// What follows a name on disk, with a number behind, where the file system takes it and another one for the same. In
+/// archives the name is without it.
+pub const CASE_HACK: &str = "~nix~case~hack~";
 
 /// How many directories may be nested below each other: what an archive allows.
 pub(crate) const MAX_DEPTH: usize = crate::nar::MAX_DEPTH - 1;

@@ -115,6 +115,8 @@ pub mod gc;
 #[cfg(feature = "effects")]
 pub mod local;
 #[cfg(feature = "effects")]
+pub mod make_content_addressed;
+#[cfg(feature = "effects")]
 pub mod memory;
 #[cfg(feature = "effects")]
 mod parallel;

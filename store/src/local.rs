@@ -6,6 +6,7 @@
 //! One handle serves any number of threads. A handle holds a shared lock on the whole database (`db/big-lock`) as long
 //! as it lives, which makes others wait who want to change its schema.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -46,7 +47,7 @@ use crate::path::{StoreDir, StorePath};
 use crate::nar::Listing;
 use crate::path_info::PathInfo;
 use crate::realisation::{DerivationOutputId, Realisation};
-use crate::signature::TrustedKeys;
+use crate::signature::{SecretKey, TrustedKeys};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
     VerifyOptions, check_info, parse_derivation, static_outputs,
@@ -89,6 +90,8 @@ pub struct LocalStoreOptions {
     pub require_signatures: bool,
     /// `trusted-public-keys`. The default trusts nobody.
     pub trusted_keys: TrustedKeys,
+    /// The keys of `secret-key-files`: what this store has built is signed with them.
+    pub secret_keys: Vec<SecretKey>,
 }
 
 impl Default for LocalStoreOptions {
@@ -112,6 +115,7 @@ impl Default for LocalStoreOptions {
             auto_optimise: false,
             require_signatures: true,
             trusted_keys: TrustedKeys::default(),
+            secret_keys: Vec::new(),
         }
     }
 }
@@ -170,7 +174,12 @@ impl LocalStore {
         } else {
             layout.reserve_space(options.reserved_space);
             let path = layout.db_dir().join("big-lock");
-            let file = open_lock_file(&path)?;
+            let file = open_lock_file(&path).map_err(|error| match error {
+                StoreError::Io { path, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                    StoreError::NotWritable { path, source }
+                }
+                other => other,
+            })?;
             lock(&file, LockMode::Shared, &path)?;
             Some(file)
         };
@@ -251,7 +260,13 @@ impl LocalStore {
     }
 
     pub(crate) fn writable(&self, action: &'static str) -> Result<()> {
-        if self.options.read_only { Err(StoreError::ReadOnly { action }) } else { Ok(()) }
+        if !self.options.read_only {
+            return Ok(());
+        }
+        // If it could not be written anyway that is the better reason.
+        rustix::fs::accessat(&self.store_fd, c".", rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS)
+            .at("writing to", &self.layout.real_store_dir)?;
+        Err(StoreError::ReadOnly { action })
     }
 
     fn staging(&self) -> Result<Arc<Staging>> {
@@ -336,6 +351,9 @@ impl LocalStore {
 fn open_index(layout: &Layout, options: &LocalStoreOptions) -> Result<Index> {
     let path = layout.db_dir().join("db.sqlite");
     let found = layout.schema_version()?;
+    if found == 0 && options.read_only {
+        return Err(StoreError::NoDatabase);
+    }
     if found != schema::SCHEMA_VERSION && (found != 0 || options.read_only) {
         return Err(StoreError::Schema { found, supported: schema::SCHEMA_VERSION });
     }
@@ -478,7 +496,14 @@ impl Store for LocalStore {
         let references =
             infos.iter().map(|info| (info.path.clone(), info.references.clone())).collect::<BTreeMap<_, _>>();
         crate::closure::sort(&self.layout.store_dir, &references)?;
-        let registrations = self.registrations(infos.iter().map(|info| (info, None)))?;
+        let mut infos: Vec<Cow<'_, PathInfo>> = infos.iter().map(Cow::Borrowed).collect();
+        for info in infos.iter_mut().filter(|info| info.info.ultimate && info.info.nar_size != 0) {
+            for key in &self.options.secret_keys {
+                let signed = info.to_mut().sign(&self.layout.store_dir, key);
+                signed.expect("the size is known, and nothing else can be wrong");
+            }
+        }
+        let registrations = self.registrations(infos.iter().map(|info| (&**info, None)))?;
         self.register(&registrations)
     }
 

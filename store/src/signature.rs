@@ -101,6 +101,14 @@ pub struct SecretKey {
     key: SigningKey,
 }
 
+impl PartialEq for SecretKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.public_key() == other.public_key()
+    }
+}
+
+impl Eq for SecretKey {}
+
 impl SecretKey {
     /// Makes a key from 32 random bytes.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Self {

@@ -4,12 +4,16 @@ mod build;
 mod collect_garbage;
 mod config;
 mod derivation;
+mod diff_closures;
 mod develop;
 mod eval;
 mod hash;
 mod instantiate;
+mod key;
 mod link_commands;
+mod listing;
 pub(crate) mod log;
+mod nar;
 mod nix_build;
 mod nix_shell;
 mod nix_store;
@@ -19,6 +23,7 @@ mod run;
 mod shell;
 mod source;
 mod store;
+mod why_depends;
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -73,13 +78,27 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("store add-file", "add a file to the store, by its bytes", store::add),
     word("store add-path", "add files to the store", store::add),
     word("store cat", "print a file of the store", store::cat),
+    word("store copy-sigs", "copy signatures of paths from other stores", store::copy_signatures),
     word("store delete", "delete paths that nothing keeps alive", store::delete),
     word("store dump-path", "write a path as NAR", store::dump_path),
     word("store gc", "delete everything that nothing keeps alive", store::gc),
+    word("store diff-closures", "say how versions and sizes of two closures differ", diff_closures::run),
     word("store info", "say which store is used", store::info),
     word("store ls", "list files of the store", store::ls),
+    word("store make-content-addressed", "put paths under names that follow from their contents", store::make_content_addressed),
+    word("store optimise", "link equal files", store::optimise),
+    word("store path-from-hash-part", "find a path by its hash part", store::path_from_hash_part),
     word("store ping", "say which store is used", store::info),
+    word("store repair", "put damaged paths right", store::repair),
+    word("store sign", "sign paths", store::sign),
     word("store verify", "look whether everything is there and unchanged", store::verify),
+    word("why-depends", "say why one path has another in its closure", why_depends::run),
+    word("key generate-secret", "make a signing key", key::generate_secret),
+    word("key convert-secret-to-public", "get the public half of a signing key", key::to_public),
+    word("nar cat", "print a file of an archive", nar::cat),
+    word("nar dump-path", "write a file tree as NAR", nar::pack),
+    word("nar ls", "list files of an archive", nar::ls),
+    word("nar pack", "write a file tree as NAR", nar::pack),
     word("hash file", "hash the bytes of files", hash::files),
     word("hash path", "hash files as NAR", hash::files),
     word("hash convert", "write hashes in another notation", hash::convert),
@@ -104,7 +123,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
     "nix-env", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "flake", "search",
-    "profile", "copy", "why-depends", "bundle", "daemon", "edit", "fmt", "formatter", "key", "nar", "realisation", "registry", "upgrade-nix",
+    "profile", "copy", "bundle", "daemon", "edit", "fmt", "formatter", "realisation", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.

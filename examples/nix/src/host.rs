@@ -4,7 +4,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang::diagnostics::{Diagnostic, Severity};
@@ -83,7 +85,12 @@ impl StoreHost {
         let store_dir = self.files.store_dir.as_str().as_bytes();
         let below = path.strip_prefix(store_dir).filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
         match (below, &self.real_store_dir) {
-            (Some(rest), Some(real)) => Ok([real, rest].concat()),
+            (Some(rest), Some(real)) => {
+                let located = [real, rest].concat();
+                // What is not in a store rooted elsewhere may be in the directory that its paths name.
+                let is_here = |path: &[u8]| Path::new(OsStr::from_bytes(path)).symlink_metadata().is_ok();
+                Ok(if !self.pure && !is_here(&located) && is_here(path) { path.to_vec() } else { located })
+            }
             (None, _) if self.pure && is_reading => {
                 let path = String::from_utf8_lossy(path);
                 let message = format!("access to absolute path '{path}' is forbidden in pure evaluation mode (use '--impure' to override)");

@@ -18,11 +18,13 @@ mod fetch;
 mod host;
 mod installables;
 mod progress;
+mod repair;
 mod roots;
 mod settings;
 mod shebang;
 mod start;
 mod store_choice;
+mod store_paths;
 mod ui;
 
 use std::process::ExitCode;

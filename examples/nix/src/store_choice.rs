@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use nixlang_store::local::{LocalStore, LocalStoreOptions};
+use nixlang_store::local::{LocalStore, LocalStoreOptions, SpaceGuard};
 use nixlang_store::path::StoreDir;
+use nixlang_store::signature::{PublicKey, SecretKey, TrustedKeys};
+use nixlang_store::store::Store;
 
 use crate::failure::{Failure, Outcome};
 use crate::settings::{Settings, data_home};
@@ -38,6 +40,15 @@ impl StoreChoice {
             sync_before_registering: settings.is_on("sync-before-registering"),
             ignored_acls: settings.list("ignored-acls").map(str::to_owned).collect(),
             reserved_space: settings.integer("gc-reserved-space"),
+            auto_optimise: settings.is_on("auto-optimise-store"),
+            require_signatures: settings.is_on("require-sigs"),
+            trusted_keys: trusted_keys(settings)?,
+            secret_keys: secret_keys(settings)?,
+            space_guard: SpaceGuard {
+                min_free: settings.integer("min-free"),
+                max_free: settings.integer("max-free"),
+                interval: std::time::Duration::from_secs(settings.integer("min-free-check-interval")),
+            },
             ..LocalStoreOptions::default()
         };
         if let Some(directory) = env("NIX_STORE_DIR").or_else(|| env("NIX_STORE")) {
@@ -47,6 +58,18 @@ impl StoreChoice {
         options.log_dir = env("NIX_LOG_DIR");
         let kind = choose(settings.text("store"), &mut options)?;
         Ok(StoreChoice { options, kind, opened: OnceLock::new() })
+    }
+
+    /// Chooses the store with this address, otherwise by settings and environment.
+    pub(crate) fn at(settings: &Settings, address: &str) -> Outcome<StoreChoice> {
+        let mut settings = settings.clone();
+        settings.set("store", address)?;
+        StoreChoice::new(&settings)
+    }
+
+    /// Opens the store, of whatever kind it is.
+    pub(crate) fn any(&self) -> Outcome<Arc<dyn Store>> {
+        Ok(Arc::clone(self.open()?) as Arc<dyn Store>)
     }
 
     /// Returns the logical directory of paths.
@@ -97,7 +120,12 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
         "local" | "local://" => {}
         "dummy" | "dummy://" => return Ok(Kind::Dummy),
         "daemon" | "unix" => return Ok(Kind::Unsupported("connecting to a daemon is not supported yet; use a local store".into())),
-        _ if base.starts_with("local://") => options.root = Some(absolute(&base["local://".len()..])?),
+        _ if base.starts_with("local://") => {
+            let root = percent_decoded(&base["local://".len()..])?;
+            if !root.is_empty() {
+                options.root = Some(absolute(&root)?);
+            }
+        }
         _ if base.contains("://") => return Ok(Kind::Unsupported(format!("don't know how to open Nix store with scheme '{}'", base.split(':').next().unwrap_or(base)))),
         _ if base.starts_with('/') || base.starts_with("./") || base.starts_with("../") || base.starts_with("~/") => options.root = Some(absolute(base)?),
         _ => return Ok(Kind::Unsupported(format!("don't know how to open Nix store '{address}'"))),
@@ -105,7 +133,8 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
     let (mut state, mut log) = (None, None);
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
-        let is_true = matches!(value, "true" | "1" | "yes");
+        let value = &percent_decoded(value)?;
+        let is_true = matches!(value.as_str(), "true" | "1" | "yes");
         match name {
             "root" => options.root = Some(absolute(value)?),
             "store" => options.store_dir = store_dir(value)?,
@@ -113,6 +142,7 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
             "state" => state = Some(absolute(value)?),
             "log" => log = Some(absolute(value)?),
             "read-only" => options.read_only = is_true,
+            "require-sigs" => options.require_signatures = is_true,
             _ => {}
         }
     }
@@ -137,6 +167,37 @@ fn automatic(options: &mut LocalStoreOptions) {
         options.state_dir = None;
         options.log_dir = None;
     }
+}
+
+/// Returns the keys whose signatures count: those of `trusted-public-keys`, and the user's own.
+pub(crate) fn trusted_keys(settings: &Settings) -> Outcome<TrustedKeys> {
+    let parse = |text: &str| text.parse::<PublicKey>().map_err(|error| Failure::new(error.to_string()));
+    let mut keys: Vec<PublicKey> = settings.list("trusted-public-keys").map(parse).collect::<Outcome<_>>()?;
+    keys.extend(secret_keys(settings)?.iter().map(SecretKey::public_key));
+    Ok(TrustedKeys::new(keys))
+}
+
+/// Returns the keys of `secret-key-files`. A file that can't be read is passed over, as in the reference: the daemon's keys are not for users.
+fn secret_keys(settings: &Settings) -> Outcome<Vec<SecretKey>> {
+    let read = |file: &str| std::fs::read_to_string(file).ok();
+    let parse = |text: String| text.trim().parse::<SecretKey>().map_err(|error| Failure::new(error.to_string()));
+    settings.list("secret-key-files").filter_map(read).map(parse).collect()
+}
+
+/// Returns text with `%2F` and the like replaced.
+fn percent_decoded(text: &str) -> Outcome<String> {
+    let invalid = || Failure::new(format!("invalid URI parameter '{text}'"));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(invalid);
+        bytes.push((digit()? * 16 + digit()?) as u8);
+    }
+    String::from_utf8(bytes).map_err(|_| invalid())
 }
 
 fn env(name: &str) -> Option<PathBuf> {

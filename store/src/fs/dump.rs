@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
-use crate::fs::{MAX_DEPTH, list};
+use crate::fs::{CASE_HACK, MAX_DEPTH, list};
 use crate::nar::{NarError, NarWriter};
 use crate::store::{FileKind, Filter};
 
@@ -26,6 +26,14 @@ use crate::store::{FileKind, Filter};
 /// When something can't be read, is neither file nor directory nor symbolic link, changes its size meanwhile, or is
 /// nested too deeply; and what the sink gives.
 pub fn dump(path: &Path, filter: Option<&mut Filter<'_>>, sink: &mut dyn Write) -> Result<()> {
+    dump_with(path, filter, false, sink)
+}
+
+/// As [`dump`]; with `case_hack` names lose what [`CASE_HACK`] says was added to them.
+///
+/// # Errors
+/// As [`dump`], and when two names are one then.
+pub fn dump_with(path: &Path, filter: Option<&mut Filter<'_>>, case_hack: bool, sink: &mut dyn Write) -> Result<()> {
     // A path like `.` or `/` has no name; it can only be a directory.
     let (parent, name) = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if parent.as_os_str().is_empty() => (Path::new("."), name),
@@ -35,7 +43,7 @@ pub fn dump(path: &Path, filter: Option<&mut Filter<'_>>, sink: &mut dyn Write) 
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(|error| StoreError::io("opening", path, error))?;
     let name = CString::new(name.as_bytes()).map_err(|_| StoreError::io("opening", path, Errno::INVAL))?;
-    dump_at(dir.as_fd(), &name, path, filter, sink)
+    dump_tree(dir.as_fd(), &name, path, filter, case_hack, sink)
 }
 
 /// As [`dump`], for a file in a directory that is held open.
@@ -46,7 +54,18 @@ pub(crate) fn dump_at(
     filter: Option<&mut Filter<'_>>,
     sink: &mut dyn Write,
 ) -> Result<()> {
-    let mut walk = Walk { nar: NarWriter::new(sink), filter, buffer: vec![0; 64 * 1024] };
+    dump_tree(dir, name, path, filter, false, sink)
+}
+
+fn dump_tree(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    path: &Path,
+    filter: Option<&mut Filter<'_>>,
+    case_hack: bool,
+    sink: &mut dyn Write,
+) -> Result<()> {
+    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack, buffer: vec![0; 64 * 1024] };
     walk.run(dir, name, path)?;
     walk.nar.finish().map_err(nar_error).map(drop)
 }
@@ -54,6 +73,7 @@ pub(crate) fn dump_at(
 struct Walk<'s, 'f, 'g> {
     nar: NarWriter<&'s mut dyn Write>,
     filter: Option<&'f mut Filter<'g>>,
+    case_hack: bool,
     buffer: Vec<u8>,
 }
 
@@ -83,7 +103,8 @@ impl<'s> Walk<'s, '_, '_> {
             {
                 continue;
             }
-            self.nar(|nar| nar.entry(name.to_bytes()))?;
+            let shown = if self.case_hack { without_hack(&name) } else { name.to_bytes() };
+            self.nar(|nar| nar.entry(shown))?;
             if let Some(below) = self.node(level.fd.as_fd(), &name, kind, &path)? {
                 if stack.len() > MAX_DEPTH {
                     return Err(StoreError::TooDeep { path, limit: MAX_DEPTH });
@@ -115,7 +136,15 @@ impl<'s> Walk<'s, '_, '_> {
                 let fd = rustix::fs::openat(dir, name, flags(OFlags::DIRECTORY), Mode::empty())
                     .map_err(|error| StoreError::io("opening", path, error))?;
                 let mut entries = list(fd.as_fd()).map_err(|error| StoreError::io("reading directory", path, error))?;
-                entries.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+                if self.case_hack {
+                    entries.sort_unstable_by(|a, b| without_hack(&b.0).cmp(without_hack(&a.0)));
+                    if let Some(same) = entries.windows(2).find(|pair| without_hack(&pair[0].0) == without_hack(&pair[1].0)) {
+                        let name = |i: usize| PathBuf::from(OsStr::from_bytes(same[i].0.to_bytes()));
+                        return Err(StoreError::NameCollision { path: path.join(name(0)), other: name(1) });
+                    }
+                } else {
+                    entries.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+                }
                 self.nar(NarWriter::directory)?;
                 Ok(Some(Level { fd, path: path.to_owned(), entries }))
             }
@@ -153,6 +182,13 @@ impl<'s> Walk<'s, '_, '_> {
         }
         self.nar(NarWriter::end_file)
     }
+}
+
+/// Returns a name as it stands in archives.
+fn without_hack(name: &CStr) -> &[u8] {
+    let name = name.to_bytes();
+    let place = memchr::memmem::find(name, CASE_HACK.as_bytes());
+    &name[..place.unwrap_or(name.len())]
 }
 
 fn nar_error(error: NarError) -> StoreError {

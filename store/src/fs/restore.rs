@@ -3,6 +3,7 @@
 //! The surprising thing is what is *not* trusted: names were checked by the reader, and still every file and directory
 //! must be new (`O_EXCL`, mkdir), since a file system that ignores case or normalises Unicode makes two names one.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
-use crate::fs::MAX_DEPTH;
+use crate::fs::{CASE_HACK, MAX_DEPTH};
 use crate::local::canonicalise::{TIMES, canonical_mode};
 use crate::nar::{Event, NarReader};
 
@@ -33,6 +34,14 @@ pub enum Metadata {
 /// When the archive is not valid, when something is at `path` already, when two names of the archive are one for the
 /// file system, or when the operating system refuses. What was made until then stays.
 pub fn restore(nar: &mut dyn Read, path: &Path, metadata: Metadata) -> Result<()> {
+    restore_with(nar, path, metadata, false)
+}
+
+/// As [`restore`]; with `case_hack` names that differ only in case get different names on disk: see [`CASE_HACK`].
+///
+/// # Errors
+/// As [`restore`], and when a name of the archive is one that was made up for another.
+pub fn restore_with(nar: &mut dyn Read, path: &Path, metadata: Metadata, case_hack: bool) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(StoreError::io("creating", path, Errno::EXIST));
     };
@@ -40,7 +49,9 @@ pub fn restore(nar: &mut dyn Read, path: &Path, metadata: Metadata) -> Result<()
     let dir = rustix::fs::open(parent, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| StoreError::io("opening", parent, error))?;
     let mut nar = BufReader::with_capacity(64 * 1024, nar);
-    restore_at(&mut nar, dir.as_fd(), parent, name, metadata, false)
+    let mut tree = TreeWriter::new(dir.as_fd(), parent, name, metadata, false);
+    tree.used_names = case_hack.then(Vec::new);
+    restore_tree(&mut nar, tree)
 }
 
 /// As [`restore`], in a directory that is held open. `sync` syncs each file's contents.
@@ -52,7 +63,10 @@ pub(crate) fn restore_at(
     metadata: Metadata,
     sync: bool,
 ) -> Result<()> {
-    let mut tree = TreeWriter::new(dir, dir_path, name, metadata, sync);
+    restore_tree(nar, TreeWriter::new(dir, dir_path, name, metadata, sync))
+}
+
+fn restore_tree(nar: &mut dyn BufRead, mut tree: TreeWriter<'_>) -> Result<()> {
     let mut file: Option<(File, bool)> = None;
     let mut reader = NarReader::new(nar);
     while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
@@ -82,6 +96,8 @@ pub(crate) struct TreeWriter<'d> {
     sync: bool,
     /// Directories that are being filled.
     stack: Vec<OwnedFd>,
+    /// For each of these the names used in it, by small letters, with how often again: `None` without the case hack.
+    used_names: Option<Vec<HashMap<Vec<u8>, (u32, Vec<u8>)>>>,
     /// Where the next node goes: the path of the node, for messages; its last component is its name.
     path: PathBuf,
 }
@@ -94,7 +110,7 @@ impl<'d> TreeWriter<'d> {
         metadata: Metadata,
         sync: bool,
     ) -> TreeWriter<'d> {
-        TreeWriter { top, metadata, sync, stack: Vec::new(), path: top_path.join(name) }
+        TreeWriter { top, metadata, sync, stack: Vec::new(), used_names: None, path: top_path.join(name) }
     }
 
     /// Names the next node of the innermost directory.
@@ -102,8 +118,27 @@ impl<'d> TreeWriter<'d> {
         if name.is_empty() || name == b"." || name == b".." || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(self.error("creating", Errno::INVAL));
         }
-        self.path.push(OsStr::from_bytes(name));
+        let hacked = self.hacked_name(name)?;
+        self.path.push(OsStr::from_bytes(hacked.as_deref().unwrap_or(name)));
         Ok(())
+    }
+
+    /// Returns another name for one that differs from an earlier one of its directory only in case.
+    fn hacked_name(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(used) = self.used_names.as_mut().and_then(|levels| levels.last_mut()) else { return Ok(None) };
+        let Some((n_before, _)) = used.get_mut(&name.to_ascii_lowercase()) else {
+            used.insert(name.to_ascii_lowercase(), (0, name.to_owned()));
+            return Ok(None);
+        };
+        *n_before += 1;
+        let hacked = [name, CASE_HACK.as_bytes(), n_before.to_string().as_bytes()].concat();
+        if let Some((_, other)) = used.get(&hacked.to_ascii_lowercase()) {
+            return Err(StoreError::CaseHackCollision {
+                name: String::from_utf8_lossy(name).into_owned(),
+                other: String::from_utf8_lossy(other).into_owned(),
+            });
+        }
+        Ok(Some(hacked))
     }
 
     /// The node is complete.
@@ -128,11 +163,17 @@ impl<'d> TreeWriter<'d> {
         let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
             .map_err(|error| self.error("opening directory", error))?;
         self.stack.push(fd);
+        if let Some(levels) = &mut self.used_names {
+            levels.push(HashMap::new());
+        }
         Ok(())
     }
 
     pub(crate) fn end_directory(&mut self) -> Result<()> {
         let fd = self.stack.pop().expect("the reader ends only directories that it started");
+        if let Some(levels) = &mut self.used_names {
+            levels.pop();
+        }
         if self.metadata == Metadata::Canonical {
             self.finish(fd.as_fd(), true)?;
         }

@@ -32,7 +32,6 @@ const TEXTS_AT_ONCE: usize = 256;
 
 /// See [`Store::add_nar`].
 pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()> {
-    store.writable("adding a path")?;
     let dir = &store.layout.store_dir;
     check_info(dir, info)?;
     if options.check_signatures {
@@ -43,6 +42,7 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
     if !options.repair && store.is_valid(&info.path)? {
         return Ok(());
     }
+    store.writable("adding a path")?;
     let _locks = store.lock_paths(std::slice::from_ref(&info.path))?;
     let was_valid = store.is_valid(&info.path)?;
     if was_valid && !options.repair {
@@ -71,7 +71,6 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
 
 /// See [`Store::add_contents`].
 pub(super) fn contents(store: &LocalStore, addressing: &Addressing<'_>, contents: Contents<'_>) -> Result<PathInfo> {
-    store.writable("adding a path")?;
     store.collect_if_space_is_low()?;
     match contents {
         Contents::Bytes(bytes) => {
@@ -96,6 +95,7 @@ fn from_nar(store: &LocalStore, addressing: &Addressing<'_>, nar: &mut dyn Read)
         add_missing(store, &info, &mut |staged| restore(store, &mut head.as_slice(), staged))?;
         return Ok(info);
     }
+    store.writable("adding a path")?;
     let staging = store.staging()?;
     let staged = staging.place();
     let mut whole = BufReader::with_capacity(64 * 1024, head.as_slice().chain(nar));
@@ -184,9 +184,11 @@ pub(super) fn texts(store: &LocalStore, texts: &[Text<'_>]) -> Result<Vec<StoreP
     let dir = &store.layout.store_dir;
     let infos: Vec<PathInfo> = texts.iter().map(|text| text_info(dir, text)).collect::<Result<_>>()?;
     let paths: Vec<StorePath> = infos.iter().map(|info| info.path.clone()).collect();
-    store.writable("adding a path")?;
     store.add_temp_roots(&paths)?;
     let valid = store.are_valid(&paths)?;
+    if !valid.iter().all(|valid| *valid) {
+        store.writable("adding a path")?;
+    }
     let mut seen = HashSet::new();
     let missing: Vec<(&Text<'_>, &PathInfo)> = texts
         .iter()
@@ -236,6 +238,7 @@ fn lock_missing(store: &LocalStore, path: &StorePath) -> Result<Option<crate::lo
     if store.is_valid(path)? {
         return Ok(None);
     }
+    store.writable("adding a path")?;
     let locks = store.lock_paths(std::slice::from_ref(path))?;
     Ok(if store.is_valid(path)? { None } else { Some(locks) })
 }

@@ -17,6 +17,7 @@ struct Flags {
     /// The words are hashes, not files.
     convert: bool,
     truncate: bool,
+    case_hack: bool,
     words: Vec<String>,
 }
 
@@ -32,6 +33,15 @@ fn format_of(name: &str) -> Outcome<HashFormat> {
         "sri" => HashFormat::Sri,
         _ => return Err(Failure::Usage(format!("unknown hash format '{name}', expect 'base16', 'base32', 'base64', or 'sri'"))),
     })
+}
+
+fn name_of(format: HashFormat) -> &'static str {
+    match format {
+        HashFormat::Base16 => "base16",
+        HashFormat::Nix32 => "nix32",
+        HashFormat::Base64 => "base64",
+        HashFormat::Sri => "sri",
+    }
 }
 
 fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
@@ -61,10 +71,11 @@ fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
         },
     )?;
     flags.words = words;
+    flags.case_hack = invocation.common.settings.is_on("use-case-hack");
     Ok(flags)
 }
 
-const DEFAULTS: Flags = Flags { algorithm: None, format: None, from: None, flat: false, convert: false, truncate: false, words: Vec::new() };
+const DEFAULTS: Flags = Flags { algorithm: None, format: None, from: None, flat: false, convert: false, truncate: false, case_hack: false, words: Vec::new() };
 
 /// `hash file`, `hash path`
 pub(super) fn files(mut invocation: Invocation) -> Outcome<u8> {
@@ -72,7 +83,7 @@ pub(super) fn files(mut invocation: Invocation) -> Outcome<u8> {
     let flags = parse(&mut invocation, Flags { flat, ..DEFAULTS })?;
     let format = flags.format.unwrap_or(HashFormat::Sri);
     for word in &flags.words {
-        let hash = hash(Path::new(word), flags.algorithm.unwrap_or(Algorithm::Sha256), flags.flat)?;
+        let hash = hash(Path::new(word), flags.algorithm.unwrap_or(Algorithm::Sha256), &flags)?;
         println!("{}", hash.format(format, format == HashFormat::Sri));
     }
     Ok(0)
@@ -92,7 +103,8 @@ fn show_converted(flags: &Flags, format: HashFormat) -> Outcome<u8> {
     for word in &flags.words {
         let (hash, found) = Hash::parse_returning_format(word, flags.algorithm).map_err(|error| Failure::from_error(&error))?;
         if let Some(from) = flags.from.filter(|from| *from != found) {
-            return Err(Failure::new(format!("input hash '{word}' does not have the expected format for '--from {from}'")));
+            let message = format!("input hash '{word}' has format '{}', but '--from {}' was specified", name_of(found), name_of(from));
+            return Err(Failure::new(message));
         }
         println!("{}", hash.format(format, format == HashFormat::Sri));
     }
@@ -109,7 +121,7 @@ pub(super) fn classic(mut invocation: Invocation) -> Outcome<u8> {
         return show_converted(&Flags { algorithm: flags.algorithm.or(Some(algorithm)), ..flags }, format);
     }
     for word in &flags.words {
-        let mut hash = hash(Path::new(word), algorithm, flags.flat)?;
+        let mut hash = hash(Path::new(word), algorithm, &flags)?;
         if flags.truncate && hash.as_bytes().len() > 20 {
             let bytes = hash.compress_to_20();
             hash = Hash::from_bytes(Algorithm::Sha1, &bytes).ok_or_else(|| Failure::new("a hash of 20 bytes is one of SHA-1's length"))?;
@@ -120,13 +132,13 @@ pub(super) fn classic(mut invocation: Invocation) -> Outcome<u8> {
 }
 
 /// Hashes a file's bytes, or the NAR of a file tree.
-fn hash(path: &Path, algorithm: Algorithm, flat: bool) -> Outcome<Hash> {
+fn hash(path: &Path, algorithm: Algorithm, flags: &Flags) -> Outcome<Hash> {
     let mut hasher = Hasher::new(algorithm);
-    if flat {
+    if flags.flat {
         let failed = |error: std::io::Error| Failure::new(format!("opening file {path:?}: {}", plain(&error)));
         std::io::copy(&mut std::fs::File::open(path).map_err(failed)?, &mut hasher).map_err(failed)?;
     } else {
-        nixlang_store::fs::dump(path, None, &mut hasher)?;
+        nixlang_store::fs::dump_with(path, None, flags.case_hack, &mut hasher)?;
     }
     Ok(hasher.finish())
 }

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Outcome};
 use crate::installables::store_path;
 
 pub(super) use add::add_path;
-pub(super) use maintenance::{collect, show_freed, verify_store};
+pub(super) use maintenance::{collect, show_freed};
 
 /// An operation.
 struct Operation {
@@ -42,6 +42,8 @@ const OPERATIONS: &[Operation] = &[
     Operation { flags: &["--verify"], run: maintenance::verify },
     Operation { flags: &["--verify-path"], run: maintenance::verify_path },
     Operation { flags: &["--optimise", "--optimize"], run: maintenance::optimise },
+    Operation { flags: &["--repair-path"], run: maintenance::repair_path },
+    Operation { flags: &["--generate-binary-cache-key"], run: maintenance::generate_key },
     Operation { flags: &["--init"], run: maintenance::init },
     Operation { flags: &["--read-log", "-l"], run: query::read_log },
     Operation { flags: &["--print-env"], run: query::print_env },
@@ -51,7 +53,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { flags: &["--register-validity"], run: validity::register },
 ];
 
-const MISSING: &[&str] = &["--serve", "--repair-path", "--generate-binary-cache-key"];
+const MISSING: &[&str] = &["--serve"];
 
 /// A call of an operation.
 struct Call {
@@ -85,6 +87,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             match flag {
                 "--add-root" => root = Some(PathBuf::from(args.value(flag)?)),
                 "--indirect" => {}
+                "--skip-live" => flags.push(flag.to_owned()),
                 "--no-output" => no_output = true,
                 "--stdin" => stdin = true,
                 "--max-freed" | "--max-links" | "--max-atime" => flags.extend([flag.to_owned(), args.value(flag)?]),

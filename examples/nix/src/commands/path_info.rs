@@ -5,9 +5,9 @@ use nixlang_store::path_info::json::JsonFormat;
 use nixlang_store::store::Store;
 use serde_json::{Map, Value};
 
-use super::{Context, Invocation};
+use super::Invocation;
 use crate::failure::{Failure, Outcome};
-use crate::installables::Installables;
+use crate::store_paths::StorePaths;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
@@ -16,13 +16,11 @@ struct Flags {
     human_readable: bool,
     signatures: bool,
     json: Option<u64>,
-    recursive: bool,
-    all: bool,
 }
 
 pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
-    let (installables, context) = Installables::parse(invocation, |flag, args| {
+    let (context, paths) = StorePaths::parse(invocation, |flag, args| {
         match flag {
             "-s" | "--size" => flags.size = true,
             "-S" | "--closure-size" => flags.closure_size = true,
@@ -30,25 +28,12 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
             "--sigs" => flags.signatures = true,
             "--json" => flags.json = Some(flags.json.unwrap_or(1)),
             "--json-format" => flags.json = Some(args.value(flag)?.parse().map_err(|_| Failure::Usage("'--json-format' takes 1 or 2".into()))?),
-            "-r" | "--recursive" => flags.recursive = true,
-            "--all" => flags.all = true,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    let store = context.store.open()?;
-    let mut paths = Vec::new();
-    if flags.all {
-        paths = store.all_valid_paths()?;
-    } else {
-        for target in installables.targets(&context, true)? {
-            paths.extend(target.outputs(&context)?.into_iter().map(|(_, path)| path));
-        }
-    }
-    if flags.recursive {
-        let closure = store.closure(&paths)?;
-        paths = nixlang_store::closure::topologically_sorted(&**store, &closure)?;
-    }
+    let store = context.store.any()?;
+    let paths = paths.of(&context, &*store, false)?;
     let infos = store.query_path_infos(&paths)?;
     if let Some(number) = flags.json {
         let format = JsonFormat::from_number(number).map_err(|error| Failure::from_error(&error))?;
@@ -57,7 +42,7 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
             let name = if number == 1 { store.store_dir().display(path) } else { path.base_name() };
             let mut json = info.as_ref().map_or(Value::Null, |info| info.info.to_json(store.store_dir(), format, true));
             if flags.closure_size && info.is_some() {
-                json["closureSize"] = closure_size(&context, path)?.into();
+                json["closureSize"] = closure_size(&*store, path)?.into();
             }
             all.insert(name, json);
         }
@@ -70,19 +55,19 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     }
     for (path, info) in paths.iter().zip(infos) {
         let info = info.ok_or_else(|| store.invalid(path))?;
-        println!("{}", line(&context, flags, &info)?);
+        println!("{}", line(&*store, flags, &info)?);
     }
     Ok(0)
 }
 
-fn line(context: &Context, flags: Flags, info: &PathInfo) -> Outcome<String> {
-    let mut text = context.store.store_dir().display(&info.path);
+fn line(store: &dyn Store, flags: Flags, info: &PathInfo) -> Outcome<String> {
+    let mut text = store.store_dir().display(&info.path);
     let size = |bytes: u64| if flags.human_readable { human_size(bytes) } else { format!("{bytes:>12}") };
     if flags.size {
         text.push_str(&format!("\t{}", size(info.info.nar_size)));
     }
     if flags.closure_size {
-        text.push_str(&format!("\t{}", size(closure_size(context, &info.path)?)));
+        text.push_str(&format!("\t{}", size(closure_size(store, &info.path)?)));
     }
     if flags.signatures {
         let mut words = Vec::new();
@@ -96,8 +81,7 @@ fn line(context: &Context, flags: Flags, info: &PathInfo) -> Outcome<String> {
     Ok(text)
 }
 
-fn closure_size(context: &Context, path: &nixlang_store::path::StorePath) -> Outcome<u64> {
-    let store = context.store.open()?;
+fn closure_size(store: &dyn Store, path: &nixlang_store::path::StorePath) -> Outcome<u64> {
     let paths: Vec<_> = store.closure(std::slice::from_ref(path))?.into_iter().collect();
     Ok(store.query_path_infos(&paths)?.into_iter().flatten().map(|info| info.info.nar_size).sum())
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 
 use nixlang_store::export::{export_paths, import_paths};
-use nixlang_store::fs::{Metadata, dump as dump_tree, restore as restore_tree};
+use nixlang_store::fs::{Metadata, dump_with as dump_tree, restore_with as restore_tree};
 use nixlang_store::store::AddOptions;
 
 use super::Call;
@@ -15,7 +15,7 @@ pub(super) fn dump(call: &Call) -> Outcome<u8> {
     call.only(&[])?;
     let [word] = &call.words[..] else { return Err(Failure::Usage("only one argument allowed".into())) };
     let mut stdout = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    dump_tree(Path::new(word), None, &mut stdout)?;
+    dump_tree(Path::new(word), None, call.context.settings.is_on("use-case-hack"), &mut stdout)?;
     stdout.flush()?;
     Ok(0)
 }
@@ -23,7 +23,7 @@ pub(super) fn dump(call: &Call) -> Outcome<u8> {
 pub(super) fn restore(call: &Call) -> Outcome<u8> {
     call.only(&[])?;
     let [word] = &call.words[..] else { return Err(Failure::Usage("only one argument allowed".into())) };
-    restore_tree(&mut BufReader::with_capacity(1 << 16, std::io::stdin().lock()), Path::new(word), Metadata::Ordinary)?;
+    restore_tree(&mut BufReader::with_capacity(1 << 16, std::io::stdin().lock()), Path::new(word), Metadata::Ordinary, call.context.settings.is_on("use-case-hack"))?;
     Ok(0)
 }
 

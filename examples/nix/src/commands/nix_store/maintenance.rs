@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use nixlang_store::gc::roots::RootsEvent;
 use nixlang_store::gc::{GcAction, GcOptions, GcResults};
-use nixlang_store::hash::{Hasher, HashFormat};
 use nixlang_store::local::VerifyEvent;
-use nixlang_store::store::{Store, VerifyOptions};
+use nixlang_store::store::Store;
 
 use super::Call;
 use crate::commands::Context;
@@ -55,9 +54,10 @@ pub(super) fn gc(call: &Call) -> Outcome<u8> {
 }
 
 pub(super) fn delete(call: &Call) -> Outcome<u8> {
-    call.only(&["--ignore-liveness"])?;
+    call.only(&["--ignore-liveness", "--skip-live"])?;
     let paths = call.paths()?.into_iter().collect();
-    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness: call.has(&["--ignore-liveness"]), skip_live: false }))?;
+    let (ignore_liveness, skip_live) = (call.has(&["--ignore-liveness"]), call.has(&["--skip-live"]));
+    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live }))?;
     show_freed(&results);
     Ok(0)
 }
@@ -90,30 +90,31 @@ fn report_roots(context: &Context, event: &RootsEvent) {
 
 pub(super) fn verify(call: &Call) -> Outcome<u8> {
     call.only(&["--check-contents"])?;
-    if call.context.common.repair {
-        return Err(Failure::new("'--repair' is not supported yet"));
-    }
     if !call.words.is_empty() {
         return Err(Failure::Usage("no arguments expected".into()));
     }
-    verify_store(&call.context, call.has(&["--check-contents"]))
-}
-
-/// Looks whether everything is there, and unchanged.
-pub(crate) fn verify_store(context: &Context, check_contents: bool) -> Outcome<u8> {
+    let context = &call.context;
     let ui = context.ui;
     let show = |path: &nixlang_store::path::StorePath| context.store.store_dir().display(path);
     ui.line(Verbosity::INFO, "reading the Nix store...");
     ui.line(Verbosity::INFO, "checking path existence...");
-    let is_right = context.store.open()?.verify(&VerifyOptions::new(check_contents), &mut |event| {
+    let mut repair = |path: &nixlang_store::path::StorePath| match crate::repair::repair_path(context, path) {
+        Ok(()) => true,
+        Err(Failure::Shown(diagnostic)) => {
+            ui.show(&diagnostic);
+            false
+        }
+        Err(_) => false,
+    };
+    let repair: Option<&mut dyn FnMut(&nixlang_store::path::StorePath) -> bool> = if context.common.repair { Some(&mut repair) } else { None };
+    let is_right = call.store()?.verify_and_repair(call.has(&["--check-contents"]), repair, &mut |event| {
         let text = match &event {
             VerifyEvent::Disappeared { path } => format!("path '{}' disappeared, removing from database...", show(path)),
             VerifyEvent::DisappearedInUse { path } => format!("path '{}' disappeared, but it still has valid referrers!", show(path)),
             VerifyEvent::Modified { path, expected, got } => format!("path '{}' was modified! expected hash '{expected}', got '{got}'", show(path)),
             VerifyEvent::LinkModified { name, got } => format!("link '{name}' was modified! its contents have the hash '{got}'"),
-            VerifyEvent::Repaired { path } => format!("path '{}' was repaired", show(path)),
             VerifyEvent::Unreadable { path, error } => format!("error: path '{}' can't be read: {error}", show(path)),
-            VerifyEvent::SizeUpdated { path, nar_size } => format!("the size of path '{}' was not known; it is {nar_size}", show(path)),
+            VerifyEvent::SizeUpdated { path, nar_size } => format!("updating size field on '{}' to {nar_size}", show(path)),
             _ => return,
         };
         ui.line(Verbosity::ERROR, &text);
@@ -128,19 +129,28 @@ pub(crate) fn verify_store(context: &Context, check_contents: bool) -> Outcome<u
 pub(super) fn verify_path(call: &Call) -> Outcome<u8> {
     call.only(&[])?;
     let mut status = 0;
+    let store = call.context.store.any()?;
     for path in call.paths()? {
-        let store = call.store()?;
-        let expected = store.path_info(&path)?.info.nar_hash;
-        let mut hasher = Hasher::new(expected.algorithm());
-        store.write_nar(&path, &mut hasher)?;
-        let got = hasher.finish();
-        if got != expected {
-            let show = |hash: nixlang_store::hash::Hash| hash.format(HashFormat::Nix32, true);
-            call.context.ui.line(Verbosity::ERROR, &format!("path '{}' was modified! expected hash '{}', got '{}'", call.show(&path), show(expected), show(got)));
+        if !crate::commands::store::has_its_hash(&call.context, &*store, &store.path_info(&path)?)? {
             status = 1;
         }
     }
     Ok(status)
+}
+
+pub(super) fn repair_path(call: &Call) -> Outcome<u8> {
+    call.only(&[])?;
+    for path in call.paths()? {
+        crate::repair::repair_path(&call.context, &path)?;
+    }
+    Ok(0)
+}
+
+pub(super) fn generate_key(call: &Call) -> Outcome<u8> {
+    call.only(&[])?;
+    let [name, secret, public] = &call.words[..] else { return Err(Failure::Usage("three arguments expected".into())) };
+    crate::commands::key::generate_to_files(name, secret, public)?;
+    Ok(0)
 }
 
 pub(super) fn optimise(call: &Call) -> Outcome<u8> {
