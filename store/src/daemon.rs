@@ -16,6 +16,7 @@ mod transport;
 mod tunnel;
 
 pub use client::{DaemonStore, DaemonStoreOptions};
+pub(crate) use server::first_failure;
 pub use server::{ServerOptions, serve};
 pub use service::DaemonService;
 pub use transport::{Connector, Transport, UnixConnector, unix_transport};

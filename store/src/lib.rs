@@ -121,6 +121,10 @@ pub mod memory;
 #[cfg(feature = "effects")]
 mod parallel;
 #[cfg(feature = "effects")]
+pub mod serve;
+#[cfg(feature = "effects")]
+pub mod ssh;
+#[cfg(feature = "effects")]
 pub mod store;
 #[cfg(feature = "compression")]
 pub mod substituter;

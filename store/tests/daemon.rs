@@ -86,7 +86,7 @@ impl Connector for Server {
 fn client(store: Arc<dyn Store>, is_trusted: bool) -> (DaemonStore, Arc<Builds>) {
     let builds = Arc::new(Builds::default());
     let mut options = DaemonStoreOptions::new(store.store_dir().clone());
-    options.settings.cores = 3;
+    options.settings = Some(ClientOptions { cores: 3, ..ClientOptions::default() });
     (DaemonStore::new(Server { store, builds: Arc::clone(&builds), is_trusted }, options), builds)
 }
 
@@ -348,7 +348,9 @@ fn clients_survive_hostile_daemons() {
         good.write_number(number).unwrap();
     }
     let ask = |bytes: Vec<u8>| {
-        let store = DaemonStore::new(Rude(bytes), DaemonStoreOptions::new(Default::default()));
+        let mut options = DaemonStoreOptions::new(Default::default());
+        options.settings = Some(ClientOptions::default());
+        let store = DaemonStore::new(Rude(bytes), options);
         let path = StorePath::new([1; 20], "x").unwrap();
         let many: Vec<StorePath> = (0..100).map(|idx| StorePath::new([idx; 20], "x").unwrap()).collect();
         assert!(store.query_path_infos(&many).is_err());

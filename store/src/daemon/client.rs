@@ -41,8 +41,10 @@ pub struct DaemonStoreOptions {
     pub store_dir: StoreDir,
     /// Where the files of paths are on this machine; nothing if they are elsewhere.
     pub real_store_dir: Option<PathBuf>,
-    /// What the daemon is told to do builds with. Nothing of the process goes there by itself.
-    pub settings: ClientOptions,
+    /// What the daemon is told to do builds with, if anything. Nothing of the process goes there by itself.
+    pub settings: Option<ClientOptions>,
+    /// Where logs of builds are on this machine.
+    pub log_dir: Option<PathBuf>,
     /// Takes what the daemon says while it works.
     pub log: Arc<dyn LogSink>,
 }
@@ -53,7 +55,8 @@ impl DaemonStoreOptions {
         DaemonStoreOptions {
             store_dir,
             real_store_dir: None,
-            settings: ClientOptions::default(),
+            settings: None,
+            log_dir: None,
             log: Arc::new(()),
         }
     }
@@ -115,7 +118,9 @@ impl DaemonStore {
                 let log = &*self.options.log;
                 let mut connection =
                     Connection::open(transport, &self.connector.address(), dir, &Version::latest(), log)?;
-                connection.set_options(dir, log, &self.options.settings)?;
+                if let Some(settings) = &self.options.settings {
+                    connection.set_options(dir, log, settings)?;
+                }
                 Ok(connection)
             }
         }
@@ -479,6 +484,13 @@ impl Store for DaemonStore {
         };
         let has_errors = self.request(Operation::VerifyStore, write, &|source, _| source.read_flag())?;
         Ok(!has_errors)
+    }
+
+    fn build_log(&self, path: &StorePath) -> Result<Option<Vec<u8>>> {
+        match &self.options.log_dir {
+            Some(directory) => crate::local::logs::read_log(directory, self, path),
+            None => Ok(None),
+        }
     }
 
     fn add_build_log(&self, derivation: &StorePath, log: &[u8]) -> Result<()> {

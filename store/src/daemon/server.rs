@@ -23,6 +23,8 @@ mod builds;
 mod queries;
 mod upkeep;
 
+pub(crate) use builds::first_failure;
+
 /// What a server says and grants.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {

@@ -20,39 +20,44 @@ pub fn log_path(log_dir: &Path, derivation: &StorePath) -> PathBuf {
     log_dir.join("drvs").join(start).join(rest)
 }
 
+/// Reads the log of a derivation's build, or of the build that made a path, from a directory of logs.
+pub(crate) fn read_log(log_dir: &Path, store: &dyn Store, path: &StorePath) -> Result<Option<Vec<u8>>> {
+    let derivation = if path.is_derivation() {
+        path.clone()
+    } else {
+        match store.query_path_info(path)?.and_then(|info| info.info.deriver) {
+            Some(deriver) => deriver,
+            None => return Ok(None),
+        }
+    };
+    let plain = log_path(log_dir, &derivation);
+    let mut compressed = plain.clone();
+    compressed.as_mut_os_string().push(".bz2");
+    let mut log = Vec::new();
+    match File::open(&plain) {
+        Ok(mut file) => {
+            file.read_to_end(&mut log).at("reading", &plain)?;
+            return Ok(Some(log));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io("opening", plain, error)),
+    }
+    let file = match File::open(&compressed) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("opening", compressed, error)),
+    };
+    // The log of a build that was killed has no end: what is there is the log.
+    match MultiBzDecoder::new(file).read_to_end(&mut log) {
+        Err(error) if log.is_empty() => Err(StoreError::io("reading", compressed, error)),
+        _ => Ok(Some(log)),
+    }
+}
+
 impl LocalStore {
     /// See [`Store::build_log`].
     pub(super) fn read_log(&self, path: &StorePath) -> Result<Option<Vec<u8>>> {
-        let derivation = if path.is_derivation() {
-            path.clone()
-        } else {
-            match self.query_path_info(path)?.and_then(|info| info.info.deriver) {
-                Some(deriver) => deriver,
-                None => return Ok(None),
-            }
-        };
-        let plain = log_path(&self.layout.log_dir, &derivation);
-        let mut compressed = plain.clone();
-        compressed.as_mut_os_string().push(".bz2");
-        let mut log = Vec::new();
-        match File::open(&plain) {
-            Ok(mut file) => {
-                file.read_to_end(&mut log).at("reading", &plain)?;
-                return Ok(Some(log));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io("opening", plain, error)),
-        }
-        let file = match File::open(&compressed) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io("opening", compressed, error)),
-        };
-        // The log of a build that was killed has no end: what is there is the log.
-        match MultiBzDecoder::new(file).read_to_end(&mut log) {
-            Err(error) if log.is_empty() => Err(StoreError::io("reading", compressed, error)),
-            _ => Ok(Some(log)),
-        }
+        read_log(&self.layout.log_dir, self, path)
     }
 
     /// See [`Store::add_build_log`].
