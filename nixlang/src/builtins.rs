@@ -30,6 +30,7 @@ mod lists;
 mod order;
 mod paths;
 mod regex;
+mod sort;
 mod strings;
 mod toml;
 mod types;

@@ -10,6 +10,7 @@ mod span;
 
 pub use filter::filter_escapes;
 pub use render::{RenderOptions, Style, render};
+pub(crate) use span::source_text;
 
 use crate::eval::{ErrorKind, EvalError};
 use crate::source::{Location, SourceMap};

@@ -145,7 +145,7 @@ fn map_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
     let attrs = eval.force_attrs(args[1], pos, "while evaluating the second argument passed to builtins.mapAttrs")?.flat(eval.heap);
     let values = attrs.iter().map(|entry| {
         let name = Value::string(eval.symbols.str(entry.symbol));
-        eval.heap.thunk_call(args[0], &[name, entry.slot.get()])
+        eval.heap.thunk_call_placeless(args[0], &[name, entry.slot.get()])
     });
     Ok(Value::attrs(eval.heap.attrs(attrs.shape.without_positions(eval.heap), values)))
 }

@@ -44,9 +44,14 @@ fn add_error_context<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> 
 }
 
 fn try_eval<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+    let n_failures = eval.heap.n_failures();
     let (success, value) = match eval.force_at(args[0], pos) {
         Ok(_) => (true, args[0]),
-        Err(error) if error.is_catchable() => (false, Value::FALSE),
+        Err(error) if error.is_catchable() => {
+            // What failed on the way here remembers all of the way.
+            eval.heap.complete_failures(n_failures, &error);
+            (false, Value::FALSE)
+        }
         Err(error) => return Err(error),
     };
     Ok(eval.attrs_of([(eval.names.value, value), (eval.symbols.intern(b"success"), Value::bool(success))]))

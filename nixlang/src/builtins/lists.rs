@@ -181,36 +181,8 @@ fn sort<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Va
         eval.force_bool(result, pos, "while evaluating the return value of the sorting function passed to builtins.sort")
     };
     let mut elements: Vec<Value<'h>> = list.iter().collect();
-    merge_sort(&mut elements, &mut less)?;
+    super::sort::peek_sort(&mut elements, &mut less)?;
     Ok(Value::list(eval.heap.list(elements)))
-}
-
-/// A stable merge sort whose comparison may fail, and which no inconsistent comparison can lead astray (the result is always a permutation).
-fn merge_sort<T: Copy, E>(items: &mut [T], less: &mut impl FnMut(T, T) -> Result<bool, E>) -> Result<(), E> {
-    if items.len() < 2 {
-        return Ok(());
-    }
-    let middle = items.len() / 2;
-    merge_sort(&mut items[..middle], less)?;
-    merge_sort(&mut items[middle..], less)?;
-    // Two halves in order need no merging.
-    if !less(items[middle], items[middle - 1])? {
-        return Ok(());
-    }
-    let left = items[..middle].to_vec();
-    let (mut l, mut r, mut to) = (0, middle, 0);
-    while l < left.len() && r < items.len() {
-        if less(items[r], left[l])? {
-            items[to] = items[r];
-            r += 1;
-        } else {
-            items[to] = left[l];
-            l += 1;
-        }
-        to += 1;
-    }
-    items[to..to + left.len() - l].copy_from_slice(&left[l..]);
-    Ok(())
 }
 
 fn partition<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -323,21 +295,5 @@ impl<'h> KeySet<'h> {
             e.while_(Pos::NONE, format!("with element {}", eval.show_for_error(other)))
                 .while_(Pos::NONE, format!("while comparing element {}", eval.show_for_error(element)))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::merge_sort;
-
-    #[test]
-    fn sorting_is_stable_and_survives_nonsense() {
-        let mut pairs: Vec<(u32, u32)> = (0..1000).map(|i| (i * 7919 % 13, i)).collect();
-        merge_sort(&mut pairs, &mut |a, b| Ok::<_, ()>(a.0 < b.0)).expect("never fails");
-        assert!(pairs.is_sorted());
-        let mut always: Vec<u32> = (0..100).collect();
-        merge_sort(&mut always, &mut |_, _| Ok::<_, ()>(true)).expect("never fails");
-        always.sort_unstable();
-        assert_eq!(always, (0..100).collect::<Vec<_>>());
     }
 }

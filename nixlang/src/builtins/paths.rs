@@ -168,6 +168,7 @@ fn references_in<'h>(eval: &Evaluator<'h>, file: &[u8], contents: &[u8]) -> Opti
 
 fn read_dir<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let directory = realise_path(eval, args[0], pos)?;
+    let directory = eval.resolve_links(&directory)?;
     let mut entries = eval.host.read_dir(&directory).map_err(|e| eval.host_error(e))?;
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let attributes: Vec<_> = entries

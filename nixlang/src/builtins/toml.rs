@@ -16,8 +16,7 @@ fn from_toml<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
     match toml::parse(text.bytes(), eval.options.has_feature("parse-toml-timestamps")) {
         Ok(parsed) => Ok(value(eval, &parsed)),
         Err(error) => {
-            let message = error.to_string();
-            Err(EvalError::new(ErrorKind::Evaluation, format!("while parsing TOML: {}", message.trim_end())).at(pos))
+            Err(EvalError::new(ErrorKind::Evaluation, format!("while parsing TOML: {error}")).at(pos))
         }
     }
 }

@@ -45,7 +45,13 @@ pub(super) fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String
         body.text.push_str(&hint);
         body.text.push('\n');
     }
-    indent(&prefix, word.len() + 2, body.text.trim_end())
+    let end = body.text.trim_end().len();
+    // The reference trims what it shows, but does not see a line end behind its own colours. Only `throw` has none.
+    let keeps_end = diagnostic.code != Some("throw") && diagnostic.message.ends_with('\n') && diagnostic.place.is_none() && diagnostic.hint().is_none();
+    body.text.truncate(end);
+    let width = word.len() + 2;
+    let text = indent(&prefix, width, &body.text);
+    if keeps_end { format!("{text}\n{:width$}", "") } else { text }
 }
 
 struct Body {

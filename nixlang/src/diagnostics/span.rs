@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::source::Location;
+use crate::source::{Location, Pos, SourceMap};
 use crate::syntax::explain::Explanation;
 use crate::syntax::tree::{Parse, ParseOptions, parse_bytes};
 
@@ -53,6 +53,14 @@ impl Trees {
     }
 }
 
+/// Returns the text of the whole expression that begins at a position.
+pub(crate) fn source_text(sources: &SourceMap, pos: Pos) -> Option<String> {
+    let place = sources.locate(pos)?;
+    let length = Trees::default().length(&place, false)?;
+    let start = offset(&place);
+    Some(String::from_utf8_lossy(place.source.text.get(start..start + length)?).into_owned())
+}
+
 /// Returns the offset of a place in its text.
 pub(super) fn offset(place: &Location) -> usize {
     let text = &place.source.text;
@@ -90,7 +98,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::source::{Origin, Pos, SourceMap};
+    use crate::source::Origin;
 
     #[test]
     fn what_begins_at_a_place() {

@@ -156,6 +156,11 @@ impl EvalError {
         self.push(Frame { pos, message: message.into(), always: true })
     }
 
+    /// Returns whether both are the same failure, whatever frames they have.
+    pub(crate) fn is_same(&self, other: &EvalError) -> bool {
+        Arc::ptr_eq(&self.0.data, &other.0.data)
+    }
+
     /// Returns what the error is.
     pub fn data(&self) -> &ErrorData {
         &self.0.data

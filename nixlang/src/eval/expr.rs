@@ -162,8 +162,7 @@ impl<'h> Evaluator<'h> {
         }
         let mut attrs = self.heap.attrs(literal.shape, inner.slots()[..n_static].iter().map(|slot| slot.get()));
         if let Some(index) = literal.overrides {
-            let pos = literal.shape.position(index as usize);
-            let overrides = self.force_attrs(inner.slot(index).get(), pos, "while evaluating the `__overrides` attribute")?;
+            let overrides = self.force_attrs(inner.slot(index).get(), Pos::NONE, "while evaluating the `__overrides` attribute")?;
             for entry in overrides.flat(self.heap).iter() {
                 if let Some(slot) = literal.shape.find(entry.symbol) {
                     inner.slot(slot as u32).set(entry.slot.get());

@@ -57,7 +57,7 @@ impl<'h> Evaluator<'h> {
             Claim::Failed(number) => return Err(Thunk::error(self.heap, number)),
             Claim::Pending => return Err(EvalError::new(ErrorKind::InfiniteRecursion, "infinite recursion encountered").at(pos)),
             Claim::Work(Work::Expr(expr, env)) => self.eval(expr, env),
-            Claim::Work(Work::Call(function, arguments)) => self.call_slots(function, arguments),
+            Claim::Work(Work::Call(function, arguments)) => self.call_slots(function, arguments, pos),
             Claim::Work(Work::Lazy(lazy)) => self.run_lazy(lazy),
         };
         match &result {
@@ -68,11 +68,11 @@ impl<'h> Evaluator<'h> {
         result
     }
 
-    fn call_slots(&self, function: Value<'h>, arguments: &'h [Slot<'h>]) -> EvalResult<Value<'h>> {
+    fn call_slots(&self, function: Value<'h>, arguments: &'h [Slot<'h>], pos: Pos) -> EvalResult<Value<'h>> {
         match arguments {
-            [a] => self.call(function, &[a.get()], Pos::NONE),
-            [a, b] => self.call(function, &[a.get(), b.get()], Pos::NONE),
-            _ => self.call(function, &arguments.iter().map(Slot::get).collect::<Vec<_>>(), Pos::NONE),
+            [a] => self.call(function, &[a.get()], pos),
+            [a, b] => self.call(function, &[a.get(), b.get()], pos),
+            _ => self.call(function, &arguments.iter().map(Slot::get).collect::<Vec<_>>(), pos),
         }
     }
 
@@ -94,30 +94,47 @@ impl<'h> Evaluator<'h> {
     /// Forces a value and everything in it. Sets and lists that were visited before are not visited again.
     pub fn force_deep(&self, value: Value<'h>) -> EvalResult<Value<'h>> {
         let mut seen = rustc_hash::FxHashSet::default();
-        self.force_deep_unseen(value, Pos::NONE, &mut seen)
+        let _depth = self.enter_call(self.place_of(value))?;
+        let value = self.force_at(value, self.place_of(value))?;
+        self.force_members(value, &mut seen)?;
+        Ok(value)
     }
 
-    fn force_deep_unseen(&self, value: Value<'h>, pos: Pos, seen: &mut rustc_hash::FxHashSet<u64>) -> EvalResult<Value<'h>> {
-        let _depth = self.enter_call(pos)?;
-        let value = self.force_at(value, pos)?;
+    fn force_members(&self, value: Value<'h>, seen: &mut rustc_hash::FxHashSet<u64>) -> EvalResult<()> {
         match value.kind() {
             Kind::Attrs(attrs) if seen.insert(value.word()) => {
                 for entry in attrs.flat(self.heap).iter() {
-                    self.force_slot_at(entry.slot, entry.pos)
-                        .and_then(|value| self.force_deep_unseen(value, entry.pos, seen))
+                    self.force_member(entry.slot, seen)
                         .map_err(|e| e.while_(entry.pos, format!("while evaluating the attribute '{}'", self.text(entry.symbol))))?;
                 }
             }
             Kind::List(list) if seen.insert(value.word()) => {
                 for (i, slot) in list.slots().iter().enumerate() {
-                    self.force_slot_at(slot, Pos::NONE)
-                        .and_then(|value| self.force_deep_unseen(value, Pos::NONE, seen))
-                        .map_err(|e| e.while_(Pos::NONE, format!("while evaluating list element at index {i}")))?;
+                    self.force_member(slot, seen).map_err(|e| e.while_(Pos::NONE, format!("while evaluating list element at index {i}")))?;
                 }
             }
             _ => {}
         }
-        Ok(value)
+        Ok(())
+    }
+
+    fn force_member(&self, slot: &'h Slot<'h>, seen: &mut rustc_hash::FxHashSet<u64>) -> EvalResult<()> {
+        let pos = self.place_of(slot.get());
+        let _depth = self.enter_call(pos)?;
+        let value = self.force_slot_at(slot, pos)?;
+        self.force_members(value, seen)
+    }
+
+    /// Returns the place that a value itself knows: that of a function, and of a delayed call that of its function.
+    pub fn place_of(&self, value: Value<'h>) -> Pos {
+        match value.kind() {
+            Kind::Lambda(closure) => closure.lambda.positions.first().copied().unwrap_or_default(),
+            Kind::Thunk(thunk) => match thunk.delayed_function() {
+                Some(function) if matches!(function.kind(), Kind::Lambda(_)) => self.place_of(function),
+                _ => Pos::NONE,
+            },
+            _ => Pos::NONE,
+        }
     }
 
     /// Returns the error for a value of the wrong type.

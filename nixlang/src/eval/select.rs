@@ -107,8 +107,21 @@ impl<'h> Evaluator<'h> {
     fn show_attr_name(&self, step: &'h AttrName<'h>, env: Env<'h>) -> String {
         match self.attr_name(step, env) {
             Ok(symbol) => self.text(symbol),
-            Err(_) => "\"${…}\"".into(),
+            Err(_) => {
+                let AttrName::Dynamic(expr, pos) = step else { unreachable!("a static name is known") };
+                format!("\"${{{}}}\"", self.show_source(self.pos_of(expr).or(*pos)).as_deref().unwrap_or("…"))
+            }
         }
+    }
+
+    /// Returns the expression that begins at a position as the parser prints it.
+    fn show_source(&self, pos: Pos) -> Option<String> {
+        let text = crate::diagnostics::source_text(&self.sources, pos)?;
+        // Below `with` any variable is fine.
+        let text: std::sync::Arc<[u8]> = format!("with null; {text}").into_bytes().into();
+        let start = self.sources.add(crate::source::Origin::String, text.clone()).ok()?;
+        let shown = String::from_utf8(crate::lower::show(self, &text, start, b"/").ok()?).ok()?;
+        Some(shown.strip_prefix("(with null; ")?.strip_suffix(')')?.to_owned())
     }
 
     /// Returns the name of a step of an attribute path.

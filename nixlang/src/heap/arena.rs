@@ -166,6 +166,17 @@ impl Heap {
         failures.len() as u32 - 1
     }
 
+    /// Returns how many errors are kept.
+    pub(crate) fn n_failures(&self) -> usize {
+        self.failures.borrow().len()
+    }
+
+    /// Replaces the errors kept since there were `n` of them by `error`, where they are the same one with less of its trace.
+    pub(crate) fn complete_failures(&self, n: usize, error: &EvalError) {
+        let mut failures = self.failures.borrow_mut();
+        failures[n..].iter_mut().filter(|kept| kept.is_same(error)).for_each(|kept| *kept = error.clone());
+    }
+
     /// Returns the error with this number.
     pub(super) fn remembered(&self, number: u32) -> EvalError {
         self.failures.borrow()[number as usize].clone()

@@ -4,7 +4,7 @@
 //! [ head ][ payload ][ arguments … ]
 //!   head & 7   rest of head           payload
 //!   0          &Expr                  env               suspended expression
-//!   2          n_arguments << 3       function          suspended call; the arguments follow
+//!   2          n_arguments << 3       function          suspended call; the arguments follow (bit 63: errors are not to name the function's place)
 //!   6          &Lazy                  –                 suspended work of a builtin
 //!   4          –                      value             forced
 //!   5          –                      number of error   failed, for good
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::object::{handle, pointer_of, word_of};
 use super::word::Brand;
-use super::{Env, Heap, Slot, Value};
+use super::{Env, Heap, Kind, Slot, Value};
 use crate::eval::EvalError;
 use crate::lower::expr::Expr;
 use crate::value::Lazy;
@@ -35,6 +35,8 @@ const LAZY: u64 = 6;
 const FORCED: u64 = 4;
 const FAILED: u64 = 5;
 const PENDING: u64 = 1;
+/// A suspended call whose function was no value yet when it was put off, as far as the reference is concerned.
+const PLACELESS: u64 = 1 << 63;
 
 handle! {
     /// A thunk.
@@ -93,6 +95,15 @@ impl<'h> Thunk<'h> {
         state & PENDING != 0 && state != FAILED
     }
 
+    /// Returns the function that a suspended call calls, if its place is known to the call.
+    pub fn delayed_function(self) -> Option<Value<'h>> {
+        if self.head().load(Ordering::Acquire) & (7 | PLACELESS) != CALL {
+            return None;
+        }
+        // SAFETY: a suspended call's payload was written by `thunk_call` from a value of this heap.
+        NonZeroU64::new(self.payload().load(Ordering::Relaxed)).map(|word| unsafe { Value::from_word(word) })
+    }
+
     /// Takes a suspended thunk to be evaluated by the caller, or tells what became of it.
     #[inline]
     pub fn claim(self) -> Claim<'h> {
@@ -112,7 +123,7 @@ impl<'h> Thunk<'h> {
                 Err(now) => head = now,
             }
         }
-        let rest = head & !7;
+        let rest = head & !(7 | PLACELESS);
         let payload = self.payload().load(Ordering::Relaxed);
         // SAFETY: the constructors below wrote head and payload as the table on top says, from references and values of this `'h`;
         // a call's arguments are as many initialised slots as its head says.
@@ -180,6 +191,15 @@ impl Heap {
             unsafe { pointer.add(2 + i).write(argument.word()) };
         }
         Value::thunk(Thunk(pointer, PhantomData))
+    }
+
+    /// As [`thunk_call`](Self::thunk_call), for a function that nobody has evaluated yet.
+    pub fn thunk_call_placeless<'h>(&'h self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {
+        let value = self.thunk_call(function, arguments);
+        if let Kind::Thunk(thunk) = value.kind() {
+            thunk.head().fetch_or(PLACELESS, Ordering::Relaxed);
+        }
+        value
     }
 
     /// Returns a thunk of work that a builtin puts off.

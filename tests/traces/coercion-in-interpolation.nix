@@ -1,0 +1,4 @@
+let
+  version = { major = 1; };
+in
+"name-${version}"

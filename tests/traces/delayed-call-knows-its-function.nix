@@ -1,0 +1,3 @@
+{
+  mapped = builtins.map (element: element + throw "of ${toString element}") [ 1 2 ];
+}

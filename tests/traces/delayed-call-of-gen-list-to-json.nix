@@ -1,0 +1,1 @@
+builtins.toJSON { list = builtins.genList (i: { inherit (i) x; }) 2; }

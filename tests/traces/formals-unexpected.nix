@@ -1,0 +1,4 @@
+let
+  greet = { name, greeting ? "hello" }: "${greeting} ${name}";
+in
+greet { name = "you"; greting = "hi"; }

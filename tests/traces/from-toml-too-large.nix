@@ -1,0 +1,1 @@
+builtins.fromTOML "n = 99999999999999999999"

@@ -1,0 +1,6 @@
+let
+  a = { value = b.value; };
+  b = { value = c.value; };
+  c = { value = a.value; };
+in
+a.value

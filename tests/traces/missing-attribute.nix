@@ -1,0 +1,4 @@
+let
+  set = { colour = "red"; color-space = "sRGB"; };
+in
+set.colours

@@ -1,0 +1,4 @@
+let
+  f = x: { value = x; };
+in
+(f 1) 2

@@ -1,0 +1,5 @@
+let
+  length = 3;
+in
+[ 1 ]
+++ [ lenght ]

@@ -1,0 +1,2 @@
+with { colour = 1; };
+color
