@@ -66,6 +66,25 @@ pub enum BuildEvent<'e> {
         /// What was built.
         derivation: &'e StorePath,
     },
+    /// The builder of a derivation is executed.
+    Executing {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// The builder, as the derivation has it.
+        program: &'e [u8],
+    },
+    /// Something odd that is no error.
+    Warning {
+        /// What it is about.
+        derivation: &'e StorePath,
+        /// What is odd.
+        message: &'e str,
+    },
+    /// A builder has ended, and its outputs have been looked at. (A derivation that was resolved is not finished by that.)
+    Ended {
+        /// What was built.
+        derivation: &'e StorePath,
+    },
     /// A derivation is done with, one way or the other.
     Finished {
         /// What was to be built.

@@ -28,6 +28,8 @@ pub(crate) enum LogItem<'l> {
     Line(&'l [u8]),
     /// A new phase.
     Phase(&'l str),
+    /// A message that makes no sense.
+    Warning(&'l str),
 }
 
 /// Collects one build's output.
@@ -119,6 +121,12 @@ impl BuildLog {
                 }
             }
             Some(Message::Other) => {}
+            Some(Message::Bad(reason)) => {
+                sink(LogItem::Warning(&format!("Unable to handle a JSON message from the derivation builder: {reason}")));
+                sink(LogItem::Line(&self.line));
+                let line = self.line.clone();
+                self.remember(line);
+            }
             None => {
                 sink(LogItem::Line(&self.line));
                 let line = self.line.clone();
@@ -155,15 +163,20 @@ enum Message {
     Phase(String),
     Text(String),
     Other,
+    /// JSON, but no message.
+    Bad(&'static str),
 }
 
 /// Reads an `@nix` line. What doesn't parse is text.
 fn message(line: &[u8]) -> Option<Message> {
     let json = line.strip_prefix(b"@nix ")?;
     let value: serde_json::Value = shallow_json(json)?;
-    Some(match value.get("action")?.as_str()? {
-        "setPhase" => Message::Phase(value.get("phase")?.as_str()?.to_owned()),
-        "msg" => Message::Text(value.get("msg")?.as_str()?.to_owned()),
+    let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    Some(match (text("action").as_deref(), &value) {
+        (_, value) if !value.is_object() => Message::Bad("it is no object"),
+        (None, _) => Message::Bad("type of 'action' must be string"),
+        (Some("setPhase"), _) => text("phase").map_or(Message::Bad("type of 'phase' must be string"), Message::Phase),
+        (Some("msg"), _) => text("msg").map_or(Message::Bad("type of 'msg' must be string"), Message::Text),
         _ => Message::Other,
     })
 }
@@ -184,6 +197,7 @@ mod tests {
             seen.push(match item {
                 LogItem::Line(line) => String::from_utf8_lossy(line).into_owned(),
                 LogItem::Phase(phase) => format!("phase {phase}"),
+                LogItem::Warning(warning) => format!("warning {}", &warning[70..]),
             });
         };
         let mut log = BuildLog::new(n_tail);

@@ -218,14 +218,13 @@ fn decide_sandbox(
             });
         }
         SandboxMode::Required => true,
-        SandboxMode::Relaxed => {
-            // A rooted store can only be shown to a builder by a sandbox.
-            (kind.is_sandboxed() && !derivation_options.no_chroot) || store.layout().is_rooted()
-        }
+        SandboxMode::Relaxed => kind.is_sandboxed() && !derivation_options.no_chroot,
         SandboxMode::Off => false,
     };
+    let (logical, real) = (Path::new(store.store_dir().as_str()), &store.layout().real_store_dir);
+    // A store that really is elsewhere can only be shown to a builder by a sandbox.
+    let sandboxed = sandboxed || logical != real;
     if !sandboxed {
-        let (logical, real) = (Path::new(store.store_dir().as_str()), &store.layout().real_store_dir);
         if let Some(reason) = none::obstacle(logical, real) {
             return Err(BuildError::NoSandbox { reason });
         }
@@ -500,6 +499,16 @@ mod tests {
         assert_eq!(proxy(&options, "https://x.example.org"), None);
         assert_eq!(proxy(&options, "file:///b"), None);
     }
+}
+
+/// Returns what is odd about attributes, in the reference's words.
+pub(crate) fn warnings(options: &DerivationOptions) -> Vec<String> {
+    let of = |name: &&'static str| match *name {
+        "exportReferencesGraph" => "'exportReferencesGraph' in structured attrs is not a JSON object, ignoring".to_owned(),
+        "passAsFile" => "'structuredAttrs' disables the effect of the environment variable 'passAsFile'".to_owned(),
+        name => format!("'structuredAttrs' disables the effect of the top-level attribute '{name}'; use 'outputChecks' instead"),
+    };
+    options.ignored.iter().map(of).collect()
 }
 
 /// Reads the attributes of a derivation that mean something to its builder.

@@ -144,6 +144,10 @@ impl Run<'_> {
         let mut prepared = prepare(Task { store, options, known: &self.known, shell, path, derivation, outputs, mode })?;
         let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
         self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
+        for message in prepare::warnings(&prepared.options) {
+            self.observer.event(&BuildEvent::Warning { derivation: path, message: &message });
+        }
+        self.observer.event(&BuildEvent::Executing { derivation: path, program: &derivation.builder });
 
         let mut log = BuildLog::new(options.log_lines);
         if options.keep_log {
@@ -154,6 +158,7 @@ impl Run<'_> {
         let mut sink = |item: LogItem<'_>| match item {
             LogItem::Line(line) => self.observer.event(&BuildEvent::LogLine { derivation: path, line }),
             LogItem::Phase(phase) => self.observer.event(&BuildEvent::Phase { derivation: path, phase }),
+            LogItem::Warning(message) => self.observer.event(&BuildEvent::Warning { derivation: path, message }),
         };
         let execution =
             executor.execute(&prepared.request, &mut |bytes| log.write(bytes, &mut sink), &self.cancel);
@@ -182,6 +187,7 @@ impl Run<'_> {
                 self.observer.event(&BuildEvent::LogLine { derivation: path, line: line.as_bytes() });
             }
         }
+        self.observer.event(&BuildEvent::Ended { derivation: path });
         let made = made?;
         let registered: Vec<_> = made.values().map(|path| store.to_real_path(path)).collect();
         prepared.workspace.scratch.retain(|path| !registered.contains(path));

@@ -59,6 +59,25 @@ impl Args {
         Some(if word.starts_with('-') { Word::Flag(word) } else { Word::Plain(word) })
     }
 
+    /// Takes the next word if it is a flag.
+    pub(crate) fn next_if_flag(&mut self) -> Option<String> {
+        if !self.rest.front()?.starts_with('-') || self.rest.front()? == "--" {
+            return None;
+        }
+        match self.next()? {
+            Word::Flag(flag) => Some(flag),
+            Word::Plain(word) => {
+                self.rest.push_front(word);
+                None
+            }
+        }
+    }
+
+    /// Gives a word back.
+    pub(crate) fn put_back(&mut self, word: String) {
+        self.rest.push_front(word);
+    }
+
     /// Takes the value of a flag.
     pub(crate) fn value(&mut self, flag: &str) -> Outcome<String> {
         self.rest.pop_front().ok_or_else(|| Failure::Usage(format!("'{flag}' requires an argument")))

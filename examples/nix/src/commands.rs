@@ -72,6 +72,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("print-dev-env", "print the environment of a build as a script", develop::print_dev_env),
     word("derivation add", "add a derivation that is given as JSON", derivation::add),
     word("derivation show", "show derivations as JSON", derivation::show),
+    word("show-derivation", "show derivations as JSON", derivation::show),
     word("path-info", "show what the store knows about paths", path_info::run),
     word("log", "show the log of a build", log::run),
     word("store add", "add files to the store", store::add),
@@ -234,17 +235,24 @@ pub(crate) fn run(helper: Helper, program: &OsStr, arguments: impl Iterator<Item
 fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Cell<Ui>>) -> (&'static str, Outcome<u8>) {
     let called_as = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
     let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == called_as);
+    let mut before = None;
     let command = match by_link {
         Some(command) => Ok(command),
         None if MISSING.contains(&called_as) => Err(not_yet(called_as)),
-        None => by_words(&mut args),
+        None => flags_before(&mut args).and_then(|common| {
+            before = common;
+            by_words(&mut args)
+        }),
     };
     let command = match command {
         Ok(command) => command,
         Err(failure) => return ("nixlang", Err(failure)),
     };
     let run = || {
-        let mut common = Common::new(command.is_classic)?;
+        let mut common = match before {
+            Some(common) => common,
+            None => Common::new(command.is_classic)?,
+        };
         if !command.is_classic {
             // The words of the new command line evaluate purely unless told otherwise.
             common.settings.set("pure-eval", "true")?;
@@ -253,6 +261,25 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
         (command.run)(Invocation { name: command.name, args, common, helper, shown_by })
     };
     (command.name, run())
+}
+
+/// Takes the flags of all commands that stand before the words of a new one.
+fn flags_before(args: &mut Args) -> Outcome<Option<Common>> {
+    let mut common: Option<Common> = None;
+    while let Some(flag) = args.next_if_flag() {
+        if matches!(flag.as_str(), "--version" | "--help" | "-h") {
+            args.put_back(flag);
+            break;
+        }
+        if common.is_none() {
+            common = Some(Common::new(false)?);
+        }
+        if !common.as_mut().expect("just made").flag(&flag, args)? {
+            return Err(crate::args::unknown_flag(&flag));
+        }
+    }
+    // Classic commands have flags of their own everywhere.
+    Ok(common)
 }
 
 /// Takes the words that name a command.

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
+use crate::json_log::JsonSink;
 use crate::settings::{Kind, Settings, parse_integer};
 use crate::ui::{Ui, Verbosity};
 
@@ -35,6 +36,10 @@ pub(crate) struct Common {
     pub(crate) pure: bool,
     /// `-L`: show the logs of builds.
     pub(crate) print_build_logs: Option<bool>,
+    /// Whether running builds are shown in lines that change; if absent, on terminals.
+    pub(crate) progress: Option<bool>,
+    /// Everything goes to stderr as JSON (`--log-format internal-json`).
+    pub(crate) json: Option<&'static JsonSink>,
     /// Nothing is written to the store.
     pub(crate) read_only: bool,
     /// Complain about missing garbage collector roots.
@@ -63,6 +68,8 @@ impl Common {
             impure: false,
             pure: false,
             print_build_logs: None,
+            progress: None,
+            json: None,
             read_only: false,
             gc_warning: true,
             repair: false,
@@ -88,9 +95,11 @@ impl Common {
             }
             "-j" | "--max-jobs" => self.settings.set("max-jobs", &args.value(flag)?)?,
             "--log-format" => match args.value(flag)?.as_str() {
-                "raw" | "bar" => self.print_build_logs = Some(false),
-                "raw-with-logs" | "bar-with-logs" => self.print_build_logs = Some(true),
-                "internal-json" => return Err(Failure::Usage("log format 'internal-json' is not supported yet".into())),
+                "raw" => (self.print_build_logs, self.progress) = (Some(false), Some(false)),
+                "raw-with-logs" => (self.print_build_logs, self.progress) = (Some(true), Some(false)),
+                "bar" | "multiline" => (self.print_build_logs, self.progress) = (Some(false), Some(true)),
+                "bar-with-logs" | "multiline-with-logs" => (self.print_build_logs, self.progress) = (Some(true), Some(true)),
+                "internal-json" => self.json = Some(JsonSink::stderr()),
                 other => return Err(Failure::Usage(format!("option 'log-format' has an invalid value '{other}'"))),
             },
             "-L" | "--print-build-logs" if !self.is_classic => self.print_build_logs = Some(true),
@@ -141,12 +150,14 @@ impl Common {
     fn setting_flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
         let Some(name) = flag.strip_prefix("--") else { return Ok(false) };
         let is_bool = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.kind == Kind::Bool && !append);
+        let is_sandbox = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.name == "sandbox" && !append);
+        let sandbox = [("no-", "false"), ("relaxed-", "relaxed")].iter().find_map(|(start, value)| Some((*value, name.strip_prefix(start)?)));
         if let Some(positive) = name.strip_prefix("no-").filter(|name| is_bool(name)) {
             self.settings.set(positive, "false")?;
-        } else if is_bool(name) || name == "sandbox" {
+        } else if is_bool(name) || is_sandbox(name) {
             self.settings.set(name, "true")?;
-        } else if name == "no-sandbox" {
-            self.settings.set("sandbox", "false")?;
+        } else if let Some((value, _)) = sandbox.filter(|(_, rest)| is_sandbox(rest)) {
+            self.settings.set("sandbox", value)?;
         } else if let Some((setting, _)) = Settings::find(name) {
             let value = args.value(flag)?;
             if setting.kind == Kind::Integer && parse_integer(&value).is_none() {
@@ -176,7 +187,15 @@ impl Common {
 
     /// Says what is to be said about settings, once all flags are known, and returns the way to stderr.
     pub(crate) fn ui(&mut self) -> Ui {
-        let ui = Ui::new(&self.settings, self.is_classic, self.verbosity);
+        let mut ui = Ui::new(&self.settings, self.is_classic, self.verbosity);
+        ui.json = self.json;
+        match self.settings.text("json-log-path") {
+            "" => {}
+            path => match JsonSink::file(std::path::Path::new(path)) {
+                Ok(sink) => ui.json_copy = Some(sink),
+                Err(error) => self.warnings.push(format!("opening \"{path}\": {}", crate::failure::plain(&error))),
+            },
+        }
         for name in std::mem::take(&mut self.settings.unknown) {
             ui.warn(format!("unknown setting '{name}'"));
         }

@@ -115,7 +115,7 @@ impl<'h> Search<'_, '_, 'h> {
         }
         let output = self.text(attrs, b"outputName", "while evaluating the output name of a derivation")?;
         let output = output.filter(|output| !output.is_empty()).unwrap_or_else(|| "out".into());
-        let outputs_to_install = self.outputs_to_install(attrs)?.unwrap_or_else(|| vec![output.clone()]);
+        let outputs_to_install = self.outputs_to_install(attrs, &output)?;
         self.found.push(FoundDerivation { path, output, attribute: attribute.to_owned(), outputs_to_install });
         Ok(true)
     }
@@ -128,23 +128,36 @@ impl<'h> Search<'_, '_, 'h> {
     }
 
     /// Returns what the new command line builds of a derivation.
-    fn outputs_to_install(&self, attrs: Attrs<'h>) -> EvalResult<Option<Vec<String>>> {
+    fn outputs_to_install(&self, attrs: Attrs<'h>, output: &str) -> EvalResult<Vec<String>> {
         let eval = self.evaluation.eval;
         if let Some(entry) = attrs.find(eval.symbols.intern(b"outputSpecified"))
             && eval.force_bool(entry.slot.get(), entry.pos, "while evaluating the 'outputSpecified' attribute of a derivation")?
         {
-            return Ok(None);
+            return Ok(vec![output.to_owned()]);
         }
-        let Some(meta) = attrs.find(eval.symbols.intern(b"meta")) else { return Ok(None) };
+        let all = || match attrs.find(eval.symbols.intern(b"outputs")) {
+            None => Ok(vec!["out".to_owned()]),
+            Some(outputs) => {
+                let context = "while evaluating the 'outputs' attribute of a derivation";
+                let list = eval.force_list(outputs.slot.get(), outputs.pos, context)?;
+                let names = list.slots().iter().map(|slot| {
+                    let text = eval.force_string(slot.get(), outputs.pos, context)?;
+                    Ok(String::from_utf8_lossy(text.bytes()).into_owned())
+                });
+                names.collect::<EvalResult<Vec<_>>>()
+            }
+        };
+        let Some(meta) = attrs.find(eval.symbols.intern(b"meta")) else { return all() };
         let meta = eval.force_attrs(meta.slot.get(), meta.pos, "while evaluating the 'meta' attribute of a derivation")?;
-        let Some(wanted) = meta.find(eval.symbols.intern(b"outputsToInstall")) else { return Ok(None) };
+        let Some(wanted) = meta.find(eval.symbols.intern(b"outputsToInstall")) else { return all() };
         let context = "while evaluating the 'meta.outputsToInstall' attribute of a derivation";
         let list = eval.force_list(wanted.slot.get(), wanted.pos, context)?;
         let names = list.slots().iter().map(|slot| {
             let text = eval.force_string(slot.get(), wanted.pos, context)?;
             Ok(String::from_utf8_lossy(text.bytes()).into_owned())
         });
-        names.collect::<EvalResult<Vec<_>>>().map(Some)
+        let names = names.collect::<EvalResult<Vec<_>>>()?;
+        Ok(if names.is_empty() { vec!["out".to_owned()] } else { names })
     }
 }
 

@@ -17,6 +17,7 @@ mod failure;
 mod fetch;
 mod host;
 mod installables;
+mod json_log;
 mod progress;
 mod repair;
 mod roots;

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use nixlang::diagnostics::filter_escapes;
 use nixlang_build::{BuildEvent, Observer};
 use nixlang_store::path::{StoreDir, StorePath};
+use serde_json::Value;
 
 use crate::commands::Context;
+use crate::json_log::{self, activity};
 use crate::ui::{Ui, Verbosity};
 
 /// How often the lines on a terminal are drawn anew.
@@ -47,6 +49,16 @@ struct State {
     /// Lines that are on the terminal and will be drawn over.
     n_drawn: usize,
     is_finished: bool,
+    has_ended: bool,
+    /// Activities begun so far, besides the first three.
+    n_activities: u64,
+    /// Activities of builds, and of hooks and waiting.
+    activities: BTreeMap<(StorePath, u32), u64>,
+}
+
+/// Returns the number of an activity: unique among processes, as the reference makes it.
+fn activity_id(number: u64) -> u64 {
+    (u64::from(std::process::id()) << 32) + number
 }
 
 struct Running {
@@ -58,7 +70,7 @@ struct Running {
 impl Progress {
     pub(crate) fn new(context: &Context) -> Progress {
         let ui = context.ui;
-        let is_live = ui.is_terminal && ui.verbosity >= Verbosity::NOTICE;
+        let is_live = context.common.progress.unwrap_or(ui.is_terminal && ui.verbosity >= Verbosity::NOTICE) && ui.json.is_none();
         let shared = Arc::new(Shared {
             ui,
             store_dir: context.store.store_dir().clone(),
@@ -72,6 +84,10 @@ impl Progress {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || shared.draw_until_finished())
         });
+        // The numbers of these three are fixed, those of builds follow.
+        for (number, kind) in [activity::REALISE, activity::BUILDS, activity::COPY_PATHS].into_iter().enumerate() {
+            ui.activity(|| json_log::start(activity_id(number as u64), 0, kind, "", &[]));
+        }
         Progress { shared, drawing }
     }
 
@@ -85,6 +101,11 @@ impl Progress {
         state.is_finished = true;
         self.shared.changed.notify_all();
         self.shared.erase(&mut state);
+        if !std::mem::replace(&mut state.has_ended, true) {
+            for number in (0..3).rev() {
+                self.shared.ui.activity(|| json_log::stop(activity_id(number)));
+            }
+        }
         drop(state);
         if let Some(drawing) = self.drawing.take() {
             let _ = drawing.join();
@@ -108,6 +129,14 @@ impl Shared {
         if level <= self.ui.verbosity {
             self.erase(state);
             self.ui.line(level, text);
+        }
+    }
+
+    /// Shows a line that has another form in JSON.
+    fn text(&self, state: &mut State, level: Verbosity, text: &str) {
+        if level <= self.ui.verbosity {
+            self.erase(state);
+            self.ui.text(level, text);
         }
     }
 
@@ -152,26 +181,109 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Writes what an event means in terms of activities.
+    fn activity(&self, state: &mut State, event: &BuildEvent<'_>) {
+        if self.ui.json.is_none() && self.ui.json_copy.is_none() {
+            return;
+        }
+        let display = |path: &StorePath| self.store_dir.display(path);
+        let mut start = |path: &StorePath, level: Verbosity, kind: u32, text: &str, fields: &[Value]| {
+            state.n_activities += 1;
+            let id = activity_id(2 + state.n_activities);
+            state.activities.insert((path.clone(), kind), id);
+            self.ui.activity(|| json_log::start(id, level.0, kind, text, fields));
+        };
+        match event {
+            BuildEvent::Started { derivation, .. } => {
+                let path = display(derivation);
+                start(derivation, Verbosity::INFO, activity::BUILD, &format!("building '{path}'"), &[path.clone().into(), "".into(), 1.into(), 1.into()]);
+            }
+            BuildEvent::Resolved { derivation, resolved } => {
+                let (from, to) = (display(derivation), display(resolved));
+                start(derivation, Verbosity::INFO, activity::BUILD_WAITING, &format!("resolved derivation: '{from}' -> '{to}'"), &[from.clone().into(), to.clone().into()]);
+            }
+            BuildEvent::WaitingForLock { derivation } => {
+                start(derivation, Verbosity::WARNING, activity::BUILD_WAITING, &format!("waiting for lock on '{}'", display(derivation)), &[]);
+            }
+            BuildEvent::HookStarted { derivation, program } => {
+                start(derivation, Verbosity::INFO.more(1), activity::POST_BUILD_HOOK, &format!("running post-build-hook '{}'", program.display()), &[display(derivation).into()]);
+            }
+            BuildEvent::LogLine { derivation, line } => {
+                if let Some(&id) = state.activities.get(&((*derivation).clone(), activity::BUILD)) {
+                    let line = String::from_utf8_lossy(line);
+                    self.ui.activity(|| json_log::outcome(id, json_log::result::BUILD_LOG_LINE, &[(*line).into()]));
+                }
+            }
+            BuildEvent::HookLine { derivation, line } => {
+                if let Some(&id) = state.activities.get(&((*derivation).clone(), activity::POST_BUILD_HOOK)) {
+                    let line = String::from_utf8_lossy(line);
+                    self.ui.activity(|| json_log::outcome(id, json_log::result::POST_BUILD_LOG_LINE, &[(*line).into()]));
+                }
+            }
+            BuildEvent::Phase { derivation, phase } => {
+                if let Some(&id) = state.activities.get(&((*derivation).clone(), activity::BUILD)) {
+                    self.ui.activity(|| json_log::outcome(id, json_log::result::SET_PHASE, &[(*phase).into()]));
+                }
+            }
+            BuildEvent::HookFinished { derivation } => {
+                if let Some(id) = state.activities.remove(&((*derivation).clone(), activity::POST_BUILD_HOOK)) {
+                    self.ui.activity(|| json_log::stop(id));
+                }
+            }
+            BuildEvent::Ended { derivation } | BuildEvent::Finished { derivation, .. } => {
+                for kind in [activity::BUILD, activity::BUILD_WAITING] {
+                    if let Some(id) = state.activities.remove(&((*derivation).clone(), kind)) {
+                        self.ui.activity(|| json_log::stop(id));
+                    }
+                }
+            }
+            BuildEvent::Progress { done, total, running, failed } => {
+                let n_built = done.saturating_sub(*failed);
+                let fields: Vec<Value> = [n_built, *total, *running, *failed].map(Value::from).to_vec();
+                self.ui.activity(|| json_log::outcome(activity_id(1), json_log::result::PROGRESS, &fields));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Observer for Progress {
     fn event(&self, event: &BuildEvent<'_>) {
         let shared = &*self.shared;
         let state = &mut *shared.lock();
+        shared.activity(state, event);
         match event {
             BuildEvent::Started { derivation, isolation } => {
                 let path = shared.store_dir.display(derivation);
-                shared.line(state, Verbosity::INFO, &format!("building '{path}'..."));
+                shared.text(state, Verbosity::INFO, &format!("building '{path}'..."));
                 shared.line(state, Verbosity::INFO.more(1), &format!("'{path}' is built with this isolation: {isolation}"));
                 state.running.insert((*derivation).clone(), Running { since: Instant::now(), phase: String::new(), line: String::new() });
             }
             BuildEvent::WaitingForLock { derivation } => {
                 let text = format!("waiting for another process that builds '{}'", shared.store_dir.display(derivation));
-                shared.line(state, Verbosity::INFO, &text);
+                shared.text(state, Verbosity::INFO, &text);
+            }
+            BuildEvent::Resolved { derivation, resolved } => {
+                let (from, to) = (shared.store_dir.display(derivation), shared.store_dir.display(resolved));
+                shared.text(state, Verbosity::INFO, &format!("resolved derivation: '{from}' -> '{to}'..."));
+            }
+            BuildEvent::Executing { program, .. } => {
+                shared.line(state, Verbosity(5), &format!("executing builder '{}'", String::from_utf8_lossy(program)));
+            }
+            BuildEvent::Warning { message, .. } => {
+                shared.erase(state);
+                shared.ui.warn(*message);
+            }
+            BuildEvent::HookLine { derivation, line } => {
+                let prefix = if shared.is_classic && !shared.is_live { String::new() } else { format!("{} (post)> ", name(derivation)) };
+                shared.text(state, Verbosity::ERROR, &format!("{prefix}{}", String::from_utf8_lossy(line)));
             }
             BuildEvent::LogLine { derivation, line } => {
                 let line = String::from_utf8_lossy(line);
                 if shared.prints_logs {
                     let prefix = if shared.is_classic && !shared.is_live { String::new() } else { format!("{}> ", name(derivation)) };
-                    shared.line(state, Verbosity::ERROR, &format!("{prefix}{line}"));
+                    shared.text(state, Verbosity::ERROR, &format!("{prefix}{line}"));
                 }
                 if let Some(running) = state.running.get_mut(*derivation) {
                     running.line = filter_escapes(&line, false);

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use nixlang::diagnostics::{Diagnostic, RenderOptions, Severity, Style, filter_escapes, render};
 
+use crate::json_log::{self, JsonSink};
 use crate::settings::Settings;
 
 /// How important a message is. `-v` shows one level more, `--quiet` one less.
@@ -31,6 +32,10 @@ pub(crate) struct Ui {
     pub(crate) verbosity: Verbosity,
     /// Whether stderr is a terminal.
     pub(crate) is_terminal: bool,
+    /// Everything goes to stderr as JSON instead.
+    pub(crate) json: Option<&'static JsonSink>,
+    /// Everything goes to a file as JSON as well.
+    pub(crate) json_copy: Option<&'static JsonSink>,
     render: RenderOptions,
 }
 
@@ -44,13 +49,13 @@ impl Ui {
             _ if is_classic || !is_terminal => Style::Reference,
             _ => Style::Rich,
         };
-        Ui { verbosity, is_terminal, render: RenderOptions { style, show_trace: settings.is_on("show-trace"), colour: is_terminal } }
+        Ui { verbosity, is_terminal, json: None, json_copy: None, render: RenderOptions { style, show_trace: settings.is_on("show-trace"), colour: is_terminal } }
     }
 
     /// Returns what is used before settings are known.
     pub(crate) fn plain() -> Ui {
         let is_terminal = is_terminal();
-        Ui { verbosity: Verbosity::INFO, is_terminal, render: RenderOptions { colour: is_terminal, ..RenderOptions::default() } }
+        Ui { verbosity: Verbosity::INFO, is_terminal, json: None, json_copy: None, render: RenderOptions { colour: is_terminal, ..RenderOptions::default() } }
     }
 
     /// Returns the same with full traces or without.
@@ -61,7 +66,11 @@ impl Ui {
     /// Shows an error or a warning.
     pub(crate) fn show(&self, diagnostic: &Diagnostic) {
         let level = if diagnostic.severity == Severity::Error { Verbosity::ERROR } else { Verbosity::WARNING };
-        self.line(level, &render(diagnostic, &self.render));
+        let text = render(diagnostic, &self.render);
+        for sink in self.sinks().filter(|_| level <= self.verbosity) {
+            sink.write(&json_log::diagnostic(level.0, &text, diagnostic));
+        }
+        self.text(level, &text);
     }
 
     /// Shows a warning.
@@ -77,12 +86,32 @@ impl Ui {
 
     /// Shows a message if it is important enough.
     pub(crate) fn line(&self, level: Verbosity, text: &str) {
-        if level <= self.verbosity {
+        for sink in self.sinks().filter(|_| level <= self.verbosity) {
+            sink.write(&json_log::message(level.0, text));
+        }
+        self.text(level, text);
+    }
+
+    /// Writes an activity, where those are written.
+    pub(crate) fn activity(&self, object: impl FnOnce() -> serde_json::Value) {
+        if self.json.is_some() || self.json_copy.is_some() {
+            let object = object();
+            self.sinks().for_each(|sink| sink.write(&object));
+        }
+    }
+
+    /// Shows a message as text only.
+    pub(crate) fn text(&self, level: Verbosity, text: &str) {
+        if level <= self.verbosity && self.json.is_none() {
             let mut text = filter_escapes(text, self.is_terminal);
             text.push('\n');
             // Where nobody reads there is nothing to do about it.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = &'static JsonSink> {
+        self.json.into_iter().chain(self.json_copy)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use nixlang_store::derivation::{Derivation, HashModulo, derivations_to_json};
+use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, derivations_to_json};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
@@ -48,6 +49,28 @@ pub(super) fn show(invocation: Invocation) -> Outcome<u8> {
     Ok(0)
 }
 
+/// Refuses kinds of derivations whose experimental features are off.
+fn require_features(context: &super::Context, derivation: &Derivation) -> Outcome<()> {
+    let has = |feature: &str| context.settings.list("experimental-features").any(|known| known == feature);
+    for output in derivation.outputs.values() {
+        let (feature, method) = match output {
+            DerivationOutput::Floating { method, .. } => (Some("ca-derivations"), Some(*method)),
+            DerivationOutput::Impure { method, .. } => (Some("impure-derivations"), Some(*method)),
+            DerivationOutput::Fixed(address) => (None, Some(address.method)),
+            _ => (None, None),
+        };
+        let by_method = match method {
+            Some(ContentAddressMethod::Text) => Some("dynamic-derivations"),
+            Some(ContentAddressMethod::Git) => Some("git-hashing"),
+            _ => None,
+        };
+        if let Some(feature) = feature.into_iter().chain(by_method).find(|feature| !has(feature)) {
+            return Err(Failure::new(format!("experimental Nix feature '{feature}' is disabled; add '--extra-experimental-features {feature}' to enable it")));
+        }
+    }
+    Ok(())
+}
+
 /// `derivation add < JSON`: writes the derivation, with its output paths if they are left out.
 pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
     let mut dry_run = false;
@@ -63,6 +86,7 @@ pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
     let json = serde_json::from_slice(&crate::common::read_stdin()?).map_err(|error| Failure::from_error(&error))?;
     let mut derivation = Derivation::from_json(&json).map_err(|error| Failure::from_error(&error))?;
     let mut known: HashMap<StorePath, HashModulo> = HashMap::new();
+    require_features(&context, &derivation)?;
     let made = derivation.instantiate(store.store_dir(), &mut known, &mut |path| store.read_derivation(path).map_err(Into::into));
     let made = made.map_err(|error| Failure::from_error(&error))?;
     let path = if dry_run { made.path } else { store.write_derivation(&derivation)? };

@@ -112,7 +112,8 @@ pub(super) fn made_before(context: &Context, word: &str) -> Outcome<Option<Found
 
 /// Evaluates what the command line names, and writes its derivations.
 fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDerivation>> {
-    evaluate(context, !flags.build.dry_run, |evaluation| {
+    // Derivations are written even if nothing is built, as the reference does.
+    evaluate(context, true, |evaluation| {
         let mut found = Vec::new();
         let mut inputs = Vec::new();
         if flags.stdin {
