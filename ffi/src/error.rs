@@ -29,3 +29,11 @@ pub extern "C" fn nixlang_error_message(error: Option<&Error>) -> *const c_char 
 pub extern "C" fn nixlang_error_free(error: Option<Box<Error>>) {
     drop(error);
 }
+
+/// Runs an entry's body; returns null for success, otherwise an owned error.
+pub(crate) fn guard(body: impl FnOnce() -> Result<(), String>) -> Option<Box<Error>> {
+    match crate::guard::catch(body) {
+        Ok(Ok(())) => None,
+        Ok(Err(message)) | Err(message) => Some(Error::new(message)),
+    }
+}

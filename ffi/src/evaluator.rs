@@ -8,7 +8,7 @@ use nixlang::host::OsHost;
 use nixlang::source::Origin;
 
 use crate::error::Error;
-use crate::{bytes, guard};
+use crate::bytes;
 
 /// Evaluates an expression deeply and gives its value as text. See the header.
 ///
@@ -21,7 +21,7 @@ pub unsafe extern "C" fn nixlang_evaluate(
     result: *mut *mut c_char,
     result_length: *mut usize,
 ) -> Option<Box<Error>> {
-    guard::guard(|| {
+    crate::error::guard(|| {
         if result.is_null() || result_length.is_null() || (expression.is_null() && length != 0) {
             return Err("nixlang_evaluate: a pointer is NULL".into());
         }

@@ -1,18 +1,44 @@
-//! What stands around every entry: a panic becomes an error, so that none crosses into C.
+//! What stands around every entry: a panic becomes an error, so that none crosses into C; and a real libnixstore in the same process is noticed.
+#![expect(unsafe_code, reason = "asks the dynamic linker")]
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
-use crate::error::Error;
+/// Runs an entry's body; a panic is `Err` with its message.
+pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    // What the body left half-changed is behind locks that don't poison and cells that are written whole.
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| format!("internal error: {}", message(&*panic)))
+}
 
-/// Runs an entry's body; returns null for success, otherwise an owned error.
-pub(crate) fn guard(body: impl FnOnce() -> Result<(), String>) -> Option<Box<Error>> {
-    // Nothing that the body could leave half-changed is seen again: it works on its own state.
-    match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => None,
-        Ok(Err(message)) => Some(Error::new(message)),
-        Err(panic) => {
-            let what = panic.downcast_ref::<&str>().map(|text| (*text).to_string()).or_else(|| panic.downcast_ref::<String>().cloned());
-            Some(Error::new(format!("internal error: {}", what.unwrap_or_else(|| "panic".into()))))
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
+
+/// Returns where this library is, if it is a file of its own.
+pub(crate) fn library_path() -> Option<PathBuf> {
+    // SAFETY: `dladdr` reads the address as a number and fills in the structure, whose strings belong to the linker.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(library_path as *const libc::c_void, &mut info) == 0 || info.dli_fname.is_null() {
+            return None;
         }
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::CStr::from_ptr(info.dli_fname);
+        Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())))
     }
+}
+
+/// Fails if the reference's store library is loaded into this process too: both would rewrite one file of temporary roots, and closing a database in one
+/// copy of SQLite drops the locks of the other.
+pub(crate) fn refuse_second_implementation() -> Result<(), String> {
+    // A C++ symbol that only the reference's libnixstore has.
+    // SAFETY: `dlsym` reads a constant string; the address is only compared.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_ZTIN3nix5StoreE".as_ptr()) };
+    // One that was loaded privately shows among the mapped files only.
+    let is_mapped = || std::fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.contains("/libnixstore.so"));
+    if found.is_null() && !is_mapped() {
+        return Ok(());
+    }
+    Err("a libnixstore of the reference is loaded into this process; it and this library can't share one (temporary roots, locks of SQLite)".to_owned())
 }

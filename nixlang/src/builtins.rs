@@ -44,7 +44,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::heap::{Boxed, Builtin, BuiltinBody, Value};
+use crate::heap::{Boxed, Builtin, BuiltinBody, Heap, Value};
 use crate::source::Pos;
 
 /// Paths of sources that are part of this library begin with this: `<nix/fetchurl.nix>`, the `derivation` wrapper.
@@ -172,10 +172,10 @@ fn function<'h>(eval: &Evaluator<'h>, definition: &'static Definition) -> Value<
 }
 
 /// Returns a function of the host as a value. It is dropped with the heap.
-pub fn host_function<'h>(eval: &Evaluator<'h>, name: &str, arity: u8, run: HostBuiltin) -> Value<'h> {
-    let name = symbol_text(eval, name);
-    let builtin = eval.heap.alloc(Builtin { name, arity, strict: 0, body: BuiltinBody::Host(eval.heap.keep_function(run)) });
-    Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
+pub fn host_function<'h>(heap: &'h Heap, name: &str, arity: u8, run: HostBuiltin) -> Value<'h> {
+    let name = std::str::from_utf8(heap.str(name.as_bytes()).bytes()).expect("made from a str");
+    let builtin = heap.alloc(Builtin { name, arity: arity.max(1), strict: 0, body: BuiltinBody::Host(heap.keep_function(run)) });
+    Value::boxed(heap.alloc(Boxed::Builtin(builtin)))
 }
 
 /// Makes `value` a builtin: a global variable of its plain name if `global`, otherwise `__name`; and an attribute of `builtins`.
@@ -189,11 +189,6 @@ pub fn add_builtin<'h>(eval: &Evaluator<'h>, name: &str, value: Value<'h>, globa
         let crate::heap::Kind::Attrs(added) = eval.attrs_of([(eval.symbols.intern(plain.as_bytes()), value)]).kind() else { return };
         eval.set_global(builtins, Value::attrs(crate::value::update(eval.heap, known, added)));
     }
-}
-
-/// Returns a text that lives as long as the heap.
-fn symbol_text<'h>(eval: &Evaluator<'h>, text: &str) -> &'h str {
-    std::str::from_utf8(eval.heap.str(text.as_bytes()).bytes()).expect("made from a str")
 }
 
 /// Returns the text of a source that is part of this library.

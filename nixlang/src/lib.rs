@@ -46,7 +46,7 @@
 //! # use nixlang::host::MemoryHost;
 //! # use nixlang::source::{Origin, Pos};
 //! let shouted = session(|| Box::new(MemoryHost::default()), EvalOptions::default(), |eval| {
-//!     let shout = nixlang::builtins::host_function(eval, "shout", 1, Arc::new(|eval, arguments| {
+//!     let shout = nixlang::builtins::host_function(eval.heap, "shout", 1, Arc::new(|eval, arguments| {
 //!         let text = eval.force_string(arguments[0], Pos::NONE, "while evaluating what to shout")?;
 //!         Ok(eval.heap.string(&text.bytes().to_ascii_uppercase()))
 //!     }));

@@ -103,6 +103,11 @@ impl<'h> Evaluator<'h> {
         self.stack_limit.replace(stack_pointer().saturating_sub(size.saturating_sub(STACK_RESERVE)))
     }
 
+    /// Makes everything that needs more than a little of the stack fail. Returns what was set before.
+    pub(crate) fn forbid_stack(&self) -> usize {
+        self.stack_limit.replace(usize::MAX)
+    }
+
     /// Puts back what [`set_stack`](Self::set_stack) returned.
     pub fn restore_stack(&self, limit: usize) {
         self.stack_limit.set(limit);

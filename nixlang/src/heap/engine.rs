@@ -69,6 +69,31 @@ impl Engine {
         OwnedEvaluator { evaluator: ManuallyDrop::new(Box::new(evaluator)), engine: self.clone() }
     }
 
+    /// Runs `body` with the heap, for what needs no evaluation.
+    pub fn with_heap<R>(&self, body: impl for<'h> FnOnce(&'h Heap) -> R) -> R {
+        let _locked = self.0.lock.lock();
+        body(&self.0.heap)
+    }
+
+    /// Looks at a value by its word; see [`OwnedValue::peek`].
+    ///
+    /// # Safety
+    /// The word came from an [`OwnedValue`] of this engine.
+    #[inline]
+    pub unsafe fn peek_word<R>(&self, word: NonZeroU64, look: impl for<'h> FnOnce(Value<'h>) -> R) -> R {
+        // SAFETY: the contract; and as in `OwnedValue::peek`.
+        look(unsafe { Value::from_word(word) })
+    }
+
+    /// Returns a value by its word.
+    ///
+    /// # Safety
+    /// The word came from an [`OwnedValue`] of this engine.
+    #[inline]
+    pub unsafe fn value_of_word(&self, word: NonZeroU64) -> OwnedValue {
+        OwnedValue { word, engine: self.clone() }
+    }
+
     /// Returns how many bytes the heap takes.
     pub fn allocated_bytes(&self) -> usize {
         let _locked = self.0.lock.lock();
@@ -122,12 +147,12 @@ impl OwnedEvaluator {
     ///
     /// let engine = Engine::new()?;
     /// let evaluator = engine.evaluator(Box::new(MemoryHost::default()), EvalOptions::default());
-    /// let double = evaluator.enter(|eval| eval.eval_text(b"x: 2 * x", Origin::String, b"/").map(|value| engine.own(eval, value))).expect("it evaluates");
+    /// let double = evaluator.enter(|eval| eval.eval_text(b"x: 2 * x", Origin::String, b"/").map(|value| engine.own(eval.heap, value))).expect("it evaluates");
     /// // Any time later, also on another thread:
     /// let answer = evaluator.enter(|eval| {
     ///     let double = double.get(eval)?;
     ///     let answer = eval.call(double, &[eval.heap.int(21)], nixlang::source::Pos::NONE).ok()?;
-    ///     Some(engine.own(eval, answer))
+    ///     Some(engine.own(eval.heap, answer))
     /// });
     /// assert!(matches!(answer.expect("it evaluates").peek(|value| matches!(value.kind(), Kind::Int(42))), true));
     /// # Ok::<(), std::io::Error>(())
@@ -138,6 +163,15 @@ impl OwnedEvaluator {
             let _leave = Leave::new(self, self.evaluator.set_stack(size));
             body(&self.evaluator)
         })
+    }
+}
+
+impl OwnedEvaluator {
+    /// As [`enter`](Self::enter), for what needs no evaluation, and cheaper. What recurses fails with a stack overflow.
+    pub fn glance<R>(&self, body: impl for<'h> FnOnce(&Evaluator<'h>) -> R) -> R {
+        let _locked = self.engine.0.lock.lock();
+        let _leave = Leave::new(self, self.evaluator.forbid_stack());
+        body(&self.evaluator)
     }
 }
 
@@ -178,12 +212,12 @@ pub struct OwnedValue {
 }
 
 impl Engine {
-    /// Returns a value for the host to hold. `eval` is an evaluator of this engine.
+    /// Returns a value for the host to hold. `heap` is this engine's.
     ///
     /// # Panics
     /// When it is of another one.
-    pub fn own<'h>(&self, eval: &Evaluator<'h>, value: Value<'h>) -> OwnedValue {
-        assert!(std::ptr::eq(eval.heap, &*self.0.heap), "the evaluator is one of this engine");
+    pub fn own<'h>(&self, heap: &'h Heap, value: Value<'h>) -> OwnedValue {
+        assert!(std::ptr::eq(heap, &*self.0.heap), "the heap is this engine's");
         let word = NonZeroU64::new(value.word()).expect("the word of a value is not zero");
         OwnedValue { word, engine: self.clone() }
     }
@@ -192,7 +226,17 @@ impl Engine {
 impl OwnedValue {
     /// Returns the value, or `None` if it is one of another engine.
     pub fn get<'h>(&self, eval: &Evaluator<'h>) -> Option<Value<'h>> {
-        if !std::ptr::eq(eval.heap, &*self.engine.0.heap) {
+        self.on(eval.heap)
+    }
+
+    /// Returns the word, which is the value's identity.
+    pub fn word(&self) -> NonZeroU64 {
+        self.word
+    }
+
+    /// Returns the value, or `None` if it is not on this heap.
+    pub fn on<'h>(&self, heap: &'h Heap) -> Option<Value<'h>> {
+        if !std::ptr::eq(heap, &*self.engine.0.heap) {
             return None;
         }
         // SAFETY: the word came from a value of this heap (`own`), which `'h` names as well.
@@ -228,7 +272,7 @@ mod tests {
     }
 
     fn eval(evaluator: &OwnedEvaluator, text: &str) -> OwnedValue {
-        evaluator.enter(|eval| eval.eval_text(text.as_bytes(), Origin::String, b"/").map(|value| evaluator.engine().own(eval, value))).expect("it evaluates")
+        evaluator.enter(|eval| eval.eval_text(text.as_bytes(), Origin::String, b"/").map(|value| evaluator.engine().own(eval.heap, value))).expect("it evaluates")
     }
 
     #[test]
@@ -241,7 +285,7 @@ mod tests {
         drop(engine);
         let answer = second.enter(|eval| {
             let answer = eval.call(function.get(eval)?, &[set.get(eval)?], Pos::NONE).ok()?;
-            Some(second.engine().own(eval, answer))
+            Some(second.engine().own(eval.heap, answer))
         });
         drop(second);
         assert!(answer.expect("it evaluates").peek(|value| matches!(value.kind(), Kind::Int(42))));
@@ -295,7 +339,7 @@ mod tests {
         let (outer, inner) = (Arc::new(evaluator(&engine)), Arc::new(evaluator(&Engine::new().expect("address space"))));
         let (weak, other) = (Arc::downgrade(&outer), inner.clone());
         outer.enter(|eval| {
-            let run = host_function(eval, "again", 1, Arc::new(move |eval, arguments| {
+            let run = host_function(eval.heap, "again", 1, Arc::new(move |eval, arguments| {
                 let _ = &guard;
                 let n = eval.force_int(arguments[0], Pos::NONE, "")?;
                 let evaluator = weak.upgrade().expect("alive while it evaluates");

@@ -1,7 +1,7 @@
 //! Objects of variable length: strings, lists, environments. Each is a pointer to a header of one or two words, followed by its contents.
 //!
 //! ```text
-//! string  [ length ][ context pointer or 0 ][ bytes … ]
+//! string  [ length ][ context pointer or 0 ][ bytes … ][ 0 … ]    at least one zero byte, for C
 //! list    [ length ][ slot ] …
 //! env     [ length:16 | parent pointer:48 ][ slot ] …     length 0xffff: the true one is in the word before
 //! ```
@@ -101,6 +101,12 @@ impl<'h> Str<'h> {
         unsafe { std::slice::from_raw_parts(self.0.add(2).cast().as_ptr(), self.0.read() as usize) }
     }
 
+    /// Returns the bytes and a zero byte after them.
+    pub fn bytes_with_nul(self) -> &'h [u8] {
+        // SAFETY: as above, and a zero byte follows.
+        unsafe { std::slice::from_raw_parts(self.0.add(2).cast().as_ptr(), self.0.read() as usize + 1) }
+    }
+
     /// Returns the context, `None` if it is empty.
     #[inline]
     pub fn context(self) -> Option<&'h Context<'h>> {
@@ -189,9 +195,11 @@ impl Heap {
     /// Returns a string made of several parts, sized once.
     pub fn str_from_parts<'h>(&'h self, parts: &[&[u8]], context: Option<&'h Context<'h>>) -> Str<'h> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let pointer = self.words(2 + len.div_ceil(8));
-        // SAFETY: there is room for two words and `len` bytes.
+        let n_words = 2 + len / 8 + 1;
+        let pointer = self.words(n_words);
+        // SAFETY: there is room for two words, `len` bytes, and between one and eight more, which the last word has.
         unsafe {
+            pointer.add(n_words - 1).write(0);
             pointer.write(len as u64);
             pointer.add(1).write(context.map_or(0, |context| word_of(NonNull::from(context))));
             let mut to: *mut u8 = pointer.add(2).cast().as_ptr();

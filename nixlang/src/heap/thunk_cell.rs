@@ -104,6 +104,11 @@ impl<'h> Thunk<'h> {
         NonZeroU64::new(self.payload().load(Ordering::Relaxed)).map(|word| unsafe { Value::from_word(word) })
     }
 
+    /// Returns whether the thunk failed, for good.
+    pub fn has_failed(self) -> bool {
+        self.head().load(Ordering::Acquire) & 7 == FAILED
+    }
+
     /// Takes a suspended thunk to be evaluated by the caller, or tells what became of it.
     #[inline]
     pub fn claim(self) -> Claim<'h> {
@@ -206,6 +211,26 @@ impl Heap {
     pub fn thunk_lazy<'h>(&'h self, lazy: Lazy<'h>) -> Value<'h> {
         let lazy = self.alloc(lazy);
         Value::thunk(Thunk(self.cell(word_of(NonNull::from(lazy)) | LAZY, 0, 0), PhantomData))
+    }
+
+    /// Returns a thunk whose value is given later, by [`fill`](Self::fill).
+    pub fn later<'h>(&'h self) -> Value<'h> {
+        self.thunk_lazy(Lazy::Later(self.slot()))
+    }
+
+    /// Gives the value of what [`later`](Self::later) returned; once. Returns whether it did.
+    pub fn fill<'h>(&'h self, later: Value<'h>, value: Value<'h>) -> bool {
+        let Kind::Thunk(thunk) = later.kind() else { return false };
+        let Claim::Work(work) = thunk.claim() else { return false };
+        let filled = match work {
+            Work::Lazy(Lazy::Later(slot)) if slot.try_get().is_none() => {
+                slot.set(value);
+                true
+            }
+            _ => false,
+        };
+        thunk.release();
+        filled
     }
 
     /// Returns a thunk that has failed already.

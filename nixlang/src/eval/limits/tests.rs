@@ -182,7 +182,7 @@ fn another_thread_cancels() {
     });
     with_budgets(budgets, |eval| {
         let tell = crate::builtins::host_function(
-            eval,
+            eval.heap,
             "tell",
             1,
             Arc::new(move |eval, _| {

@@ -1,0 +1,259 @@
+//! Settings by name, as the Nix C API and `nixlang_config` know them: the reference's names and defaults, and nix.conf.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Names and defaults of the reference (2.34) that have a meaning here or that hosts set; `extra-NAME` appends to those that are lists (`*`).
+const KNOWN: &[(&str, &str)] = &[
+    ("abort-on-warn", "false"),
+    ("*access-tokens", ""),
+    ("allow-dirty", "true"),
+    ("allow-import-from-derivation", "true"),
+    ("allow-new-privileges", "false"),
+    ("*allowed-impure-host-deps", ""),
+    ("*allowed-uris", ""),
+    ("auto-optimise-store", "false"),
+    ("build-dir", ""),
+    ("build-users-group", ""),
+    ("builders", ""),
+    ("builders-use-substitutes", "false"),
+    ("compress-build-log", "true"),
+    ("connect-timeout", "15"),
+    ("cores", "0"),
+    ("eval-cache", "true"),
+    ("eval-system", ""),
+    ("*experimental-features", ""),
+    ("*extra-platforms", ""),
+    ("fallback", "false"),
+    ("filter-syscalls", "true"),
+    ("flake-registry", "https://channels.nixos.org/flake-registry.json"),
+    ("fsync-metadata", "true"),
+    ("*hashed-mirrors", ""),
+    ("http-connections", "25"),
+    ("*impure-env", ""),
+    ("keep-build-log", "true"),
+    ("keep-derivations", "true"),
+    ("keep-failed", "false"),
+    ("keep-going", "false"),
+    ("keep-outputs", "false"),
+    ("log-lines", "25"),
+    ("max-build-log-size", "0"),
+    ("max-call-depth", "10000"),
+    ("max-jobs", "1"),
+    ("max-silent-time", "0"),
+    ("narinfo-cache-negative-ttl", "3600"),
+    ("narinfo-cache-positive-ttl", "2592000"),
+    ("netrc-file", "/etc/nix/netrc"),
+    ("*nix-path", ""),
+    ("*plugin-files", ""),
+    ("post-build-hook", ""),
+    ("pure-eval", "false"),
+    ("require-sigs", "true"),
+    ("restrict-eval", "false"),
+    ("sandbox", "true"),
+    ("sandbox-build-dir", "/build"),
+    ("sandbox-dev-shm-size", "50%"),
+    ("sandbox-fallback", "false"),
+    ("*sandbox-paths", ""),
+    ("sandbox-shell", ""),
+    ("*secret-key-files", ""),
+    ("show-trace", "false"),
+    ("ssl-cert-file", ""),
+    ("stalled-download-timeout", "300"),
+    ("store", "auto"),
+    ("substitute", "true"),
+    ("*substituters", "https://cache.nixos.org/"),
+    ("system", ""),
+    ("*system-features", ""),
+    ("tarball-ttl", "3600"),
+    ("timeout", "0"),
+    ("trace-verbose", "false"),
+    ("*trusted-public-keys", "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="),
+    ("*trusted-substituters", ""),
+    ("*trusted-users", "root"),
+    ("use-registries", "true"),
+    ("use-sqlite-wal", "true"),
+    ("use-xdg-base-directories", "false"),
+    ("warn-dirty", "true"),
+];
+
+/// Why a setting was not set.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum SettingError {
+    /// There is none of that name.
+    #[error("unknown setting '{name}'")]
+    Unknown { name: String },
+    /// The text is not of its kind.
+    #[error("{kind} setting '{name}' has invalid value '{value}'")]
+    Value { kind: &'static str, name: String, value: String },
+    /// A file can't be read, or a line of it isn't `name = value`.
+    #[error("{file}: {reason}")]
+    File { file: String, reason: String },
+}
+
+/// A set of settings: what was set, over the defaults.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    values: BTreeMap<String, String>,
+    /// Settings that a test suite registered, with their defaults.
+    registered: BTreeMap<String, String>,
+}
+
+fn is_list(name: &str) -> bool {
+    KNOWN.iter().any(|(known, _)| known.strip_prefix('*') == Some(name))
+}
+
+impl Settings {
+    fn default_of(&self, name: &str) -> Option<String> {
+        let known = KNOWN.iter().find(|(known, _)| known.trim_start_matches('*') == name).map(|(_, default)| (*default).to_owned());
+        match known {
+            Some(_) if name == "system" => Some(machine_system()),
+            Some(default) => Some(default),
+            None => self.registered.get(name).cloned(),
+        }
+    }
+
+    /// Returns a setting's text, `None` if there is no such setting.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.values.get(name).cloned().or_else(|| self.default_of(name))
+    }
+
+    /// Returns the text of a setting of the table.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// Returns whether a switch is on.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        matches!(self.text(name).as_str(), "true" | "yes" | "1")
+    }
+
+    /// Returns a number, 0 if it is none.
+    pub(crate) fn integer(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or(0)
+    }
+
+    /// Returns the words of a list.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        self.text(name).split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Returns whether it was set.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Makes a name known.
+    #[cfg_attr(not(feature = "test-hooks"), expect(dead_code, reason = "for test suites"))]
+    pub(crate) fn register(&mut self, name: &str, default: &str) {
+        self.registered.insert(name.to_owned(), default.to_owned());
+    }
+
+    /// Sets a setting; `extra-NAME` appends to a list.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        if let Some(plain) = name.strip_prefix("extra-").filter(|plain| is_list(plain)) {
+            let joined = format!("{} {}", self.text(plain), value);
+            self.values.insert(plain.to_owned(), joined.split_whitespace().collect::<Vec<_>>().join(" "));
+            return Ok(());
+        }
+        let default = self.default_of(name).ok_or_else(|| SettingError::Unknown { name: name.to_owned() })?;
+        let invalid = |kind| SettingError::Value { kind, name: name.to_owned(), value: value.to_owned() };
+        let kept = match default.as_str() {
+            "true" | "false" if name != "sandbox" => match value {
+                "true" | "yes" | "1" => "true".to_owned(),
+                "false" | "no" | "0" => "false".to_owned(),
+                _ => return Err(invalid("Boolean")),
+            },
+            number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && name != "max-jobs" => {
+                value.parse::<u64>().map_err(|_| invalid("Integer"))?.to_string()
+            }
+            _ if is_list(name) => value.split_whitespace().collect::<Vec<_>>().join(" "),
+            _ => value.to_owned(),
+        };
+        self.values.insert(name.to_owned(), kept);
+        Ok(())
+    }
+
+    /// Reads the configuration files and `NIX_CONFIG`, as the reference does: the system's, then the user's. Unknown names are skipped.
+    pub(crate) fn load(&mut self) -> Result<(), SettingError> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let system = variable("NIX_CONF_DIR").unwrap_or_else(|| "/etc/nix".into()).join("nix.conf");
+        self.load_file(&system, 0)?;
+        match std::env::var("NIX_USER_CONF_FILES") {
+            Ok(files) => {
+                for file in files.split(':').rev().filter(|file| !file.is_empty()) {
+                    self.load_file(Path::new(file), 0)?;
+                }
+            }
+            Err(_) => {
+                let config = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
+                if let Some(config) = config {
+                    self.load_file(&config.join("nix/nix.conf"), 0)?;
+                }
+            }
+        }
+        match std::env::var("NIX_CONFIG") {
+            Ok(text) => self.apply(&text, Path::new("NIX_CONFIG"), 0),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn load_file(&mut self, file: &Path, depth: u32) -> Result<(), SettingError> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => self.apply(&text, file, depth),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(SettingError::File { file: file.display().to_string(), reason: error.to_string() }),
+        }
+    }
+
+    fn apply(&mut self, text: &str, file: &Path, depth: u32) -> Result<(), SettingError> {
+        let wrong = |reason: String| SettingError::File { file: file.display().to_string(), reason };
+        for line in text.lines() {
+            let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+            match words[..] {
+                [] => {}
+                ["include" | "!include", included] => {
+                    let included = file.parent().unwrap_or(Path::new("/")).join(included);
+                    if depth > 16 || (words[0] == "include" && !included.exists()) {
+                        return Err(wrong(format!("cannot include '{}'", included.display())));
+                    }
+                    self.load_file(&included, depth + 1)?;
+                }
+                [name, "=", ref value @ ..] => match self.set(name, &value.join(" ")) {
+                    Ok(()) | Err(SettingError::Unknown { .. }) => {}
+                    Err(error) => return Err(error),
+                },
+                _ => return Err(wrong(format!("syntax error in configuration line '{line}'"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the kind of this machine.
+pub(crate) fn machine_system() -> String {
+    let system = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    format!("{}-{system}", if std::env::consts::ARCH == "x86" { "i686" } else { std::env::consts::ARCH })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_checked_lists_grow_and_files_are_read() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.set("nonsense", "1"), Err(SettingError::Unknown { name: "nonsense".into() }));
+        assert!(settings.set("cores", "many").is_err() && settings.set("pure-eval", "maybe").is_err());
+        settings.set("extra-experimental-features", "flakes").expect("a list");
+        settings.set("extra-experimental-features", " ca-derivations ").expect("a list");
+        assert_eq!(settings.text("experimental-features"), "flakes ca-derivations");
+        settings.apply("# a comment\npure-eval = yes # why not\nno-such = 1\n", Path::new("x"), 0).expect("it parses");
+        assert!(settings.is_on("pure-eval"));
+        assert!(settings.apply("pure-eval true", Path::new("x"), 0).is_err());
+        assert_eq!(settings.get("system"), Some(machine_system()));
+    }
+}
