@@ -91,7 +91,7 @@ pub unsafe extern "C-unwind" fn nix_init_apply(context: *mut Context, value: *mu
                     return Err(Failure::unknown("the values belong to different engines"));
                 };
                 // As in the reference this may replace a value.
-                value.set(heap, heap.thunk_call(function, &[argument]));
+                value.set(heap, heap.thunk_call_placeless(function, &[argument]));
                 Ok(())
             })
         })
