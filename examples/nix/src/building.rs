@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use nixlang::diagnostics::Diagnostic;
@@ -9,6 +10,7 @@ use nixlang::host::WantedOutput;
 use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
 use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
 use nixlang_store::derivation::OutputName;
+use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::signature::SecretKey;
 use nixlang_store::store::Store;
@@ -29,6 +31,8 @@ pub(crate) fn output(derivation: &StorePath, outputs: impl IntoIterator<Item = i
 pub(crate) struct BuildFlags {
     /// Build again what is built, and compare.
     pub(crate) check: bool,
+    /// Build again what is damaged.
+    pub(crate) repair: bool,
     /// Only say what would be built.
     pub(crate) dry_run: bool,
     /// Say nothing beforehand.
@@ -42,7 +46,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
     if flags.check {
         options.mode = BuildMode::Check;
     }
-    if context.common.repair {
+    if context.common.repair || flags.repair {
         options.mode = BuildMode::Repair;
     }
     let builder = Builder::new(store.clone(), options);
@@ -54,15 +58,38 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Ok(BuildOutcome::default());
     }
     let progress = Progress::new(context);
-    let outcome = builder.run(&plan, &progress, &context.cancel);
+    let outcome = keeping_space(context, store, || builder.run(&plan, &progress, &context.cancel));
     progress.finish();
     if outcome.is_success() {
+        if context.common.repair && !flags.repair {
+            crate::repair::repair_closure(context, wanted)?;
+        }
         return Ok(outcome);
     }
     if context.cancel.is_cancelled() {
         return Err(Failure::new("interrupted by the user"));
     }
     Err(failure(context, wanted, &outcome))
+}
+
+/// Collects garbage while builds run, whenever free disk space gets low and the settings ask for that.
+fn keeping_space<T>(context: &Context, store: &LocalStore, body: impl FnOnce() -> T) -> T {
+    if store.options().space_guard.min_free == 0 {
+        return body();
+    }
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = store.collect_if_space_is_low() {
+                    context.ui.warn(format!("freeing disk space failed: {}", crate::failure::message(&error)));
+                }
+            }
+        });
+        let result = body();
+        drop(done);
+        result
+    })
 }
 
 /// Shows what went wrong on the way, and returns the failure of what was wanted.

@@ -162,7 +162,8 @@ fn automatic(options: &mut LocalStoreOptions) {
     // What does not exist yet is made by opening the store.
     let can_be_made = |path: &Path| path.ancestors().find(|dir| dir.exists()).is_some_and(writable);
     let is_usable = if is_elsewhere { can_be_made(&state) && can_be_made(&store) } else { Path::new("/nix").is_dir() && can_be_made(&state.join("db")) && can_be_made(&store) };
-    if !is_usable {
+    // Who names a place means that place, whatever it takes.
+    if !is_usable && !is_elsewhere {
         options.root = Some(data_home().join("nixlang/root"));
         options.state_dir = None;
         options.log_dir = None;
