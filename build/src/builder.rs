@@ -8,7 +8,9 @@ mod run;
 
 use std::sync::{Arc, OnceLock};
 
+use nixlang_store::derivation::Derivation;
 use nixlang_store::local::LocalStore;
+use nixlang_store::path::StorePath;
 
 use self::run::Run;
 use crate::error::BuildError;
@@ -16,7 +18,7 @@ use crate::event::{CancelToken, Observer};
 use crate::executor::Executor;
 use crate::executor::local::LocalExecutor;
 use crate::options::BuildOptions;
-use crate::plan::{DerivedPath, Plan, plan};
+use crate::plan::{DerivedPath, Plan, plan, plan_one};
 use crate::result::BuildOutcome;
 use crate::sandbox::Shell;
 
@@ -77,6 +79,16 @@ impl Builder {
     /// The store can't be read, or a derivation makes no sense. A missing path is no error, see [`Plan::unknown`].
     pub fn plan(&self, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
         plan(&self.store, &self.options, wanted)
+    }
+
+    /// Returns a plan for one derivation that need not be in the store. Its inputs must be valid when it is run; it has
+    /// no input derivations.
+    ///
+    /// # Errors
+    ///
+    /// The derivation makes no sense.
+    pub fn plan_derivation(&self, path: &StorePath, derivation: &Derivation) -> Result<Plan, BuildError> {
+        plan_one(&self.store, &self.options, path, derivation)
     }
 
     /// Carries a plan out. Returns when everything is done, or stopped.

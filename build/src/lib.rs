@@ -36,6 +36,7 @@ pub mod options;
 mod outputs;
 pub mod plan;
 mod prepare;
+pub mod remote;
 pub mod result;
 pub mod sandbox;
 mod scheduler;

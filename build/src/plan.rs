@@ -116,6 +116,30 @@ impl Plan {
     }
 }
 
+/// Makes the plan for one derivation, as it is given.
+pub(crate) fn plan_one(
+    store: &LocalStore,
+    options: &BuildOptions,
+    path: &StorePath,
+    derivation: &Derivation,
+) -> Result<Plan, BuildError> {
+    let known = Known::new(store, options.has_feature("ca-derivations"));
+    let mut paths: Vec<StorePath> = derivation.input_sources.iter().cloned().collect();
+    let outputs = known.outputs(path, derivation)?;
+    paths.extend(outputs.values().flatten().cloned());
+    store.add_temp_roots(&paths)?;
+    let step = BuildStep {
+        path: path.clone(),
+        derivation: Arc::new(derivation.clone()),
+        wanted: outputs.keys().cloned().collect(),
+        outputs,
+        is_top_level: true,
+    };
+    let steps = vec![Arc::new(Step { work: Work::Build(step), dependencies: Vec::new() })];
+    let wanted = vec![DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All }];
+    Ok(Plan { steps, wanted, ..Plan::default() })
+}
+
 /// Makes the plan for `wanted`.
 pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
     let known = Known::new(store, options.has_feature("ca-derivations"));

@@ -78,6 +78,20 @@ impl SshHost {
         Ok(SshHost { user: user.map(str::to_owned), host: host.to_owned(), port, ..SshHost::default() })
     }
 
+    /// Takes the machine's public key in the form that addresses have it in: in base 64 once more. Empty text is none.
+    ///
+    /// # Errors
+    /// When it is not base 64 of text.
+    pub fn set_public_host_key(&mut self, base64: &str) -> Result<()> {
+        let host = &self.host;
+        let context = || format!("while decoding ssh public host key for host '{host}'");
+        let bytes =
+            crate::hash::decode_base64(base64).ok_or_else(|| StoreError::format(context(), "it is not base 64"))?;
+        let text = String::from_utf8(bytes).map_err(|error| StoreError::format(context(), error))?;
+        self.public_host_key = Some(text).filter(|text| !text.is_empty());
+        Ok(())
+    }
+
     /// Whether commands are run on this machine.
     pub fn is_fake(&self) -> bool {
         self.host == "localhost" && self.user.is_none() && self.port.is_none()

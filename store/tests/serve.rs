@@ -52,6 +52,7 @@ impl Connector for Server {
             let options = ServeServerOptions {
                 may_write,
                 set_build_options: &|options| assert_eq!((options.timeout, options.keep_failed), (7, true)),
+                log: &(),
             };
             let result = serve_commands(&*store, &Builds, &options, &mut theirs, &mut sink);
             theirs.shutdown(std::net::Shutdown::Both).unwrap();
@@ -129,7 +130,7 @@ fn servers_survive_hostile_clients() {
                 bytes.write_number(number).unwrap();
             }
             bytes.extend(tail);
-            let options = ServeServerOptions { may_write: true, set_build_options: &|_| {} };
+            let options = ServeServerOptions { may_write: true, set_build_options: &|_| {}, log: &() };
             let _ = serve_commands(&MemoryStore::default(), &(), &options, &mut bytes.as_slice(), &mut Vec::new());
         }
     }

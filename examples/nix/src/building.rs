@@ -1,23 +1,23 @@
 //! Builds: from wanted paths to valid ones, with progress while it goes on and the reference's messages when it fails.
 
+mod remote;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
 use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
-use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
+use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
 use nixlang_store::derivation::OutputName;
-use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::signature::SecretKey;
-use nixlang_store::store::Store;
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
+use crate::settings::Settings;
 use crate::ui::Verbosity;
 
 /// Returns an output of a derivation as something to build.
@@ -31,8 +31,6 @@ pub(crate) fn output(derivation: &StorePath, outputs: impl IntoIterator<Item = i
 pub(crate) struct BuildFlags {
     /// Build again what is built, and compare.
     pub(crate) check: bool,
-    /// Build again what is damaged.
-    pub(crate) repair: bool,
     /// Only say what would be built.
     pub(crate) dry_run: bool,
     /// Say nothing beforehand.
@@ -41,15 +39,17 @@ pub(crate) struct BuildFlags {
 
 /// Builds what is wanted. Fails unless all of it is valid afterwards.
 pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
-    let store = context.store.open()?;
+    let mode = match (context.common.repair, flags.check) {
+        (true, _) => BuildMode::Repair,
+        (false, true) => BuildMode::Check,
+        (false, false) => BuildMode::Normal,
+    };
+    if let Some(service) = context.store.service()? {
+        return remote::build(context, service, wanted, flags, mode);
+    }
     let mut options = options(context)?;
-    if flags.check {
-        options.mode = BuildMode::Check;
-    }
-    if context.common.repair || flags.repair {
-        options.mode = BuildMode::Repair;
-    }
-    let builder = Builder::new(store.clone(), options);
+    options.mode = mode;
+    let builder = builder(context, options)?;
     let plan = builder.plan(wanted).map_err(|error| Failure::from_error(&error))?;
     if context.settings.is_on("print-missing") && !flags.is_silent {
         show_plan(context, &plan, if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO });
@@ -58,12 +58,9 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Ok(BuildOutcome::default());
     }
     let progress = Progress::new(context);
-    let outcome = keeping_space(context, store, || builder.run(&plan, &progress, &context.cancel));
+    let outcome = builder.run(&plan, &progress, &context.cancel);
     progress.finish();
     if outcome.is_success() {
-        if context.common.repair && !flags.repair {
-            crate::repair::repair_closure(context, wanted)?;
-        }
         return Ok(outcome);
     }
     if context.cancel.is_cancelled() {
@@ -72,24 +69,9 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
     Err(failure(context, wanted, &outcome))
 }
 
-/// Collects garbage while builds run, whenever free disk space gets low and the settings ask for that.
-fn keeping_space<T>(context: &Context, store: &LocalStore, body: impl FnOnce() -> T) -> T {
-    if store.options().space_guard.min_free == 0 {
-        return body();
-    }
-    let (done, is_done) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            while is_done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = store.collect_if_space_is_low() {
-                    context.ui.warn(format!("freeing disk space failed: {}", crate::failure::message(&error)));
-                }
-            }
-        });
-        let result = body();
-        drop(done);
-        result
-    })
+/// Returns a builder for the store of this machine.
+pub(crate) fn builder(context: &Context, options: BuildOptions) -> Outcome<Builder> {
+    Ok(Builder::new(context.store.local()?.clone(), options))
 }
 
 /// Shows what went wrong on the way, and returns the failure of what was wanted.
@@ -146,25 +128,36 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
 
 /// Says what will be built or fetched, and what nobody has.
 fn show_plan(context: &Context, plan: &Plan, level: Verbosity) {
+    show_missing(context, level, plan.will_build(), plan.will_substitute.iter(), plan.unknown.iter());
+}
+
+/// As [`show_plan`], wherever that is known from.
+fn show_missing<'p>(
+    context: &Context,
+    level: Verbosity,
+    mut will_build: impl ExactSizeIterator<Item = &'p StorePath>,
+    mut will_substitute: impl ExactSizeIterator<Item = &'p StorePath>,
+    mut unknown: impl ExactSizeIterator<Item = &'p StorePath>,
+) {
     let ui = &context.ui;
-    let list = |title: String, paths: &mut dyn Iterator<Item = &StorePath>| {
+    let list = |title: String, paths: &mut dyn Iterator<Item = &'p StorePath>| {
         ui.line(level, &title);
         for path in paths {
             ui.line(level, &format!("  {}", context.store.store_dir().display(path)));
         }
     };
-    match plan.will_build().len() {
+    match will_build.len() {
         0 => {}
-        1 => list("this derivation will be built:".into(), &mut plan.will_build()),
-        n => list(format!("these {n} derivations will be built:"), &mut plan.will_build()),
+        1 => list("this derivation will be built:".into(), &mut will_build),
+        n => list(format!("these {n} derivations will be built:"), &mut will_build),
     }
-    match plan.will_substitute.len() {
+    match will_substitute.len() {
         0 => {}
-        1 => list("this path will be fetched:".into(), &mut plan.will_substitute.iter()),
-        n => list(format!("these {n} paths will be fetched:"), &mut plan.will_substitute.iter()),
+        1 => list("this path will be fetched:".into(), &mut will_substitute),
+        n => list(format!("these {n} paths will be fetched:"), &mut will_substitute),
     }
-    if !plan.unknown.is_empty() {
-        list("don't know how to build these paths:".into(), &mut plan.unknown.iter());
+    if unknown.len() > 0 {
+        list("don't know how to build these paths:".into(), &mut unknown);
     }
 }
 
@@ -198,8 +191,12 @@ pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &st
 }
 
 pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
-    let settings = &context.settings;
-    let mut options = BuildOptions::new(context.helper.clone());
+    options_of(&context.settings, &context.helper)
+}
+
+/// Returns the options that settings mean.
+pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildOptions> {
+    let mut options = BuildOptions::new(helper.clone());
     let n_processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     options.max_jobs = match settings.text("max-jobs") {
         "auto" => n_processors(),

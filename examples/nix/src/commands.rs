@@ -1,6 +1,8 @@
 //! The table of commands, and what all of them begin and end with.
 
 mod build;
+mod copy_closure;
+mod daemon;
 mod collect_garbage;
 mod config;
 mod derivation;
@@ -112,9 +114,12 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("rename", "rename a variable of a file", source::rename),
     word("doc", "print the documentation comment of something in a file", source::doc),
     word("config show", "show settings", config::show),
+    word("daemon", "answer clients that use the store", daemon::run),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
     classic("nix-shell", "open a shell with the environment of a derivation", nix_shell::run),
+    classic("nix-copy-closure", "copy paths and what they refer to from or to another machine", copy_closure::run),
+    classic("nix-daemon", "answer clients that use the store", daemon::run),
     classic("nix-store", "work on the store", nix_store::run),
     classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
     classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
@@ -123,8 +128,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-daemon", "nix-channel", "nix-copy-closure", "nix-prefetch-url", "flake", "search",
-    "profile", "copy", "bundle", "daemon", "edit", "fmt", "formatter", "realisation", "registry", "upgrade-nix",
+    "nix-env", "nix-channel", "nix-prefetch-url", "flake", "search",
+    "profile", "copy", "bundle", "edit", "fmt", "formatter", "realisation", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.
@@ -196,7 +201,8 @@ impl Invocation {
     pub(crate) fn context(mut self) -> Outcome<Arc<Context>> {
         let ui = self.common.ui();
         self.shown_by.set(ui);
-        let store = StoreChoice::new(&self.common.settings)?;
+        let prints_logs = self.common.print_build_logs.unwrap_or(self.common.is_classic && ui.verbosity >= crate::ui::Verbosity::NOTICE);
+        let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic);
         let settings = self.common.settings.clone();
         Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals(), helper: self.helper }))
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, StructuredAttrs};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::building::{BuildFlags, build};

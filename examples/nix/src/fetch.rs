@@ -13,7 +13,7 @@ use nixlang_build::executor::{BuildRequest, End, Executor, Limits, Program};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::hash::{Algorithm, Hash, HashFormat, Hasher};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::{Addressing, Contents, Store};
+use nixlang_store::store::{Addressing, Contents};
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome, plain};

@@ -13,7 +13,7 @@ use nixlang::diagnostics::{Diagnostic, Severity};
 use nixlang::host::{FetchRequest, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
 use nixlang_store::derivation::Derivation;
 use nixlang_store::path::{StoreDir, StorePath};
-use nixlang_store::store::{Addressing, Contents, Store, Text};
+use nixlang_store::store::{Addressing, Contents, Text};
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
@@ -107,7 +107,7 @@ impl StoreHost {
     }
 
     /// Returns the store, with everything written that was to be.
-    fn store(&self) -> HostResult<&Arc<nixlang_store::local::LocalStore>> {
+    fn store(&self) -> HostResult<&Arc<dyn nixlang_store::store::Store>> {
         self.pending.flush(&self.context).map_err(failed)?;
         self.context.store.open().map_err(failed)
     }

@@ -9,7 +9,6 @@ use nixlang::source::Pos;
 use nixlang::value::ContextKind;
 use nixlang_build::{BuildOutcome, DerivedPath, SingleDerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};

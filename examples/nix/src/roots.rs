@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};

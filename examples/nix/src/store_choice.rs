@@ -1,28 +1,50 @@
 //! Which store: `--store`, `NIX_REMOTE`, or what suits the machine: `/nix` if it can be written to, else a store rooted in the user's data
 //! directory, whose paths say `/nix/store` all the same. It is opened only when somebody needs it.
 
+mod remote;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use nixlang_store::daemon::DaemonService;
 use nixlang_store::local::{LocalStore, LocalStoreOptions, SpaceGuard};
 use nixlang_store::path::StoreDir;
 use nixlang_store::signature::{PublicKey, SecretKey, TrustedKeys};
 use nixlang_store::store::Store;
 
+pub(crate) use self::remote::daemon_socket;
+use self::remote::Remote;
 use crate::failure::{Failure, Outcome};
+use crate::remote_log::RemoteLog;
 use crate::settings::{Settings, data_home};
+use crate::ui::Ui;
 
 /// A store that is opened when it is first used.
-#[derive(Debug)]
 pub(crate) struct StoreChoice {
     options: LocalStoreOptions,
     kind: Kind,
-    opened: OnceLock<Result<Arc<LocalStore>, String>>,
+    settings: Settings,
+    /// What is shown of what the other side of a connection says.
+    ui: Ui,
+    prints_logs: bool,
+    is_classic: bool,
+    opened: OnceLock<Result<Opened, String>>,
+}
+
+/// A store that is open.
+struct Opened {
+    store: Arc<dyn Store>,
+    /// The same, if it is one of this machine.
+    local: Option<Arc<LocalStore>>,
+    /// Who builds, if that is somebody else.
+    service: Option<Arc<dyn DaemonService>>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Local,
+    /// Behind a connection.
+    Remote(Remote),
     /// Computes paths, keeps nothing.
     Dummy,
     /// Cannot be opened, for this reason.
@@ -57,7 +79,14 @@ impl StoreChoice {
         options.state_dir = env("NIX_STATE_DIR");
         options.log_dir = env("NIX_LOG_DIR");
         let kind = choose(settings.text("store"), &mut options)?;
-        Ok(StoreChoice { options, kind, opened: OnceLock::new() })
+        let (ui, settings) = (Ui::plain(), settings.clone());
+        Ok(StoreChoice { options, kind, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new() })
+    }
+
+    /// Shows what a daemon says, and the output of its builds if `prints_logs`.
+    pub(crate) fn shown_by(mut self, ui: Ui, prints_logs: bool, is_classic: bool) -> StoreChoice {
+        (self.ui, self.prints_logs, self.is_classic) = (ui, prints_logs, is_classic);
+        self
     }
 
     /// Chooses the store with this address, otherwise by settings and environment.
@@ -69,12 +98,17 @@ impl StoreChoice {
 
     /// Opens the store, of whatever kind it is.
     pub(crate) fn any(&self) -> Outcome<Arc<dyn Store>> {
-        Ok(Arc::clone(self.open()?) as Arc<dyn Store>)
+        Ok(Arc::clone(self.open()?))
     }
 
     /// Returns the logical directory of paths.
     pub(crate) fn store_dir(&self) -> &StoreDir {
         &self.options.store_dir
+    }
+
+    /// Returns where the state of the machine's store is, if that is not the usual place.
+    pub(crate) fn state_dir(&self) -> Option<PathBuf> {
+        self.options.state_dir.clone()
     }
 
     /// Returns whether nothing is ever kept.
@@ -92,13 +126,46 @@ impl StoreChoice {
     }
 
     /// Opens the store, at the first call.
-    pub(crate) fn open(&self) -> Outcome<&Arc<LocalStore>> {
+    pub(crate) fn open(&self) -> Outcome<&Arc<dyn Store>> {
+        Ok(&self.opened()?.store)
+    }
+
+    /// Opens the store, which must be one of this machine.
+    pub(crate) fn local(&self) -> Outcome<&Arc<LocalStore>> {
+        let opened = self.opened()?;
+        opened.local.as_ref().ok_or_else(|| Failure::new(format!("store '{}' is not a store of this machine; this can't be done through it", opened.store.address())))
+    }
+
+    /// Opens the store and returns who builds there, if that is somebody else.
+    pub(crate) fn service(&self) -> Outcome<Option<&Arc<dyn DaemonService>>> {
+        Ok(self.opened()?.service.as_ref())
+    }
+
+    fn opened(&self) -> Outcome<&Opened> {
         let opened = self.opened.get_or_init(|| match &self.kind {
-            Kind::Local => LocalStore::open(self.options.clone()).map(Arc::new).map_err(|error| crate::failure::message(&error)),
+            Kind::Local => {
+                let local = LocalStore::open(self.options.clone()).map(Arc::new).map_err(|error| crate::failure::message(&error))?;
+                Ok(Opened { store: local.clone(), local: Some(local), service: None })
+            }
+            Kind::Remote(remote) => {
+                let log = Arc::new(RemoteLog::new(self.ui, self.prints_logs, self.is_classic));
+                let real = self.real_store_dir().unwrap_or_else(|| self.options.store_dir.as_str().into());
+                let remote::Opened { store, service } = remote.open(self.options.store_dir.clone(), Some(real), self.log_dir(), &self.settings, self.ui, log);
+                Ok(Opened { store, local: None, service: Some(service) })
+            }
             Kind::Dummy => Err("operation is not supported by store 'dummy://'".to_owned()),
             Kind::Unsupported(reason) => Err(reason.clone()),
         });
         opened.as_ref().map_err(|message| Failure::new(message.clone()))
+    }
+
+    /// Returns where the logs of builds are.
+    fn log_dir(&self) -> PathBuf {
+        match (&self.options.log_dir, &self.options.root) {
+            (Some(log), _) => log.clone(),
+            (None, Some(root)) => root.join("nix/var/log/nix"),
+            (None, None) => "/nix/var/log/nix".into(),
+        }
     }
 
     /// Returns whether there is a store to read, without making one.
@@ -108,18 +175,19 @@ impl StoreChoice {
             (None, Some(root)) => root.join("nix/var/nix"),
             (None, None) => PathBuf::from("/nix/var/nix"),
         };
-        matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
+        matches!(self.kind, Kind::Remote(_)) || matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
     }
 }
 
 /// Reads a store's address.
 fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
     let (base, parameters) = address.split_once('?').unwrap_or((address, ""));
+    let mut remote = Remote::parse(base, address, options.state_dir.as_ref())?;
     match base {
-        "" | "auto" => automatic(options),
+        _ if remote.is_some() => {}
+        "" | "auto" => remote = automatic(options)?,
         "local" | "local://" => {}
         "dummy" | "dummy://" => return Ok(Kind::Dummy),
-        "daemon" | "unix" => return Ok(Kind::Unsupported("connecting to a daemon is not supported yet; use a local store".into())),
         _ if base.starts_with("local://") => {
             let root = percent_decoded(&base["local://".len()..])?;
             if !root.is_empty() {
@@ -143,18 +211,22 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
             "log" => log = Some(absolute(value)?),
             "read-only" => options.read_only = is_true,
             "require-sigs" => options.require_signatures = is_true,
-            _ => {}
+            _ => {
+                if let Some(remote) = &mut remote {
+                    remote.parameter(name, value)?;
+                }
+            }
         }
     }
     // A store that lies elsewhere has its own state, whatever the environment says of the machine's.
     let is_rooted = options.root.is_some();
     options.state_dir = state.or(options.state_dir.take().filter(|_| !is_rooted));
     options.log_dir = log.or(options.log_dir.take().filter(|_| !is_rooted));
-    Ok(Kind::Local)
+    Ok(remote.map_or(Kind::Local, Kind::Remote))
 }
 
-/// Takes the machine's store if it can be written to, else the user's own.
-fn automatic(options: &mut LocalStoreOptions) {
+/// Takes the machine's store if it can be written to, else its daemon's, else the user's own.
+fn automatic(options: &mut LocalStoreOptions) -> Outcome<Option<Remote>> {
     let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     let is_elsewhere = options.store_dir.as_str() != StoreDir::default().as_str() || options.state_dir.is_some();
     let state = options.state_dir.clone().unwrap_or_else(|| PathBuf::from("/nix/var/nix"));
@@ -162,12 +234,15 @@ fn automatic(options: &mut LocalStoreOptions) {
     // What does not exist yet is made by opening the store.
     let can_be_made = |path: &Path| path.ancestors().find(|dir| dir.exists()).is_some_and(writable);
     let is_usable = if is_elsewhere { can_be_made(&state) && can_be_made(&store) } else { Path::new("/nix").is_dir() && can_be_made(&state.join("db")) && can_be_made(&store) };
-    // Who names a place means that place, whatever it takes.
-    if !is_usable && !is_elsewhere {
+    if !is_usable && daemon_socket(options.state_dir.as_ref()).exists() {
+        return Remote::parse("daemon", "daemon", options.state_dir.as_ref());
+    }
+    if !is_usable {
         options.root = Some(data_home().join("nixlang/root"));
         options.state_dir = None;
         options.log_dir = None;
     }
+    Ok(None)
 }
 
 /// Returns the keys whose signatures count: those of `trusted-public-keys`, and the user's own.
@@ -230,6 +305,8 @@ mod tests {
             let found = match (&choice.kind, choice.real_store_dir()) {
                 (Kind::Dummy, _) => "dummy".to_owned(),
                 (Kind::Unsupported(_), _) => "unsupported".to_owned(),
+                (Kind::Remote(Remote::Unix { address, .. }), _) => address.clone(),
+                (Kind::Remote(remote), _) => format!("{remote:?}"),
                 (Kind::Local, Some(real)) => real.display().to_string(),
                 (Kind::Local, None) => "where paths say".to_owned(),
             };
@@ -240,7 +317,9 @@ mod tests {
         check("/x", "/x/nix/store");
         check("local?root=/y&read-only=true", "/y/nix/store");
         check("local://?real=/z/s", "/z/s");
-        check("daemon", "unsupported");
+        check("daemon", "daemon");
+        check("unix://", "daemon");
+        check("unix:///a%20b/socket?root=/x", "unix:///a b/socket?root=/x");
         check("ftp://x", "unsupported");
     }
 }

@@ -558,6 +558,10 @@ impl DaemonService for DaemonStore {
         self.request_logged(log, Operation::QuerySubstitutablePathInfos, write, &Message::read)
     }
 
+    fn version(&self) -> Result<Option<String>> {
+        Ok(self.daemon_info()?.0.version)
+    }
+
     /// Connections that are open keep their settings.
     fn set_options(&self, options: &ClientOptions, _is_trusted: bool, log: &dyn LogSink) -> Result<()> {
         self.with(|connection| connection.set_options(&self.options.store_dir, log, options))

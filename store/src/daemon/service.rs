@@ -87,6 +87,14 @@ pub trait DaemonService: Send + Sync {
         Ok(())
     }
 
+    /// Returns the version of the program that does all this, if it says so.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    fn version(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Returns how garbage is collected here.
     fn gc_options(&self, action: GcAction) -> GcOptions {
         GcOptions::new(action)

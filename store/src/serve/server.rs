@@ -15,6 +15,7 @@ use crate::store::{AddOptions, Store};
 use crate::wire::build_result::BuildMode;
 use crate::wire::derivation::read_derivation;
 use crate::wire::derived_path::DerivedPath;
+use crate::wire::log::LogSink;
 use crate::wire::message::{Dialect, Message, Protocol, read_signatures};
 use crate::wire::path_info::{read_nar_hash, read_time};
 use crate::wire::serve::{Command, ServeBuildOptions};
@@ -27,6 +28,8 @@ pub struct ServeServerOptions<'o> {
     pub may_write: bool,
     /// Called with what a client wants of builds, before each.
     pub set_build_options: &'o dyn Fn(&ServeBuildOptions),
+    /// Takes what builds say; the client does not hear of it.
+    pub log: &'o dyn LogSink,
 }
 
 impl std::fmt::Debug for ServeServerOptions<'_> {
@@ -101,7 +104,7 @@ impl Session<'_> {
                     self.store.add_temp_roots(&paths)?;
                 }
                 if substitute && self.options.may_write {
-                    self.service.substitute_paths(&paths, &())?;
+                    self.service.substitute_paths(&paths, self.options.log)?;
                 }
                 let valid = self.store.are_valid(&paths)?;
                 let valid = paths.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path));
@@ -151,7 +154,7 @@ impl Session<'_> {
         self.check_write("building paths is not allowed")?;
         let wanted: Vec<DerivedPath> = self.read()?;
         self.build_options()?;
-        let results = self.service.build_paths(&wanted, BuildMode::Normal, &());
+        let results = self.service.build_paths(&wanted, BuildMode::Normal, self.options.log);
         let status = results.as_ref().ok().and_then(|results| {
             results.iter().map(|keyed| keyed.result.status).find(|status| !status.is_success())
         });
@@ -174,7 +177,7 @@ impl Session<'_> {
         })?;
         let derivation = read_derivation(&mut self.source, &self.dialect, &name)?;
         self.build_options()?;
-        let result = self.service.build_derivation(&path, &derivation, BuildMode::Normal, &())?;
+        let result = self.service.build_derivation(&path, &derivation, BuildMode::Normal, self.options.log)?;
         self.write(&result)
     }
 

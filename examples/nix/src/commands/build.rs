@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use nixlang_build::{BuildResult, DerivedPath};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Invocation};

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, derivations_to_json};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use super::Invocation;
 use crate::failure::{Failure, Outcome};

@@ -15,7 +15,6 @@ use nixlang::source::Origin;
 use nixlang_build::DerivedPath;
 use nixlang_store::derivation::Derivation;
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use super::nix_build::made_before;
 use super::{Context, Invocation};
@@ -309,7 +308,7 @@ fn environment(context: &Context, flags: &Flags, path: &StorePath, derivation: &
     variables.insert("NIX_STORE".into(), context.store.store_dir().as_str().into());
     let options = crate::building::options(context)?;
     variables.insert("NIX_BUILD_CORES".into(), options.n_cores().to_string().into());
-    let files = nixlang_build::shell_environment(context.store.open()?, &options, path, derivation, directory).map_err(|error| Failure::from_error(&error))?;
+    let files = nixlang_build::shell_environment(context.store.local()?, &options, path, derivation, directory).map_err(|error| Failure::from_error(&error))?;
     for (name, text) in &files.files {
         std::fs::write(directory.join(name), text)?;
     }

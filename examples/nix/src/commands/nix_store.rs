@@ -5,6 +5,7 @@ mod archive;
 mod maintenance;
 mod query;
 mod realise;
+mod serve;
 mod validity;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
 
 use super::{Context, Invocation};
 use crate::args::unknown_flag;
@@ -39,6 +41,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { flags: &["--import"], run: archive::import },
     Operation { flags: &["--gc"], run: maintenance::gc },
     Operation { flags: &["--delete"], run: maintenance::delete },
+    Operation { flags: &["--serve"], run: serve::run },
     Operation { flags: &["--verify"], run: maintenance::verify },
     Operation { flags: &["--verify-path"], run: maintenance::verify_path },
     Operation { flags: &["--optimise", "--optimize"], run: maintenance::optimise },
@@ -52,8 +55,6 @@ const OPERATIONS: &[Operation] = &[
     Operation { flags: &["--load-db"], run: validity::load_db },
     Operation { flags: &["--register-validity"], run: validity::register },
 ];
-
-const MISSING: &[&str] = &["--serve"];
 
 /// A call of an operation.
 struct Call {
@@ -80,9 +81,6 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
                     return Ok(true);
                 }
                 return Err(Failure::Usage("only one operation may be specified".into()));
-            }
-            if MISSING.contains(&flag) {
-                return Err(Failure::new(format!("'{flag}' is not supported yet")));
             }
             match flag {
                 "--add-root" => root = Some(PathBuf::from(args.value(flag)?)),
@@ -114,12 +112,17 @@ const OWN_FLAGS: &[&str] = &[
     "--dry-run", "--check", "--ignore-unknown", "--outputs", "--requisites", "-R", "--references", "--referrers", "--referers", "--referrers-closure",
     "--referers-closure", "--deriver", "-d", "--valid-derivers", "--binding", "-b", "--hash", "--size", "--tree", "--graph", "--graphml", "--resolve", "--roots", "--use-output",
     "-u", "--force-realise", "--force-realize", "-f", "--include-outputs", "--recursive", "--print-roots", "--print-live", "--print-dead", "--check-contents",
-    "--ignore-liveness", "--print-invalid", "--reregister", "--hash-given",
+    "--ignore-liveness", "--write", "--print-invalid", "--reregister", "--hash-given",
 ];
 
 impl Call {
-    fn store(&self) -> Outcome<&Arc<LocalStore>> {
+    fn store(&self) -> Outcome<&Arc<dyn Store>> {
         self.context.store.open()
+    }
+
+    /// Returns the store, which must be one of this machine.
+    fn local(&self) -> Outcome<&Arc<LocalStore>> {
+        self.context.store.local()
     }
 
     fn show(&self, path: &StorePath) -> String {

@@ -49,11 +49,30 @@ pub(super) fn info(mut invocation: Invocation) -> Outcome<u8> {
     })?;
     let context = invocation.context()?;
     let store = context.store.open()?;
-    let url = if store.layout().is_rooted() { store.options().root.as_ref().map_or("local".into(), |root| format!("local?root={}", root.display())) } else { "local".to_owned() };
+    let url = store.address();
+    let trusted = store.trusts_this_client()?;
+    let version = match context.store.service()? {
+        Some(service) => service.version()?,
+        None => Some(super::VERSION.to_owned()),
+    };
     if json {
-        println!("{}", serde_json::json!({ "trusted": true, "url": url, "version": super::VERSION }));
+        let mut info = serde_json::json!({ "url": url });
+        if let Some(version) = version {
+            info["version"] = version.into();
+        }
+        if let Some(trusted) = trusted {
+            info["trusted"] = trusted.into();
+        }
+        println!("{info}");
     } else {
-        context.ui.line(crate::ui::Verbosity::ERROR, &format!("Store URL: {url}\nVersion: {}\nTrusted: 1", super::VERSION));
+        let mut text = format!("Store URL: {url}");
+        if let Some(version) = version {
+            text.push_str(&format!("\nVersion: {version}"));
+        }
+        if let Some(trusted) = trusted {
+            text.push_str(&format!("\nTrusted: {}", u8::from(trusted)));
+        }
+        context.ui.line(crate::ui::Verbosity::ERROR, &text);
     }
     Ok(0)
 }

@@ -63,7 +63,7 @@ pub(crate) fn load() -> Result<Settings, SettingError> {
 }
 
 /// Returns the name of this machine's kind.
-fn host_system() -> String {
+pub(crate) fn host_system() -> String {
     let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
     let arch = match std::env::consts::ARCH {
         "x86" => "i686",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash};
-use nixlang_store::store::{Addressing, Contents, Store};
+use nixlang_store::store::{Addressing, Contents};
 
 use super::Call;
 use crate::failure::{Failure, Outcome};

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use nixlang_store::gc::roots::RootsEvent;
 use nixlang_store::gc::{GcAction, GcOptions, GcResults};
 use nixlang_store::local::VerifyEvent;
-use nixlang_store::store::Store;
 
 use super::Call;
 use crate::commands::Context;
@@ -107,7 +106,17 @@ pub(super) fn verify(call: &Call) -> Outcome<u8> {
         Err(_) => false,
     };
     let repair: Option<&mut dyn FnMut(&nixlang_store::path::StorePath) -> bool> = if context.common.repair { Some(&mut repair) } else { None };
-    let is_right = call.store()?.verify_and_repair(call.has(&["--check-contents"]), repair, &mut |event| {
+    if context.store.service()?.is_some() {
+        let mut options = nixlang_store::store::VerifyOptions::new(call.has(&["--check-contents"]));
+        options.repair = context.common.repair;
+        // What it finds a daemon says itself.
+        let is_right = call.store()?.verify(&options, &mut |_| {})?;
+        if !is_right {
+            ui.warn("not all store errors were fixed");
+        }
+        return Ok(u8::from(!is_right));
+    }
+    let is_right = call.local()?.verify_and_repair(call.has(&["--check-contents"]), repair, &mut |event| {
         let text = match &event {
             VerifyEvent::Disappeared { path } => format!("path '{}' disappeared, removing from database...", show(path)),
             VerifyEvent::DisappearedInUse { path } => format!("path '{}' disappeared, but it still has valid referrers!", show(path)),

@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashSet};
 use nixlang_store::closure::{Follow, closure, topologically_sorted};
 use nixlang_store::hash::HashFormat;
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use super::Call;
 use crate::building::{BuildFlags, build};

@@ -1,7 +1,6 @@
 //! `nix-store -r`: builds derivations, or fetches paths, and prints what they give.
 
 use nixlang_build::DerivedPath;
-use nixlang_store::store::Store;
 
 use super::Call;
 use crate::building::{BuildFlags, build, output};

@@ -57,7 +57,7 @@ fn register_lines(call: &Call, again: bool, has_hash: bool) -> Outcome<u8> {
     if !call.words.is_empty() {
         return Err(Failure::Usage("no arguments expected".into()));
     }
-    let store = call.store()?;
+    let store = call.local()?;
     let parse = |text: &str| call.context.store.store_dir().parse(text).map_err(|error| Failure::new(error.to_string()));
     let mut lines = std::io::stdin().lock().lines();
     let mut infos = Vec::new();

@@ -7,7 +7,6 @@ use std::process::Command;
 use nixlang::repl::{Repl, Request};
 use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 
 use super::{markdown, show};
 use crate::building::{BuildFlags, build};

@@ -1,0 +1,139 @@
+//! Builds that somebody else asked for, and builds that somebody else does: between this crate's types and those of the
+//! daemon protocol.
+//!
+//! [`build_paths`], [`build_derivation`] and [`query_missing`] are what a daemon does for its clients; a host makes a
+//! [`Builder`] with the client's settings and calls them. The surprising part: a result that travels names each output by
+//! the derivation's hash modulo, also where nothing is content-addressed, so that the closure of `.drv` files is read.
+
+mod convert;
+mod tunnel;
+
+use std::collections::BTreeMap;
+
+use nixlang_store::derivation::Derivation;
+use nixlang_store::path::StorePath;
+use nixlang_store::realisation::{DerivationOutputId, Realisation};
+use nixlang_store::store::Store;
+use nixlang_store::wire;
+use nixlang_store::wire::build_result::KeyedBuildResult;
+use nixlang_store::wire::log::LogSink;
+use nixlang_store::wire::operations::Missing;
+
+pub use convert::{from_wire_result, from_wire_path, to_wire_mode, to_wire_path, to_wire_result};
+pub use tunnel::LogObserver;
+
+use crate::builder::Builder;
+use crate::error::BuildError;
+use crate::event::CancelToken;
+use crate::known::{Known, OutputPaths};
+use crate::plan::DerivedPath;
+use crate::result::{BuildOutcome, BuildResult, BuildStatus};
+
+/// Builds what a client wants and says how each went.
+///
+/// # Errors
+///
+/// It could not be planned.
+pub fn build_paths(
+    builder: &Builder,
+    wanted: &[wire::derived_path::DerivedPath],
+    log: &dyn LogSink,
+    cancel: &CancelToken,
+) -> Result<Vec<KeyedBuildResult>, BuildError> {
+    let ours: Vec<DerivedPath> = wanted.iter().map(from_wire_path).collect();
+    let plan = builder.plan(&ours)?;
+    let observer = LogObserver::new(builder.store().store_dir(), log);
+    let outcome = builder.run(&plan, &observer, cancel);
+    let known = Known::new(builder.store(), builder.options().has_feature("ca-derivations"));
+    let keyed = wanted.iter().zip(&ours).enumerate().map(|(index, (path, ours))| {
+        let result = result_of(&known, builder, ours, index, &outcome)?;
+        Ok(KeyedBuildResult { path: path.clone(), result })
+    });
+    keyed.collect()
+}
+
+/// Picks what became of one thing that was wanted.
+fn result_of(
+    known: &Known<'_>,
+    builder: &Builder,
+    wanted: &DerivedPath,
+    index: usize,
+    outcome: &BuildOutcome,
+) -> Result<wire::build_result::BuildResult, BuildError> {
+    let store = builder.store();
+    let root = wanted.root();
+    if let Some(message) = outcome.missing.get(root) {
+        return Ok(wire::build_result::BuildResult::new(wire::build_result::BuildStatus::NoSubstituters, message.clone()));
+    }
+    let realised = outcome.realised.get(index).cloned().unwrap_or_default();
+    let derivation = match (wanted, realised.derivation) {
+        (DerivedPath::Opaque(_), _) => {
+            return Ok(wire::build_result::BuildResult::new(wire::build_result::BuildStatus::AlreadyValid, ""));
+        }
+        (_, Some(derivation)) => derivation,
+        (_, None) => root.clone(),
+    };
+    let result = match outcome.results.get(&derivation).or_else(|| outcome.results.get(root)) {
+        Some(result) => result.clone(),
+        None => BuildResult::new(BuildStatus::MiscFailure, "some of what is needed failed"),
+    };
+    let mut result = to_wire_result(&result);
+    if result.status.is_success() {
+        let parsed = store.read_derivation(&derivation)?;
+        let hash = known.hash(&derivation, &parsed)?;
+        result.outputs = with_ids(hash, &realised.outputs);
+    }
+    Ok(result)
+}
+
+fn with_ids(hash: nixlang_store::hash::Hash, outputs: &OutputPaths) -> BTreeMap<DerivationOutputId, Realisation> {
+    let realisation = |(name, path): (&nixlang_store::derivation::OutputName, &StorePath)| {
+        let id = DerivationOutputId { derivation_hash: hash, output: name.clone() };
+        (id.clone(), Realisation { id, path: path.clone(), signatures: Default::default() })
+    };
+    outputs.iter().map(realisation).collect()
+}
+
+/// Builds a derivation that need not be in the store. Its inputs must be there.
+///
+/// # Errors
+///
+/// The store can't be read, or the derivation makes no sense.
+pub fn build_derivation(
+    builder: &Builder,
+    path: &StorePath,
+    derivation: &Derivation,
+    log: &dyn LogSink,
+    cancel: &CancelToken,
+) -> Result<wire::build_result::BuildResult, BuildError> {
+    let plan = builder.plan_derivation(path, derivation)?;
+    let observer = LogObserver::new(builder.store().store_dir(), log);
+    let outcome = builder.run(&plan, &observer, cancel);
+    let result = match outcome.results.get(path) {
+        Some(result) => result.clone(),
+        None => BuildResult::new(BuildStatus::MiscFailure, "it was not built"),
+    };
+    let mut wire = to_wire_result(&result);
+    if result.status.is_success() {
+        let known = Known::new(builder.store(), builder.options().has_feature("ca-derivations"));
+        wire.outputs = with_ids(known.hash(path, derivation)?, &result.outputs);
+    }
+    Ok(wire)
+}
+
+/// Returns what [`build_paths`] would do.
+///
+/// # Errors
+///
+/// It could not be planned.
+pub fn query_missing(builder: &Builder, wanted: &[wire::derived_path::DerivedPath]) -> Result<Missing, BuildError> {
+    let ours: Vec<DerivedPath> = wanted.iter().map(from_wire_path).collect();
+    let plan = builder.plan(&ours)?;
+    Ok(Missing {
+        will_build: plan.will_build().cloned().collect(),
+        will_substitute: plan.will_substitute.clone(),
+        unknown: plan.unknown.clone(),
+        download_size: 0,
+        nar_size: 0,
+    })
+}

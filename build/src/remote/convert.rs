@@ -1,0 +1,130 @@
+//! Between the two sets of types.
+
+use std::time::Duration;
+
+use nixlang_store::wire;
+use nixlang_store::wire::build_result::BuildStatus as WireStatus;
+use nixlang_store::wire::derived_path::OutputsSpec;
+
+use crate::options::BuildMode;
+use crate::plan::{DerivedPath, SingleDerivedPath, WantedOutputs};
+use crate::result::{BuildResult, BuildStatus};
+
+/// Returns the form that travels.
+pub fn to_wire_path(path: &DerivedPath) -> wire::derived_path::DerivedPath {
+    let spec = |outputs: &WantedOutputs| match outputs {
+        WantedOutputs::All => OutputsSpec::All,
+        WantedOutputs::Named(names) => OutputsSpec::Names(names.clone()),
+    };
+    match path {
+        DerivedPath::Opaque(path) => wire::derived_path::DerivedPath::Opaque(path.clone()),
+        DerivedPath::Built { derivation, outputs } => wire::derived_path::DerivedPath::Built {
+            derivation: wire::derived_path::SingleDerivedPath::Opaque(derivation.clone()),
+            outputs: spec(outputs),
+        },
+        DerivedPath::Nested { derivation, outputs } => {
+            wire::derived_path::DerivedPath::Built { derivation: to_wire_single(derivation), outputs: spec(outputs) }
+        }
+    }
+}
+
+fn to_wire_single(path: &SingleDerivedPath) -> wire::derived_path::SingleDerivedPath {
+    match path {
+        SingleDerivedPath::Opaque(path) => wire::derived_path::SingleDerivedPath::Opaque(path.clone()),
+        SingleDerivedPath::Built { derivation, output } => wire::derived_path::SingleDerivedPath::Built {
+            derivation: Box::new(to_wire_single(derivation)),
+            output: output.clone(),
+        },
+    }
+}
+
+/// Reads the form that travels.
+pub fn from_wire_path(path: &wire::derived_path::DerivedPath) -> DerivedPath {
+    match path {
+        wire::derived_path::DerivedPath::Opaque(path) => DerivedPath::Opaque(path.clone()),
+        wire::derived_path::DerivedPath::Built { derivation, outputs } => {
+            let outputs = match outputs {
+                OutputsSpec::All => WantedOutputs::All,
+                OutputsSpec::Names(names) => WantedOutputs::Named(names.clone()),
+            };
+            DerivedPath::of(from_wire_single(derivation), outputs)
+        }
+    }
+}
+
+fn from_wire_single(path: &wire::derived_path::SingleDerivedPath) -> SingleDerivedPath {
+    match path {
+        wire::derived_path::SingleDerivedPath::Opaque(path) => SingleDerivedPath::Opaque(path.clone()),
+        wire::derived_path::SingleDerivedPath::Built { derivation, output } => {
+            SingleDerivedPath::Built { derivation: Box::new(from_wire_single(derivation)), output: output.clone() }
+        }
+    }
+}
+
+/// Returns the mode that travels.
+pub fn to_wire_mode(mode: BuildMode) -> wire::build_result::BuildMode {
+    match mode {
+        BuildMode::Normal => wire::build_result::BuildMode::Normal,
+        BuildMode::Check => wire::build_result::BuildMode::Check,
+        BuildMode::Repair => wire::build_result::BuildMode::Repair,
+    }
+}
+
+/// Returns the result that travels, without its outputs.
+pub fn to_wire_result(result: &BuildResult) -> wire::build_result::BuildResult {
+    let status = WireStatus::ALL[usize::from(result.status.protocol_number())];
+    let micros = |time: Duration| (!time.is_zero()).then(|| i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    let seconds = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+    wire::build_result::BuildResult {
+        times_built: u64::from(result.start_time != 0),
+        is_non_deterministic: result.status == BuildStatus::NotDeterministic,
+        start_time: seconds(result.start_time),
+        stop_time: seconds(result.stop_time),
+        cpu_user_us: micros(result.cpu_user),
+        cpu_system_us: micros(result.cpu_system),
+        ..wire::build_result::BuildResult::new(status, result.message.clone())
+    }
+}
+
+/// Reads a result that has travelled.
+pub fn from_wire_result(result: &wire::build_result::BuildResult) -> BuildResult {
+    let status = match result.status {
+        WireStatus::Built => BuildStatus::Built,
+        WireStatus::Substituted => BuildStatus::Substituted,
+        WireStatus::AlreadyValid => BuildStatus::AlreadyValid,
+        WireStatus::PermanentFailure => BuildStatus::PermanentFailure,
+        WireStatus::InputRejected => BuildStatus::InputRejected,
+        WireStatus::OutputRejected => BuildStatus::OutputRejected,
+        WireStatus::TransientFailure => BuildStatus::TransientFailure,
+        WireStatus::CachedFailure => BuildStatus::CachedFailure,
+        WireStatus::TimedOut => BuildStatus::TimedOut,
+        WireStatus::MiscFailure => BuildStatus::MiscFailure,
+        WireStatus::DependencyFailed => BuildStatus::DependencyFailed,
+        WireStatus::LogLimitExceeded => BuildStatus::LogLimitExceeded,
+        WireStatus::NotDeterministic => BuildStatus::NotDeterministic,
+        WireStatus::ResolvesToAlreadyValid => BuildStatus::ResolvesToAlreadyValid,
+        WireStatus::NoSubstituters => BuildStatus::NoSubstituters,
+    };
+    let duration = |micros: Option<i64>| Duration::from_micros(micros.map_or(0, |micros| micros.max(0).cast_unsigned()));
+    BuildResult {
+        outputs: result.outputs.iter().map(|(id, made)| (id.output.clone(), made.path.clone())).collect(),
+        start_time: result.start_time.max(0).cast_unsigned(),
+        stop_time: result.stop_time.max(0).cast_unsigned(),
+        cpu_user: duration(result.cpu_user_us),
+        cpu_system: duration(result.cpu_system_us),
+        ..BuildResult::new(status, result.error.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_statuses_travel() {
+        for status in WireStatus::ALL {
+            let there = wire::build_result::BuildResult::new(status, "x");
+            assert_eq!(to_wire_result(&from_wire_result(&there)).status, status);
+        }
+    }
+}
