@@ -43,20 +43,31 @@ pub(crate) struct BuildLog {
 
 enum LogFile {
     Plain(File),
+    /// Compressed, with nothing in it yet: an encoder takes megabytes, and many builds say nothing.
+    Empty(File),
     Compressed(Box<BzEncoder<File>>),
 }
+
+/// What compressing nothing gives.
+const EMPTY_BZIP2: &[u8] = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0";
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             LogFile::Plain(file) => file.write(bytes),
+            LogFile::Empty(file) => {
+                let mut encoder = Box::new(BzEncoder::new(file.try_clone()?, Compression::best()));
+                let n_bytes = encoder.write(bytes);
+                *self = LogFile::Compressed(encoder);
+                n_bytes
+            }
             LogFile::Compressed(encoder) => encoder.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            LogFile::Plain(file) => file.flush(),
+            LogFile::Plain(file) | LogFile::Empty(file) => file.flush(),
             LogFile::Compressed(encoder) => encoder.flush(),
         }
     }
@@ -79,7 +90,7 @@ impl BuildLog {
         }
         let file = File::create(path)?;
         self.file = Some(if compress {
-            LogFile::Compressed(Box::new(BzEncoder::new(file, Compression::best())))
+            LogFile::Empty(file)
         } else {
             LogFile::Plain(file)
         });
@@ -153,6 +164,7 @@ impl BuildLog {
         }
         match self.file.take() {
             Some(LogFile::Compressed(encoder)) => drop(encoder.finish()),
+            Some(LogFile::Empty(mut file)) => drop(file.write_all(EMPTY_BZIP2)),
             Some(LogFile::Plain(_)) | None => {}
         }
         self.tail.into()
@@ -239,5 +251,8 @@ mod tests {
         let mut text = String::new();
         io::Read::read_to_string(&mut bzip2::read::BzDecoder::new(File::open(path).unwrap()), &mut text).unwrap();
         assert_eq!(text, "hello\r\n");
+
+        let encoder = BzEncoder::new(Vec::new(), Compression::best());
+        assert_eq!(encoder.finish().unwrap(), EMPTY_BZIP2);
     }
 }
