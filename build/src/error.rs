@@ -117,6 +117,18 @@ pub enum BuildError {
         /// What it said.
         line: String,
     },
+    /// Others could exchange build directories there.
+    #[error("Path '{}' is world-writable or a symlink. That's not allowed for security.", path.display())]
+    WorldWritable {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There are no users for builds.
+    #[error("{reason}")]
+    Users {
+        /// Why not.
+        reason: String,
+    },
     /// A kind of derivation that this version does not build.
     #[error("derivation '{derivation}' can't be built: {feature} are not supported yet")]
     Unsupported {
@@ -242,6 +254,8 @@ impl BuildError {
             BuildError::FeatureDisabled { .. }
             | BuildError::DependsOnImpure { .. }
             | BuildError::Hook { .. }
+            | BuildError::Users { .. }
+            | BuildError::WorldWritable { .. }
             | BuildError::HookAnswer { .. }
             | BuildError::NothingToCheck { .. } => BuildStatus::MiscFailure,
             BuildError::NoSuchOutput { .. }

@@ -26,6 +26,11 @@ pub enum BuildEvent<'e> {
         /// What is to be built.
         derivation: &'e StorePath,
     },
+    /// All users for builds are taken; waiting for one.
+    WaitingForUser {
+        /// What is to be built.
+        derivation: &'e StorePath,
+    },
     /// A builder wrote a line.
     LogLine {
         /// What is built.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use nixlang_store::path::StorePath;
 
 use crate::event::CancelToken;
-pub use crate::sandbox::helper::Program;
+pub use crate::sandbox::helper::{Program, RunAs};
+pub use crate::sandbox::linux::cgroup::ResourceLimits;
 use crate::sandbox::{Isolation, SandboxSpec};
 
 /// One build, ready to run.
@@ -30,6 +31,10 @@ pub struct BuildRequest {
     pub sandbox: Option<SandboxSpec>,
     /// When to give up.
     pub limits: Limits,
+    /// Who the builder runs as without a sandbox; the calling user if absent.
+    pub user: Option<RunAs>,
+    /// Name of the build's control group, and what it may use.
+    pub cgroup: Option<(String, ResourceLimits)>,
 }
 
 /// When a build is ended by force. Without a value there is no limit.

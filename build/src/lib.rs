@@ -6,7 +6,7 @@
 //!                      valid paths ◀─ register ◀─ check ◀─ hash and scan ◀─ outputs ◀────┘
 //! ```
 //!
-//! [`Builder`] is where to start; it has an example. A *step* is a derivation to build; its *request* is what an
+//! [`Builder`] is where to start, [`job`] has an example that builds, in the background. A *step* is a derivation to build; its *request* is what an
 //! [`Executor`] runs, plain data with no decision left; the *helper* is the small process that every build runs under.
 //!
 //! The surprising part: a host program must call [`helper_main`] first thing in its `main`, because the helper is this
@@ -30,6 +30,7 @@ pub mod error;
 pub mod event;
 pub mod executor;
 mod hooks;
+pub mod job;
 mod known;
 pub mod log;
 pub mod options;
@@ -40,12 +41,14 @@ pub mod remote;
 pub mod result;
 pub mod sandbox;
 mod scheduler;
+mod users;
 
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use event::{BuildEvent, CancelToken, Observer};
 pub use error::BuildError;
 pub use executor::{BuildRequest, Executor, Limits};
+pub use job::{Job, JobProgress, Scheduler};
 pub use options::{BuildMode, BuildOptions};
 pub use plan::{DerivedPath, Plan, SingleDerivedPath, WantedOutputs};
 pub use prepare::shell::{ShellEnvironment, shell_environment};

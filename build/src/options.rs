@@ -8,6 +8,7 @@ use nixlang_store::signature::SecretKey;
 
 use crate::error::BuildError;
 use crate::executor::Limits;
+use crate::sandbox::linux::cgroup::ResourceLimits;
 use crate::sandbox::{Helper, Mount, SandboxMode, ShellChoice};
 
 /// What to do with derivations whose outputs are valid already.
@@ -75,6 +76,18 @@ pub struct BuildOptions {
     pub environment: Option<BTreeMap<OsString, OsString>>,
     /// Where files are looked for by hash before their own address is tried (`hashed-mirrors`).
     pub hashed_mirrors: Vec<String>,
+    /// Group whose members builds run as, if this process is root (`build-users-group`).
+    pub build_users_group: Option<String>,
+    /// Take the users of builds from a range of numbers instead, if this process is root (`auto-allocate-uids`).
+    pub auto_allocate_uids: bool,
+    /// First of these numbers (`start-id`).
+    pub start_id: u32,
+    /// How many there are (`id-count`).
+    pub id_count: u32,
+    /// Whether each build has a control group (`use-cgroups`).
+    pub use_cgroups: bool,
+    /// What a build may use of the machine; needs control groups.
+    pub resource_limits: ResourceLimits,
     /// Experimental features that are switched on (`experimental-features`).
     pub experimental_features: BTreeSet<String>,
     /// Keys that what is built is signed with (`secret-key-files`).
@@ -131,6 +144,12 @@ impl BuildOptions {
             impure_env: BTreeMap::new(),
             environment: None,
             hashed_mirrors: Vec::new(),
+            build_users_group: None,
+            auto_allocate_uids: false,
+            start_id: 872_415_232,
+            id_count: 8_388_608,
+            use_cgroups: false,
+            resource_limits: ResourceLimits::default(),
             experimental_features: BTreeSet::new(),
             secret_keys: Vec::new(),
             post_build_hook: None,

@@ -174,12 +174,12 @@ impl Outputs<'_> {
             });
         };
         let is_writable_for_others = metadata.permissions().mode() & 0o022 != 0;
-        let is_foreign = self.prepared.users.as_ref().is_some_and(|users| !users.contains(&metadata.uid()));
+        let is_foreign = self.prepared.user.as_ref().is_some_and(|user| !user.range().contains(&metadata.uid()));
         if (!metadata.is_symlink() && is_writable_for_others) || is_foreign {
             return Err(BuildError::SuspiciousOutput { output: name.to_string(), path: at });
         }
         let ignored_acls = self.store.options().ignored_acls.clone();
-        let owners = self.prepared.users.clone();
+        let owners = self.prepared.user.as_ref().map(|user| user.range());
         canonicalise(&at, &CanonicaliseOptions { owners, ignored_acls }, seen)?;
         if matches!(self.derivation.outputs.get(name), Some(DerivationOutput::Fixed(_))) {
             return Ok(Found { metadata, at, contents: None });
@@ -449,7 +449,7 @@ impl Outputs<'_> {
                 rename(&output.at, &place)?;
                 if let Some(hook) = &self.options.diff_hook {
                     let top = self.prepared.workspace.top();
-                    let user = self.prepared.users.as_ref().map(|users| *users.start());
+                    let user = self.prepared.user.as_ref().map(|user| user.uid);
                     let said = crate::hooks::run_diff_hook(hook, &real, &place, &self.derivation_text(), top, user);
                     (self.show)(&said);
                 }

@@ -13,9 +13,8 @@ pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nixlang_store::content_address::ContentAddressMethod;
@@ -32,11 +31,12 @@ use self::workspace::Workspace;
 use crate::bytes::Bytes;
 use crate::error::BuildError;
 use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
-use crate::executor::{BuildRequest, Program};
+use crate::executor::{BuildRequest, Program, RunAs};
 use crate::known::Known;
 use crate::options::{BuildMode, BuildOptions};
 use crate::sandbox::helper::base_name;
-use crate::sandbox::{Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
+use crate::users::BuildUser;
+use crate::sandbox::{HostIds, Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
 
 /// A build that is ready to run, with its directories.
 pub(crate) struct Prepared {
@@ -50,8 +50,8 @@ pub(crate) struct Prepared {
     pub(crate) options: DerivationOptions,
     /// Directories that go with the build.
     pub(crate) workspace: Workspace,
-    /// Users that the build runs as; without them the calling one.
-    pub(crate) users: Option<RangeInclusive<u32>>,
+    /// Who the build runs as; without it the calling user.
+    pub(crate) user: Option<BuildUser>,
 }
 
 /// Where an output is.
@@ -81,6 +81,8 @@ pub(crate) struct Task<'t> {
     /// Its outputs, as far as they are known.
     pub(crate) outputs: &'t BTreeMap<OutputName, Option<StorePath>>,
     pub(crate) mode: BuildMode,
+    /// Gives the user that the build runs as, for so many numbers, in a sandbox or not.
+    pub(crate) user: &'t dyn Fn(u32, bool) -> Result<Option<BuildUser>, BuildError>,
 }
 
 /// Prepares a build. The caller holds the locks of its outputs.
@@ -94,6 +96,17 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     }
     let derivation_options = read_options(dir, path, derivation)?;
     let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
+    let has_range = derivation_options.required_system_features.contains("uid-range");
+    if has_range && !options.auto_allocate_uids {
+        return Err(reject("feature 'uid-range' requires the setting 'auto-allocate-uids' to be enabled".to_owned()));
+    }
+    if has_range && !sandboxed {
+        return Err(reject("feature 'uid-range' is only supported in sandboxed builds".to_owned()));
+    }
+    let user = (task.user)(if has_range { 65536 } else { 1 }, sandboxed)?;
+    if options.use_cgroups || has_range {
+        options.require_feature("cgroups")?;
+    }
     let inputs = input_closure(store, known, path, derivation)?;
 
     let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
@@ -105,6 +118,10 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         build_dir_inside.to_str().ok_or_else(|| reject(format!("the build directory {build_dir_inside:?} is not UTF-8")))?;
     if sandboxed {
         make_directory(&build_dir, 0o700)?;
+    }
+    if let Some(user) = &user {
+        refuse_world_writable(&parent)?;
+        std::os::unix::fs::chown(&build_dir, Some(user.uid), Some(user.gid)).map_err(BuildError::io("changing the owner of", &build_dir))?;
     }
 
     let chroot = store.to_real_path(path).with_added_extension("chroot");
@@ -152,7 +169,11 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     };
     let Environment { variables, files } = environment::environment(derivation, context)?;
     for (name, text) in &files {
-        write_new_file(&build_dir.join(name), &rewrites.apply(text))?;
+        let file = build_dir.join(name);
+        write_new_file(&file, &rewrites.apply(text))?;
+        if let Some(user) = &user {
+            std::os::unix::fs::lchown(&file, Some(user.uid), Some(user.gid)).map_err(BuildError::io("changing the owner of", &file))?;
+        }
     }
 
     let program = if derivation.is_builtin() {
@@ -173,6 +194,10 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     let sandbox = if sandboxed {
         workspace.make_chroot(chroot)?;
         make_directory(&root, 0o750)?;
+        if let Some(user) = &user {
+            let owner = (user.n_ids > 1).then_some(user.uid);
+            std::os::unix::fs::chown(&root, owner, Some(user.gid)).map_err(BuildError::io("changing the owner of", &root))?;
+        }
         let network = if kind.is_sandboxed() { Network::Private } else { Network::Host };
         let spec = SandboxSpec::for_build(SpecOptions {
             root,
@@ -185,6 +210,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             dev_shm_size: options.dev_shm_size.clone(),
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,
+            ids: user.as_ref().map(|user| HostIds { uid: user.uid, gid: user.gid, n_ids: user.n_ids }),
         });
         let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.scratch).collect();
         Some(add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?)
@@ -198,8 +224,16 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         directory: build_dir_inside,
         sandbox,
         limits: options.limits,
+        user: user.as_ref().filter(|_| !sandboxed).map(|user| RunAs { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
+        cgroup: (options.use_cgroups || has_range).then(|| {
+            let name = match &user {
+                Some(user) => format!("nix-build-uid-{}", user.uid),
+                None => format!("nix-build-{}-{}", std::process::id(), path.hash_text()),
+            };
+            (name, options.resource_limits)
+        }),
     };
-    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace, users: None })
+    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace, user })
 }
 
 /// Returns whether this build runs in a sandbox.
@@ -469,6 +503,19 @@ fn is_32_bit(system: &[u8]) -> bool {
         "aarch64" => matches!(system, b"armv7l-linux" | b"armv6l-linux" | b"armv5tel-linux"),
         _ => false,
     }
+}
+
+/// Refuses a place where others could exchange what lies there for something else.
+fn refuse_world_writable(directory: &Path) -> Result<(), BuildError> {
+    let mut path = Some(directory);
+    while let Some(ancestor) = path {
+        let metadata = fs::metadata(ancestor).map_err(BuildError::io("reading the status of", ancestor))?;
+        if metadata.permissions().mode() & 0o002 != 0 {
+            return Err(BuildError::WorldWritable { path: ancestor.to_owned() });
+        }
+        path = ancestor.parent();
+    }
+    Ok(())
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), BuildError> {

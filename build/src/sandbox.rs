@@ -114,12 +114,25 @@ pub struct SandboxSpec {
     pub uid: u32,
     /// Group id inside.
     pub gid: u32,
+    /// Users of the machine that the build has; without them the calling one.
+    pub ids: Option<HostIds>,
     /// Size limit of `/dev/shm`, as tmpfs takes it.
     pub dev_shm_size: String,
     /// Whether the system call filter is installed.
     pub filter_syscalls: bool,
     /// Whether programs may gain privileges by executing a file.
     pub allow_new_privileges: bool,
+}
+
+/// Users of the machine that a build runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIds {
+    /// The first user, which is [`SandboxSpec::uid`] inside.
+    pub uid: u32,
+    /// The first group, which is [`SandboxSpec::gid`] inside.
+    pub gid: u32,
+    /// How many of both, from there on.
+    pub n_ids: u32,
 }
 
 /// Choices for [`SandboxSpec::for_build`].
@@ -145,6 +158,8 @@ pub struct SpecOptions {
     pub filter_syscalls: bool,
     /// Whether programs may gain privileges.
     pub allow_new_privileges: bool,
+    /// Users of the machine for the build.
+    pub ids: Option<HostIds>,
 }
 
 /// User id of a build, in the sandbox (`sandboxUid` of the reference).
@@ -161,6 +176,9 @@ impl SandboxSpec {
         let file = |path: &str, text: String| Entry { path: path.into(), kind: EntryKind::File(text) };
         let link = |path: &str, to: &str| Entry { path: path.into(), kind: EntryKind::Symlink(to.into()) };
         let home = options.build_dir_inside.display();
+        // With a range of users the builder is root inside.
+        let has_range = options.ids.is_some_and(|ids| ids.n_ids > 1);
+        let (uid, gid) = if has_range { (0, 0) } else { (SANDBOX_UID, SANDBOX_GID) };
 
         let mut entries = vec![
             directory("/tmp", 0o1777),
@@ -170,11 +188,11 @@ impl SandboxSpec {
                 "/etc/passwd",
                 format!(
                     "root:x:0:0:Nix build user:{home}:/noshell\n\
-                     nixbld:x:{SANDBOX_UID}:{SANDBOX_GID}:Nix build user:{home}:/noshell\n\
+                     nixbld:x:{uid}:{gid}:Nix build user:{home}:/noshell\n\
                      nobody:x:65534:65534:Nobody:/:/noshell\n"
                 ),
             ),
-            file("/etc/group", format!("root:x:0:\nnixbld:!:{SANDBOX_GID}:\nnogroup:x:65534:\n")),
+            file("/etc/group", format!("root:x:0:\nnixbld:!:{gid}:\nnogroup:x:65534:\n")),
             directory("/dev/shm", 0o755),
             directory("/dev/pts", 0o755),
             link("/dev/fd", "/proc/self/fd"),
@@ -183,6 +201,9 @@ impl SandboxSpec {
             link("/dev/stderr", "/proc/self/fd/2"),
             directory("/proc", 0o555),
         ];
+        if has_range {
+            entries.push(directory("/sys", 0o555));
+        }
         let mut mounts: Vec<Mount> = ["full", "null", "random", "tty", "urandom", "zero"]
             .iter()
             .map(|name| Mount::device(format!("/dev/{name}")))
@@ -215,8 +236,9 @@ impl SandboxSpec {
             entries,
             mounts,
             network: options.network,
-            uid: SANDBOX_UID,
-            gid: SANDBOX_GID,
+            uid,
+            gid,
+            ids: options.ids,
             dev_shm_size: options.dev_shm_size,
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,

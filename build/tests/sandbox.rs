@@ -45,6 +45,7 @@ impl Fixture {
             dev_shm_size: "50%".into(),
             filter_syscalls: true,
             allow_new_privileges: false,
+            ids: None,
         });
         let shell = Shell::find(&ShellChoice::Find).unwrap().expect("this machine has a shell");
         spec.mounts.extend(shell.mounts());
@@ -66,6 +67,8 @@ impl Fixture {
             directory: if self.sandboxed { "/build".into() } else { build_dir },
             sandbox: self.sandboxed.then_some(spec),
             limits: self.limits,
+            user: None,
+            cgroup: None,
         };
         let helper = Helper::program(env!("CARGO_BIN_EXE_nixlang-build-helper"));
         let mut log = Vec::new();
@@ -230,6 +233,8 @@ fn what_is_no_helper_is_found_out() {
         directory: "/".into(),
         sandbox: None,
         limits: Limits::default(),
+        user: None,
+        cgroup: None,
     };
     let run = |program: &str| {
         LocalExecutor::new(Helper::program(program)).execute(&request, &mut |_| {}, &CancelToken::new())

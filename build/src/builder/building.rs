@@ -24,6 +24,7 @@ use crate::prepare::resolve::{is_resolved_first, resolve};
 use crate::prepare::{Task, prepare};
 use crate::result::{BuildResult, BuildStatus};
 use crate::sandbox::Isolation;
+use crate::users::{self, BuildUser};
 use crate::{hooks, outputs, prepare};
 
 /// A derivation whose inputs are valid, and what is wanted of it.
@@ -141,7 +142,9 @@ impl Run<'_> {
         }
         let shell = self.builder.shell()?;
         let outputs = &target.outputs;
-        let mut prepared = prepare(Task { store, options, known: &self.known, shell, path, derivation, outputs, mode })?;
+        let user = |n_ids: u32, sandboxed: bool| self.take_user(path, n_ids, sandboxed);
+        let known = &self.known;
+        let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, user: &user })?;
         let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
         self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
         for message in prepare::warnings(&prepared.options) {
@@ -202,6 +205,28 @@ impl Run<'_> {
         }
         drop(locks);
         Ok((BuildStatus::Built, made))
+    }
+
+    /// Takes a user for a build, waiting until one is free. Returns none where builds run as the calling user.
+    fn take_user(&self, path: &StorePath, n_ids: u32, sandboxed: bool) -> Result<Option<BuildUser>, BuildError> {
+        let options = &self.builder.options;
+        if !users::are_used(options) {
+            return Ok(None);
+        }
+        let mut is_announced = false;
+        loop {
+            let user = users::acquire(options, &self.builder.store.layout().state_dir, n_ids, sandboxed)?;
+            if user.is_some() {
+                return Ok(user);
+            }
+            if self.cancel.is_cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            if !std::mem::replace(&mut is_announced, true) {
+                self.observer.event(&BuildEvent::WaitingForUser { derivation: path });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Returns whether the outputs that somebody wants are valid.

@@ -39,6 +39,8 @@ impl Executor for LocalExecutor {
             sandbox: request.sandbox.clone(),
             directory: request.directory.clone(),
             program: request.program.clone(),
+            user: request.user.clone(),
+            cgroup: request.cgroup.clone(),
         };
         let running = self.helper.start(&message).map_err(|source| ExecuteError::Helper { source })?;
         let mut watch = Watch {

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SandboxSpec, view};
 use super::linux::syscall::{self, Fork};
+use super::linux::cgroup::{Cgroup, ResourceLimits};
 use super::linux::{self, StepError};
 use crate::bytes::Bytes;
 use crate::executor::builtin::{self, BuiltinRequest};
@@ -76,6 +77,21 @@ pub(crate) struct Request {
     pub(crate) directory: PathBuf,
     /// What runs.
     pub(crate) program: Program,
+    /// Who it runs as without a sandbox; the calling user if absent.
+    pub(crate) user: Option<RunAs>,
+    /// Its control group, by name.
+    pub(crate) cgroup: Option<(String, ResourceLimits)>,
+}
+
+/// A user of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAs {
+    /// The user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
 }
 
 /// The builder.
@@ -258,9 +274,21 @@ fn supervise(request: &Request, control: &File, replies: &mut File) -> Result<()
     if let Program::Builtin(builtin) = &request.program {
         builtin::prepare(builtin);
     }
+    let owner = match (&request.sandbox, &request.user) {
+        (Some(spec), _) => spec.ids.map(|ids| ids.uid),
+        (None, user) => user.as_ref().map(|user| user.uid),
+    };
+    if let Some(uid) = owner {
+        // So that the builder can open its terminal by name.
+        let _ = rustix::fs::fchown(rustix::stdio::stderr(), Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let (wait_for_maps, maps_written) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(step_error("making a pipe"))?;
+    let cgroup = match &request.cgroup {
+        Some((name, limits)) => Some(Cgroup::make(name, limits).map_err(step_error("making a control group"))?),
+        None => None,
+    };
     let namespaces = request.sandbox.as_ref().map_or(0, linux::namespaces);
     let (pid, pidfd) = match syscall::fork_with(namespaces).map_err(step_error(NAMESPACES))? {
         Fork::Child => {
@@ -271,9 +299,15 @@ fn supervise(request: &Request, control: &File, replies: &mut File) -> Result<()
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(wait_for_maps);
-    if let Some(spec) = &request.sandbox
-        && let Err(error) = linux::write_id_maps(pid, spec)
-    {
+    let placed = match &request.sandbox {
+        Some(spec) => linux::write_id_maps(pid, spec),
+        None => Ok(()),
+    };
+    let placed = placed.and_then(|()| match &cgroup {
+        Some(cgroup) => cgroup.add(pid).map_err(step_error("entering a control group")),
+        None => Ok(()),
+    });
+    if let Err(error) = placed {
         // The child sees its pipe closed without a word, and ends.
         drop(maps_written);
         end_descendants(pid);
@@ -292,9 +326,35 @@ fn supervise(request: &Request, control: &File, replies: &mut File) -> Result<()
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, Signal::KILL);
     }
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill();
+    }
+    if let Some(user) = &request.user {
+        end_user(user);
+    }
     let (status, signal) = end_descendants(pid);
-    send(replies, &Reply::Finished { status, signal, cpu_us: syscall::cpu_time_of_children() });
+    let cpu_us = cgroup.as_ref().and_then(Cgroup::cpu_us).unwrap_or_else(syscall::cpu_time_of_children);
+    send(replies, &Reply::Finished { status, signal, cpu_us });
     Ok(())
+}
+
+/// Kills everything that runs as a user of builds, whoever its parent is.
+fn end_user(user: &RunAs) {
+    match syscall::fork_with(0) {
+        Ok(Fork::Child) => {
+            let is_other = rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(user.uid)).is_ok();
+            if is_other && user.uid != 0 {
+                syscall::kill_everything_permitted();
+            }
+            syscall::exit_now(0);
+        }
+        Ok(Fork::Parent { pid, .. }) => {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            }
+        }
+        Err(_) => {}
+    }
 }
 
 /// Returns when the builder has ended or the host wants it to.
@@ -360,10 +420,10 @@ fn build(request: &Request, wait_for_maps: OwnedFd, replies: &mut File) -> i32 {
 fn enter(request: &Request, wait_for_maps: OwnedFd) -> Result<(), StepError> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let mut go = String::new();
-    if request.sandbox.is_some() {
+    if request.sandbox.is_some() || request.cgroup.is_some() {
         let result = BufReader::new(File::from(wait_for_maps)).read_line(&mut go);
         result.map_err(step_error("waiting for the id maps"))?;
-        if go != "1" {
+        if go.trim_end() != "1" {
             return Err(step_error("waiting for the id maps")(io::ErrorKind::UnexpectedEof.into()));
         }
     }
@@ -373,8 +433,18 @@ fn enter(request: &Request, wait_for_maps: OwnedFd) -> Result<(), StepError> {
     syscall::replace_standard(rustix::stdio::stderr(), 1).map_err(step_error("redirecting standard output"))?;
     drop(null);
 
-    if let Some(spec) = &request.sandbox {
-        linux::enter(spec)?;
+    match (&request.sandbox, &request.user) {
+        (Some(spec), _) => drop(linux::enter(spec, request.cgroup.is_some())?),
+        (None, Some(user)) => {
+            let groups: Vec<_> = user.groups.iter().map(|&group| rustix::fs::Gid::from_raw(group)).collect();
+            let become_user = rustix::thread::set_thread_groups(&groups)
+                .and_then(|()| rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(user.gid)))
+                .and_then(|()| rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(user.uid)));
+            become_user.map_err(io::Error::from).map_err(step_error("becoming the user of the build"))?;
+            // Becoming somebody else has cleared it.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        }
+        (None, None) => {}
     }
     rustix::process::chdir(&request.directory)
         .map_err(|error| StepError { step: format!("changing into '{}'", request.directory.display()), error: error.into() })?;

@@ -4,6 +4,7 @@
 //! inside. The surprising part: to the machine, everything that a build writes belongs to the calling user; the ids
 //! 1000 and 100 exist only inside. That is why inputs are mounted read-only: their owner may be the builder.
 
+pub(crate) mod cgroup;
 pub(crate) mod seccomp;
 pub(crate) mod syscall;
 
@@ -76,6 +77,12 @@ pub(crate) fn prepare_root(spec: &SandboxSpec) -> Result<(), StepError> {
             EntryKind::Symlink(target) => parent(&real).and_then(|()| std::os::unix::fs::symlink(target, &real)),
         };
         made.step(|| format!("creating '{}'", real.display()))?;
+        if let (Some(ids), EntryKind::Directory(mode)) = (spec.ids, kind)
+            && mode & 0o020 != 0
+        {
+            // The store: the builder's group may make outputs there.
+            std::os::unix::fs::chown(&real, None, Some(ids.gid)).step(|| format!("changing the group of '{}'", real.display()))?;
+        }
     }
     Ok(())
 }
@@ -90,16 +97,22 @@ pub(crate) fn write_id_maps(pid: i32, spec: &SandboxSpec) -> Result<(), StepErro
     let write = |name: &str, text: String| {
         fs::write(process.join(name), text).step(|| format!("writing {name} of the build's user namespace"))
     };
-    write("uid_map", format!("{} {} 1", spec.uid, rustix::process::geteuid().as_raw()))?;
-    write("setgroups", "deny".to_owned())?;
-    write("gid_map", format!("{} {} 1", spec.gid, rustix::process::getegid().as_raw()))
+    let (uid, gid, n_ids) = match spec.ids {
+        Some(ids) => (ids.uid, ids.gid, ids.n_ids),
+        None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw(), 1),
+    };
+    write("uid_map", format!("{} {uid} {n_ids}", spec.uid))?;
+    if n_ids == 1 {
+        write("setgroups", "deny".to_owned())?;
+    }
+    write("gid_map", format!("{} {gid} {n_ids}", spec.gid))
 }
 
 /// Turns the calling process, the first of its namespaces, into one that sees only the sandbox.
 ///
 /// Returns whether abstract Unix sockets of the machine are out of reach too (they are with a private network; with the
 /// machine's it depends on the kernel).
-pub(crate) fn enter(spec: &SandboxSpec) -> Result<bool, StepError> {
+pub(crate) fn enter(spec: &SandboxSpec, has_cgroup: bool) -> Result<bool, StepError> {
     if spec.network == Network::Private {
         syscall::loopback_up().step(|| "bringing the loopback interface up".to_owned())?;
     }
@@ -117,6 +130,9 @@ pub(crate) fn enter(spec: &SandboxSpec) -> Result<bool, StepError> {
 
     let etc = in_root(spec, Path::new("/etc"));
     fs::set_permissions(&etc, fs::Permissions::from_mode(0o555)).step(|| "making /etc read-only".to_owned())?;
+    if has_cgroup {
+        syscall::unshare(rustix::thread::UnshareFlags::NEWCGROUP).step(|| "making a control group namespace".to_owned())?;
+    }
     change_root(&spec.root)?;
 
     if !spec.allow_new_privileges {
@@ -130,6 +146,13 @@ pub(crate) fn enter(spec: &SandboxSpec) -> Result<bool, StepError> {
             .step(|| "making a system call filter for this architecture".to_owned())?;
         syscall::install_filter(&filter).step(|| "installing the system call filter".to_owned())?;
     }
+    if spec.ids.is_some() {
+        // The files made so far belong to nobody inside; what the builder makes belongs to its user.
+        let become_user = rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(spec.gid))
+            .and_then(|()| rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(spec.uid)));
+        become_user.step(|| "becoming the user of the build".to_owned())?;
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
     Ok(scoped || spec.network == Network::Private)
 }
 
@@ -138,6 +161,10 @@ fn mount_kernel_filesystems(spec: &SandboxSpec) -> Result<(), StepError> {
     let proc = in_root(spec, Path::new("/proc"));
     mount("none", &proc, "proc", none, None).step(|| "mounting /proc".to_owned())?;
 
+    if spec.ids.is_some_and(|ids| ids.n_ids > 1) {
+        let sys = in_root(spec, Path::new("/sys"));
+        mount("none", &sys, "sysfs", none, None).step(|| "mounting /sys".to_owned())?;
+    }
     if Path::new("/dev/shm").exists() {
         let size = std::ffi::CString::new(format!("size={}", spec.dev_shm_size))
             .map_err(io::Error::from)

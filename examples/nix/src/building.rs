@@ -242,6 +242,12 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     options.impure_env = settings.list("impure-env").filter_map(|entry| entry.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     options.hashed_mirrors = settings.list("hashed-mirrors").map(str::to_owned).collect();
     options.experimental_features = settings.list("experimental-features").map(str::to_owned).collect();
+    options.build_users_group = Some(settings.text("build-users-group")).filter(|group| !group.is_empty()).map(str::to_owned);
+    options.auto_allocate_uids = settings.is_on("auto-allocate-uids");
+    options.use_cgroups = settings.is_on("use-cgroups");
+    let number = |name: &str, default: u32| u32::try_from(settings.integer(name)).ok().filter(|number| *number > 0).unwrap_or(default);
+    options.start_id = number("start-id", options.start_id);
+    options.id_count = number("id-count", options.id_count);
     for file in settings.list("secret-key-files") {
         options.secret_keys.push(secret_key(file)?);
     }

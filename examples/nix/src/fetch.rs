@@ -80,6 +80,8 @@ fn download(context: &Context, url: &str, out: &Path) -> Outcome<()> {
         directory: out.parent().unwrap_or(Path::new("/")).to_owned(),
         sandbox: None,
         limits: Limits::default(),
+        user: None,
+        cgroup: None,
     };
     let mut log = Vec::new();
     let execution = LocalExecutor::new(context.helper.clone()).execute(&request, &mut |bytes| log.extend_from_slice(bytes), &context.cancel);

@@ -78,6 +78,14 @@ pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CStri
     io::Error::last_os_error()
 }
 
+/// Kills every process that the calling one may send signals to, itself and process 1 excepted.
+///
+/// The caller must have become a user that has nothing but what is to be ended.
+pub(crate) fn kill_everything_permitted() {
+    // SAFETY: `kill` touches no memory.
+    while unsafe { libc::kill(-1, libc::SIGKILL) } == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+}
+
 /// Ends the process at once, without running destructors or exit handlers.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
