@@ -5,7 +5,10 @@
 
 pub mod builtin;
 pub mod local;
+#[cfg(feature = "remote-execution")]
+pub mod remote_execution;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +30,10 @@ pub struct BuildRequest {
     pub program: Program,
     /// Working directory, as the builder sees it.
     pub directory: PathBuf,
+    /// The outputs: where the builder makes them, and where they have to be on this machine afterwards.
+    pub outputs: BTreeMap<PathBuf, PathBuf>,
+    /// Whether a result that somebody remembers won't do: the build is compared with an earlier one.
+    pub anew: bool,
     /// The sandbox; none only if the caller's settings say so.
     pub sandbox: Option<SandboxSpec>,
     /// When to give up.
@@ -97,6 +104,14 @@ pub enum ExecuteError {
         reason: String,
         /// What the machine says about it; may be empty.
         hint: String,
+    },
+    /// A server could not run the build.
+    #[error("cannot build on '{server}': {reason}")]
+    Remote {
+        /// Its address.
+        server: String,
+        /// Why not.
+        reason: String,
     },
     /// Reading the builder's output failed.
     #[error("cannot read the output of a builder")]

@@ -218,6 +218,8 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         None
     };
     let request = BuildRequest {
+        outputs: outputs.values().map(|place| (PathBuf::from(dir.display(&place.scratch)), place.made_at.clone())).collect(),
+        anew: options.mode != BuildMode::Normal,
         derivation: path.clone(),
         is_fixed_output: kind.is_fixed(),
         program,

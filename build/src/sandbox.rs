@@ -28,6 +28,8 @@ pub enum Isolation {
     Full,
     /// As [`Isolation::Full`], but with the machine's network, for fixed-output derivations.
     HostNetwork,
+    /// What a server for remote execution gives its builds.
+    Remote,
     /// None at all, because the host program asked for that.
     None,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Isolation {
         f.write_str(match self {
             Isolation::Full => "sandbox (user, mount, pid, ipc, uts and net namespaces)",
             Isolation::HostNetwork => "sandbox (user, mount, pid, ipc and uts namespaces; host network)",
+            Isolation::Remote => "remote execution (the server's own sandbox)",
             Isolation::None => "no sandbox",
         })
     }
