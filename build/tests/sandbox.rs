@@ -61,6 +61,8 @@ impl Fixture {
             linux32: false,
         };
         let request = BuildRequest {
+            outputs: Default::default(),
+            anew: false,
             derivation: StorePath::new([1; 20], "test.drv").unwrap(),
             is_fixed_output: false,
             program,
@@ -227,6 +229,8 @@ fn bytes_that_are_not_text_arrive() {
 #[test]
 fn what_is_no_helper_is_found_out() {
     let request = BuildRequest {
+            outputs: Default::default(),
+            anew: false,
         derivation: StorePath::new([1; 20], "test.drv").unwrap(),
         is_fixed_output: false,
         program: Program::Execute { path: Bytes::from(*b"/bin/sh"), arguments: vec![], environment: vec![], linux32: false },

@@ -71,7 +71,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
 
 /// Returns a builder for the store of this machine.
 pub(crate) fn builder(context: &Context, options: BuildOptions) -> Outcome<Builder> {
-    Ok(Builder::new(context.store.local()?.clone(), options))
+    crate::remote_execution::builder(context, context.store.local()?.clone(), options)
 }
 
 /// Shows what went wrong on the way, and returns the failure of what was wanted.

@@ -73,6 +73,8 @@ fn download(context: &Context, url: &str, out: &Path) -> Outcome<()> {
         proxy: proxies.iter().find_map(|name| std::env::var(name).ok()),
     };
     let request = BuildRequest {
+        outputs: Default::default(),
+        anew: false,
         // Only its name is shown, and only by messages that don't reach the user here.
         derivation: StorePath::new([0; 20], "download.drv").map_err(|error| Failure::new(error.to_string()))?,
         is_fixed_output: true,

@@ -22,6 +22,7 @@ mod json_log;
 mod progress;
 mod remote_log;
 mod repair;
+mod remote_execution;
 mod roots;
 mod settings;
 mod shebang;

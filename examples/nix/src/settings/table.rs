@@ -1,6 +1,7 @@
 //! Every setting: name, kind, default, other names. The reference's of 2.34 (`nix config show --json` gave the list), and few of our own,
 //! which are at the end of this comment: `error-style` (`nix`, `rich`, empty for what suits where stderr goes) and `sandbox-shell`
-//! (what `/bin/sh` is in the sandbox; empty for a static shell that is found). A flat table.
+//! (what `/bin/sh` is in the sandbox; empty for a static shell that is found), and `remote-execution` (a server that builds run on:
+//! `grpc://HOST:PORT?instance=NAME&cores=N&token-file=PATH`). A flat table.
 
 use super::{Kind, Setting};
 
@@ -96,6 +97,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("preallocate-contents", Kind::Bool, "false", &[]),
     Setting::new("print-missing", Kind::Bool, "true", &[]),
     Setting::new("pure-eval", Kind::Bool, "false", &[]),
+    Setting::new("remote-execution", Kind::Text, "", &[]),
     Setting::new("require-drop-supplementary-groups", Kind::Bool, "true", &[]),
     Setting::new("require-sigs", Kind::Bool, "true", &[]),
     Setting::new("restrict-eval", Kind::Bool, "false", &[]),
