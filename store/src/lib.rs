@@ -130,3 +130,7 @@ pub mod store;
 pub mod substituter;
 #[cfg(feature = "effects")]
 pub mod transfer;
+#[cfg(feature = "fetchers")]
+pub mod extract;
+#[cfg(feature = "fetchers")]
+pub mod fetchers;
