@@ -102,6 +102,8 @@ impl Definition {
 pub struct Caches {
     /// Compiled regular expressions.
     pub(crate) regexes: crate::text::regex::RegexCache,
+    /// What entries of search paths stand for.
+    pub(crate) search_path: RefCell<FxHashMap<Vec<u8>, Option<Vec<u8>>>>,
     /// Paths that were seen not to be symbolic links.
     pub(crate) plain_paths: RefCell<FxHashSet<Vec<u8>>>,
     /// Derivations made by this evaluator: what their users' hashes need of them.

@@ -6,12 +6,14 @@
 
 mod git_names;
 mod kinds;
+mod reference;
 pub mod url;
 
 use std::collections::BTreeMap;
 
 pub use self::git_names::{is_flake_id, is_legal_ref, is_mercurial_ref, is_revision};
 pub use self::kinds::PublicKey;
+pub use self::reference::parse_reference;
 use self::url::{Dubious, Url};
 use crate::hash::{Algorithm, Hash, HashError, HashFormat};
 use crate::path::{StoreDir, StorePath};

@@ -20,6 +20,7 @@ mod nix_build;
 mod nix_shell;
 mod nix_store;
 pub(crate) mod path_info;
+mod prefetch;
 mod repl;
 mod run;
 mod shell;
@@ -94,6 +95,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("store ping", "say which store is used", store::info),
     word("store repair", "put damaged paths right", store::repair),
     word("store sign", "sign paths", store::sign),
+    word("store prefetch-file", "download a file into the store", prefetch::store_file),
     word("store verify", "look whether everything is there and unchanged", store::verify),
     word("why-depends", "say why one path has another in its closure", why_depends::run),
     word("key generate-secret", "make a signing key", key::generate_secret),
@@ -113,6 +115,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("references", "list where a definition of a file is used", source::references),
     word("rename", "rename a variable of a file", source::rename),
     word("doc", "print the documentation comment of something in a file", source::doc),
+    word("flake prefetch", "fetch the tree of a flake reference into the store", prefetch::flake),
     word("config show", "show settings", config::show),
     word("daemon", "answer clients that use the store", daemon::run),
     word("link-commands", "make links named for the classic commands", link_commands::run),
@@ -123,12 +126,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     classic("nix-store", "work on the store", nix_store::run),
     classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
     classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
+    classic("nix-prefetch-url", "download a file into the store and print its hash", prefetch::classic),
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-channel", "nix-prefetch-url", "flake", "search",
+    "nix-env", "nix-channel", "flake", "search",
     "profile", "copy", "bundle", "edit", "fmt", "formatter", "realisation", "registry", "upgrade-nix",
 ];
 

@@ -117,7 +117,15 @@ impl Common {
                     self.warnings.push("'--eval-store' is not supported yet and ignored".into());
                 }
             }
-            "--offline" => self.settings.set("substitute", "false")?,
+            "--offline" => {
+                self.settings.set("substitute", "false")?;
+                self.settings.set("tarball-ttl", &u32::MAX.to_string())?;
+            }
+            "--refresh" => {
+                for name in ["tarball-ttl", "narinfo-cache-negative-ttl", "narinfo-cache-positive-ttl"] {
+                    self.settings.set(name, "0")?;
+                }
+            }
             "--impure" => self.impure = true,
             "--pure-eval" => {
                 self.settings.set("pure-eval", "true")?;

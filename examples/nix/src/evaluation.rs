@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nixlang::diagnostics::{Diagnostic, near_names};
 use nixlang::eval::{ErrorKind, EvalError, EvalOptions, Evaluator, session};
 use nixlang::heap::{Kind, Value};
+use nixlang::host::FetchRequest;
 use nixlang::lower::{LintLevel, Lints};
 use nixlang::source::{Origin, Pos};
 
@@ -105,6 +106,7 @@ fn options(context: &Context, pure: bool, read_write: bool) -> Outcome<EvalOptio
         abort_on_warn: settings.is_on("abort-on-warn"),
         show_trace: settings.is_on("show-trace"),
         read_write,
+        trust_forge_archives: settings.is_on("trust-tarballs-from-git-forges"),
         lints: lints(settings)?,
         ..EvalOptions::default()
     })
@@ -139,7 +141,7 @@ fn search_path(context: &Context) -> Vec<(String, String)> {
     let configured = context.common.nix_path.clone().or_else(|| configured_search_path(&context.settings));
     entries.extend(configured.unwrap_or_else(|| default_search_path(context)));
     let absolute = |path: &str| -> String {
-        if path.contains("://") {
+        if path.contains("://") || path.starts_with("channel:") || path.starts_with("flake:") {
             return path.to_owned();
         }
         std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.to_string_lossy().into_owned())
@@ -255,8 +257,14 @@ impl<'e, 'h> Evaluation<'e, 'h> {
         if let Some(name) = argument.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
             return self.find_file(name);
         }
-        if argument.contains("://") || argument.starts_with("channel:") || argument.starts_with("flake:") {
-            return Err(Failure::new(format!("fetching '{argument}' is not supported yet")).into());
+        if crate::fetch::is_pseudo_url(argument) {
+            let request = FetchRequest { url: crate::fetch::resolve_pseudo_url(argument), name: "source".into(), unpack: true, sha256: None };
+            let path = self.eval.host.fetch(&request).map_err(|error| self.eval.host_error(error))?;
+            return Ok(self.eval.host.store_dir().display(&path).into_bytes());
+        }
+        if argument.starts_with("flake:") {
+            let path = self.eval.host.fetch_search_path_entry(argument).map_err(|error| self.eval.host_error(error))?;
+            return path.ok_or_else(|| Failure::new(format!("cannot fetch '{argument}'")).into());
         }
         let directory = if argument.starts_with('/') { b"/".to_vec() } else { working_directory() };
         Ok(nixlang::path::canonicalise(&nixlang::path::join(&directory, argument.as_bytes())))

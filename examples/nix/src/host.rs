@@ -2,21 +2,27 @@
 //!
 //! The surprising part: in a rooted store a path says `/nix/store/…` and the file is elsewhere. Only here one becomes the other.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang::diagnostics::{Diagnostic, Severity};
-use nixlang::host::{FetchRequest, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang::host::{FetchRequest, FetchedInput, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang_store::copy::CopyOptions;
 use nixlang_store::derivation::Derivation;
+use nixlang_store::fetchers::Fetchers;
+use nixlang_store::input::Input;
+use nixlang_store::make_content_addressed::make_content_addressed;
 use nixlang_store::path::{StoreDir, StorePath};
+use nixlang_store::references::SelfReferenceRule;
 use nixlang_store::store::{Addressing, Contents, Text};
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
+use crate::fetch::fetch_error;
 use crate::ui::Verbosity;
 
 /// Derivations that are still to be written. Writing many at once takes a hundredth of the time.
@@ -69,6 +75,9 @@ pub(crate) struct StoreHost {
     read_write: bool,
     /// What was fetched by this evaluation: address, name, whether unpacked.
     fetched: RefCell<HashMap<(String, String, bool), StorePath>>,
+    fetched_inputs: RefCell<BTreeMap<Input, FetchedInput>>,
+    /// Made when something is to be fetched.
+    fetchers: OnceCell<Fetchers>,
 }
 
 impl StoreHost {
@@ -77,7 +86,7 @@ impl StoreHost {
         let files = OsHost { store_dir: context.store.store_dir().clone() };
         let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
         let read_write = read_write && !context.store.is_dummy();
-        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default() }
+        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default(), fetched_inputs: RefCell::default(), fetchers: OnceCell::new() }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -104,6 +113,13 @@ impl StoreHost {
     fn leads_to_store(&self, path: &[u8]) -> bool {
         let store_dir = self.files.store_dir.as_str().as_bytes();
         store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
+    }
+
+    fn fetchers(&self) -> HostResult<&Fetchers> {
+        if self.fetchers.get().is_none() {
+            let _ = self.fetchers.set(crate::fetch::fetchers(&self.context).map_err(failed)?);
+        }
+        Ok(self.fetchers.get().expect("it was set above"))
     }
 
     /// Returns the store, with everything written that was to be.
@@ -263,15 +279,63 @@ impl Host for StoreHost {
     }
 
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
-        if let Some(path) = self.fetched.borrow().get(&(request.url.clone(), request.name.clone(), request.unpack)) {
+        let key = (request.url.clone(), request.name.clone(), request.unpack);
+        if let Some(path) = self.fetched.borrow().get(&key) {
             return Ok(path.clone());
         }
-        let path = crate::fetch::fetch(&self.context, request).map_err(|failure| match &failure {
-            Failure::Shown(shown) if shown.exit_status == crate::fetch::HASH_MISMATCH => HostError::HashMismatch { message: shown.message.clone() },
-            _ => failed(failure),
-        })?;
-        self.fetched.borrow_mut().insert((request.url.clone(), request.name.clone(), request.unpack), path.clone());
+        let path = crate::fetch::fetch(self.fetchers()?, &**self.store()?, request)?;
+        self.fetched.borrow_mut().insert(key, path.clone());
         Ok(path)
+    }
+
+    fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
+        if let Some(known) = self.fetched_inputs.borrow().get(input) {
+            return Ok(known.clone());
+        }
+        let fetched = self.fetchers()?.fetch(&**self.store()?, input).map_err(fetch_error)?;
+        let fetched = FetchedInput { store_path: fetched.path, input: fetched.input };
+        self.fetched_inputs.borrow_mut().insert(input.clone(), fetched.clone());
+        Ok(fetched)
+    }
+
+    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
+        let registries = crate::fetch::registries(&self.context, self.fetchers()?, &**self.store()?).map_err(fetch_error)?;
+        // What differs from machine to machine doesn't belong into an expression.
+        Ok(registries.resolve(input, true).map_err(fetch_error)?.0)
+    }
+
+    fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {
+        crate::fetch::search_path_entry(&self.context, self.fetchers()?, &**self.store()?, entry)
+    }
+
+    fn check_closure_store(&self, address: &str) -> HostResult<()> {
+        let is_test = address.starts_with("file://") && self.files.env_var(b"_NIX_IN_TEST").is_some();
+        if is_test || address.starts_with("http://") || address.starts_with("https://") {
+            return Ok(());
+        }
+        Err(HostError::Failed { message: "'fetchClosure' only supports http:// and https:// stores".into() })
+    }
+
+    fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
+        let from = crate::fetch::open_cache(&self.context, address).map_err(failed)?;
+        let to = self.store()?;
+        let missing = nixlang_store::store::Store::closure(&from, std::slice::from_ref(path)).map_err(store_error)?;
+        let mut options = CopyOptions::default();
+        options.check_signatures = self.context.settings.is_on("require-sigs");
+        nixlang_store::copy::copy(&from, &**to, &missing, &options, &()).map_err(store_error)?;
+        Ok(())
+    }
+
+    fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
+        let from = crate::fetch::open_cache(&self.context, address).map_err(failed)?;
+        let rewritten = make_content_addressed(&from, &**self.store()?, std::slice::from_ref(path), SelfReferenceRule::default()).map_err(store_error)?;
+        rewritten.get(path).cloned().ok_or_else(|| HostError::Failed { message: format!("path '{}' is not valid", self.store_dir().display(path)) })
+    }
+
+    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
+        let info = self.store()?.path_info(path).map_err(store_error)?;
+        let follows = |content| self.store_dir().fixed_output_path(path.name(), &content).is_ok_and(|made| made == *path);
+        Ok(info.content_address_with_references().is_some_and(follows))
     }
 
     fn message(&self, kind: Message, text: &str) {

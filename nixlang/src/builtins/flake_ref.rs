@@ -1,10 +1,6 @@
 //! `parseFlakeRef` and `flakeRefToString`: text only, nothing is looked up.
-//!
-//! A reference is read three ways, and the next is tried when a way finds the text to be no URL of its kind: as a short name
-//! (`nixpkgs/nixos-23.05`), as a URL, as a path. That is why a mistake in a URL may be reported as a path that isn't absolute.
 
-use nixlang_store::input::url::{self, Authority, Url};
-use nixlang_store::input::{Attr, Attrs, Input, InputError as Error, Reader, feature_message, is_flake_id, is_mercurial_ref};
+use nixlang_store::input::{Attr, Attrs, Input, InputError as Error, Reader, feature_message, parse_reference};
 
 use super::Definition;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
@@ -44,7 +40,7 @@ fn parse<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<V
     require_flakes(eval)?;
     let text = eval.force_string_no_context(args[0], pos, "while evaluating the argument passed to builtins.parseFlakeRef")?;
     let text = String::from_utf8_lossy(text.bytes());
-    let attrs = with_reader(eval, |reader| match parse_with_fragment(&text, reader)? {
+    let attrs = with_reader(eval, |reader| match parse_reference(&text, true, reader)? {
         (attrs, fragment) if fragment.is_empty() => Ok(attrs),
         (_, fragment) => Err(Error::Other(format!("unexpected fragment '{fragment}' in flake reference '{text}'"))),
     })?;
@@ -57,55 +53,6 @@ fn parse<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<V
         (eval.symbols.intern(name.as_bytes()), value)
     });
     Ok(eval.attrs_of(entries))
-}
-
-fn parse_with_fragment(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
-    if let Some((url, fragment)) = short_name(text) {
-        return Ok((Input::from_url(&url, true, reader)?.into_attrs(), url::decode(fragment)?));
-    }
-    let as_url = Url::parse_lenient(text, reader.dubious).and_then(|url| from_url(url, reader));
-    match as_url {
-        Err(Error::BadUrl(_)) => path(text, reader),
-        answer => answer,
-    }
-}
-
-fn from_url(mut url: Url, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
-    let directory = url.query.remove("dir").filter(|directory| !directory.is_empty());
-    let fragment = std::mem::take(&mut url.fragment);
-    let mut attrs = Input::from_url(&url, true, reader)?.into_attrs();
-    if let Some(directory) = directory {
-        attrs.entry("dir".to_owned()).or_insert(Attr::Text(directory));
-    }
-    Ok((attrs, fragment))
-}
-
-/// Reads `id`, `id/ref`, `id/rev`, `id/ref/rev`, each with a fragment behind it or not.
-fn short_name(text: &str) -> Option<(Url, &str)> {
-    let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let (id, rest) = path.split_once('/').map_or((path, None), |(id, rest)| (id, Some(rest)));
-    let is_fragment = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'\"()*+,;=:@/? ^%".contains(c);
-    if !is_flake_id(id)
-        || rest.is_some_and(|rest| !is_mercurial_ref(rest))
-        || !fragment.chars().all(is_fragment)
-        || url::decode(fragment).is_err()
-    {
-        return None;
-    }
-    let path = path.split('/').map(str::to_owned).collect();
-    Some((Url { scheme: "flake".into(), path, ..Default::default() }, fragment))
-}
-
-fn path(text: &str, reader: &mut Reader<'_>) -> Result<(Attrs, String), Error> {
-    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let query = url::decode_query(query, reader.dubious)?;
-    let fragment = url::decode(fragment)?;
-    if !path.starts_with('/') {
-        return Err(Error::BadUrl(format!("flake reference '{text}' is not an absolute path")));
-    }
-    let path = Url::segments_of_file(path);
-    from_url(Url { scheme: "path".into(), authority: Some(Authority::default()), path, query, fragment }, reader)
 }
 
 fn to_string<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::Value;
-use crate::host::FileType;
+use crate::host::{FileType, Message};
 use crate::lower::StaticScope;
 use crate::source::{Origin, Pos};
 
@@ -155,6 +155,29 @@ impl<'h> Evaluator<'h> {
         Ok(resolved)
     }
 
+    /// Returns the directory that an entry of a search path stands for, fetched if need be; none, with a warning, if it can't be had.
+    fn search_path_root(&self, entry: &[u8]) -> EvalResult<Option<Vec<u8>>> {
+        if let Some(known) = self.caches.search_path.borrow().get(entry) {
+            return Ok(known.clone());
+        }
+        let mut root = None;
+        let text = String::from_utf8_lossy(entry);
+        let scheme = text.split(':').next().filter(|scheme| scheme.len() < text.len() && !scheme.contains('/'));
+        if scheme.is_some() {
+            root = self.host.fetch_search_path_entry(&text).map_err(|error| self.host_error(error))?;
+        }
+        if root.is_none() {
+            let exists = self.resolve_links(entry).and_then(|resolved| self.file_type(&resolved));
+            match exists {
+                Ok(Some(_)) => root = Some(entry.to_vec()),
+                Err(error) if error.kind() == ErrorKind::Restricted => return Err(error),
+                _ => self.host.message(Message::Warning, &format!("Nix search path entry '{text}' does not exist, ignoring")),
+            }
+        }
+        self.caches.search_path.borrow_mut().insert(entry.to_vec(), root.clone());
+        Ok(root)
+    }
+
     /// Looks up `<name>` in a search path; entries are prefix and path.
     pub fn find_file(&self, search_path: &[(Vec<u8>, Vec<u8>)], name: &[u8], pos: Pos) -> EvalResult<Vec<u8>> {
         for (prefix, path) in search_path {
@@ -168,10 +191,12 @@ impl<'h> Evaluator<'h> {
                 }
             };
             let Some(rest) = rest else { continue };
-            let candidate = crate::path::canonicalise(&[path, &b"/"[..], rest].concat());
-            let exists = self.resolve_links(&candidate).and_then(|resolved| self.file_type(&resolved));
-            if matches!(exists, Ok(Some(_))) {
-                return Ok(candidate);
+            let Some(root) = self.search_path_root(path)? else { continue };
+            let candidate = crate::path::canonicalise(&[&root[..], b"/", rest].concat());
+            match self.resolve_links(&candidate).and_then(|resolved| self.file_type(&resolved)) {
+                Ok(Some(_)) => return Ok(candidate),
+                Err(error) if error.kind() == ErrorKind::Restricted => return Err(error),
+                _ => {}
             }
         }
         if let Some(rest) = name.strip_prefix(b"nix/") {

@@ -66,7 +66,16 @@ impl Host for RestrictedHost {
     }
 
     fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
-        self.check(path)?;
+        if !self.is_allowed(path) {
+            let leads_to_allowed = |path: &[u8]| path == b"/" || self.paths.iter().any(|allowed| is_at_or_below(allowed, path));
+            if !leads_to_allowed(path) {
+                self.check(path)?;
+            }
+            // Of a directory on the way only the way is shown.
+            let mut entries = self.inner.read_dir(path)?;
+            entries.retain(|(name, _)| leads_to_allowed(&crate::path::join(path, name)));
+            return Ok(entries);
+        }
         self.inner.read_dir(path)
     }
 
@@ -208,7 +217,8 @@ mod tests {
         assert_eq!(evaluate("builtins.readFile /openly.nix"), forbidden("/openly.nix"));
         assert_eq!(evaluate("builtins.readFile (/open + \"/../shut/b.nix\")"), forbidden("/shut/b.nix"));
         assert_eq!(evaluate("builtins.pathExists /shut/b.nix"), Ok("false".into()));
-        assert_eq!(evaluate("builtins.readDir /."), forbidden("/"));
+        assert_eq!(evaluate("builtins.readDir /."), Ok("{ open = \"directory\"; }".into()));
+        assert_eq!(evaluate("builtins.readDir /shut"), forbidden("/shut"));
         let refused = "access to URI 'https://example.org/xy' is forbidden in restricted mode";
         assert_eq!(evaluate("builtins.fetchurl \"https://example.org/xy\""), Err(refused.into()));
         assert_ne!(evaluate("builtins.fetchurl \"https://example.org/x/y\""), Err(refused.replace("xy", "x/y")));
