@@ -187,3 +187,7 @@ baseNameOf (builtins.findFile [ { prefix = ""; path = ./.; } ] "scoped.txt")
 --- builtin-to-path ---
 # => "/b"
 builtins.toPath "/a/../b"
+
+--- from-json-error-shows-the-text-since-the-last-string-or-number ---
+# error: [json.exception.parse_error.101] parse error at line 1, column 10: syntax error while parsing value - invalid literal; last read: '"a"  :  x'
+builtins.fromJSON "{\"a\"  :  x"

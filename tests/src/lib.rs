@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 pub mod cases;
+pub mod fuzz;
 
 /// The example of the README is a test.
 #[cfg(doctest)]

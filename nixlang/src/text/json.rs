@@ -252,7 +252,11 @@ impl<'t> Lexer<'t> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.get(self.position) {
             self.position += 1;
         }
-        self.start = self.position;
+        let start = self.position;
+        // What "last read" shows begins at the last string or number: the reference's lexer starts anew only there.
+        if matches!(self.text.get(start), Some(b'"' | b'-' | b'0'..=b'9')) {
+            self.start = start;
+        }
         Ok(match self.take() {
             None => Token::End,
             Some(b'[') => Token::BeginArray,
@@ -438,7 +442,7 @@ impl<'t> Lexer<'t> {
         Ok(content)
     }
 
-    /// The token just read, with control characters made visible.
+    /// The text since the last string or number began, with control characters made visible.
     fn token_text(&self) -> String {
         let mut shown = Vec::new();
         for &byte in &self.text[self.start.min(self.text.len())..self.position.min(self.text.len())] {
