@@ -35,7 +35,8 @@ pub(super) fn narinfo(data: &[u8]) {
 pub(super) fn derivation(data: &[u8]) {
     let store_dir = StoreDir::default();
     let Ok(parsed) = Derivation::parse_aterm(&store_dir, "fuzz", data) else { return };
-    let written = parsed.to_aterm(&store_dir).expect("what was read can be written");
+    // A fixed output's path follows from its name, and not every name that can be read makes one.
+    let Ok(written) = parsed.to_aterm(&store_dir) else { return };
     let again = Derivation::parse_aterm(&store_dir, "fuzz", &written).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&written)));
     assert_eq!(again, parsed, "{}", String::from_utf8_lossy(&written));
     assert_eq!(again.to_aterm(&store_dir).expect("it could be written before"), written, "it is written as it was");
