@@ -37,6 +37,11 @@ fn printer() {
 }
 
 #[test]
+fn formatter() {
+    check("formatter");
+}
+
+#[test]
 fn regex() {
     check("regex");
 }

@@ -33,3 +33,12 @@ fn a_variable_is_renamed_in_its_file() {
     check(&["rename", "x.nix:4:3", "deux"], 0, "x.nix:4:3\nx.nix:6:3\nx.nix:6:29\n", "", &renamed);
     check(&["rename", "x.nix:4:3", "next"], 1, "", "would change its meaning", TEXT);
 }
+
+#[test]
+fn files_are_formatted() {
+    let text = "let\n  /**\n    Adds one.\n  */\n  next = n: n + 1;\n  two = next 1;\nin\n{\n  inherit two;\n  three = next two;\n}\n";
+    check(&["fmt", "--check", "x.nix"], 1, "x.nix: not formatted\n", "", TEXT);
+    check(&["fmt", "x.nix"], 0, "", "", text);
+    check(&["fmt", "."], 0, "", "", text);
+    check(&["fmt", "y.nix"], 1, "", "reading 'y.nix': No such file or directory", TEXT);
+}

@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "parser", checks: "the tree keeps every byte, agrees with the evaluator's parser, and all tools walk it", run: language::parser },
     Target { name: "evaluator", checks: "generated expressions give the same twice, within their budgets", run: language::evaluator },
     Target { name: "printer", checks: "printed values are read back as what they are", run: language::printer },
+    Target { name: "formatter", checks: "what is formatted stays as it is when formatted again, and parses", run: language::formatter },
     Target { name: "regex", checks: "what `split` gives is the whole text, and `match` agrees with it", run: language::regex },
     Target { name: "json", checks: "what `fromJSON` takes survives `toJSON`, and only what is JSON is taken", run: language::json },
     Target { name: "toml", checks: "what `fromTOML` takes is a set of plain values", run: language::toml },

@@ -9,6 +9,7 @@ mod derivation;
 mod diff_closures;
 mod develop;
 mod eval;
+mod fmt;
 mod hash;
 mod instantiate;
 mod key;
@@ -114,6 +115,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("definition", "say where a variable in a file is defined", source::definition),
     word("references", "list where a definition of a file is used", source::references),
     word("rename", "rename a variable of a file", source::rename),
+    word("fmt", "format files in the standard style", fmt::run),
     word("doc", "print the documentation comment of something in a file", source::doc),
     word("flake prefetch", "fetch the tree of a flake reference into the store", prefetch::flake),
     word("config show", "show settings", config::show),
@@ -133,7 +135,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
     "nix-env", "nix-channel", "flake", "search",
-    "profile", "copy", "bundle", "edit", "fmt", "formatter", "realisation", "registry", "upgrade-nix",
+    "profile", "copy", "bundle", "edit", "formatter", "realisation", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.

@@ -15,6 +15,12 @@ pub(super) enum Trivia {
     Annotation(String),
     /// The lines of a comment with several; whether it documents something.
     Block(bool, Vec<String>),
+    /// Here a region begins that is not to be formatted.
+    Disable,
+    /// Here it ends; its text, lines as a whole. None if there was none.
+    Enable(Option<String>),
+    /// It goes on to the end of the text.
+    DisabledToEnd(String),
 }
 
 /// What is known of a token besides its text.
@@ -46,13 +52,19 @@ enum Raw {
     /// Its lines, and whether it documents something.
     Block(bool, Vec<String>),
     Annotation(String),
+    /// `/*nixfmt:disable*/` or `/*nixfmt:enable*/` as the last of a line: whether it is the former, and where it begins and the line ends.
+    Directive { disable: bool, start: usize, end: usize },
 }
 
 /// Attaches everything between tokens.
 pub(super) fn attach(root: &SyntaxNode, text: &str, pure: bool) -> Comments {
-    let mut walk = Walk { text, line: 1, line_start: 0, at: 0, pure, comments: Comments::new(), current: None, pending: Vec::new(), leading_only: true };
+    let mut walk = Walk { text, line: 1, line_start: 0, at: 0, pure, comments: Comments::new(), current: None, pending: Vec::new(), leading_only: true, n_interpolations: 0, disabled_from: None };
     walk.node(root);
-    walk.lexeme(text.len() as u32);
+    let end = text.len() as u32;
+    walk.lexeme(end);
+    if let Some(start) = walk.disabled_from {
+        walk.comments.entry(end).or_default().before.push(Trivia::DisabledToEnd(text[start..].to_owned()));
+    }
     walk.comments
 }
 
@@ -68,6 +80,10 @@ struct Walk<'t> {
     pending: Vec<Raw>,
     /// Whether nothing of what comes may belong to the token before.
     leading_only: bool,
+    /// Interpolations around. In them lines always matter, as in `nixfmt`.
+    n_interpolations: usize,
+    /// Where the region begins that is not to be formatted, if this is one.
+    disabled_from: Option<usize>,
 }
 
 impl Walk<'_> {
@@ -103,6 +119,7 @@ impl Walk<'_> {
 
     /// `${ … }`: nothing inside belongs to the outside.
     fn interpolation(&mut self, node: &SyntaxNode) {
+        self.n_interpolations += 1;
         for element in node.children_with_tokens() {
             match element {
                 SyntaxElement::Token(token) if token.kind() == SyntaxKind::DollarBrace => {
@@ -118,6 +135,7 @@ impl Walk<'_> {
                 SyntaxElement::Node(inner) => self.node(&inner),
             }
         }
+        self.n_interpolations -= 1;
     }
 
     fn token(&mut self, token: &SyntaxToken) {
@@ -137,7 +155,13 @@ impl Walk<'_> {
             SyntaxKind::BlockComment | SyntaxKind::DocComment => {
                 let column = self.column(range.start);
                 let comment = block(text, column);
+                let behind = self.text[range.end as usize..].split(['\n', '\r']).next().unwrap_or_default();
+                let directive = [("/*nixfmt:disable*/", true), ("/*nixfmt:enable*/", false)].into_iter().find(|(word, _)| *word == text);
                 self.pending.push(match comment {
+                    _ if directive.is_some() && behind.trim().is_empty() => {
+                        let disable = directive.is_some_and(|(_, disable)| disable);
+                        Raw::Directive { disable, start: range.start as usize, end: range.end as usize + behind.len() }
+                    }
                     Raw::Block(false, lines) if is_annotation(&lines, &self.text[range.end as usize..]) => Raw::Annotation(lines[0].trim().to_owned()),
                     other => other,
                 });
@@ -170,7 +194,7 @@ impl Walk<'_> {
     /// A token begins: divides what stands before it between it and the last one.
     fn lexeme(&mut self, start: u32) {
         let column = self.column(start);
-        let lexeme = Lexeme { start, line: if self.pure { 0 } else { self.line }, column };
+        let lexeme = Lexeme { start, line: if self.pure && self.n_interpolations == 0 { 0 } else { self.line }, column };
         let pending = std::mem::take(&mut self.pending);
         let n_trailing = if self.leading_only { 0 } else { n_trailing(&pending, lexeme.column) };
         let trailing: Vec<String> = pending[..n_trailing].iter().map(trailing_text).filter(|text| !text.is_empty()).collect();
@@ -179,14 +203,44 @@ impl Walk<'_> {
         {
             self.comments.entry(current).or_default().after = Some(trailing.join(" "));
         }
-        let before = pending.into_iter().skip(n_trailing).filter_map(leading).collect();
+        let before = pending.into_iter().skip(n_trailing).filter_map(|raw| self.leading(raw)).collect();
         self.comments.insert(lexeme.start, Attached { before, line: lexeme.line, ..Attached::default() });
     }
+
+    fn leading(&mut self, raw: Raw) -> Option<Trivia> {
+        match raw {
+            Raw::LineEnds(1) => None,
+            Raw::LineEnds(_) => Some(Trivia::EmptyLine),
+            Raw::Line { text, .. } => Some(Trivia::Line(text)),
+            Raw::Block(_, lines) if lines.is_empty() => None,
+            Raw::Block(false, lines) if lines.len() == 1 => Some(Trivia::Line(format!(" {}", lines[0].trim()))),
+            Raw::Block(documents, lines) => Some(Trivia::Block(documents, lines)),
+            Raw::Annotation(name) => Some(Trivia::Annotation(name)),
+            Raw::Directive { disable, start, end } => Some(self.directive(disable, start, end)),
+        }
+    }
+
+    /// One that shares its line with something is a comment like others.
+    fn directive(&mut self, disable: bool, start: usize, end: usize) -> Trivia {
+        let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        if !self.text[line_start..start].trim().is_empty() {
+            return Trivia::Line(format!(" {}", directive_text(disable)));
+        }
+        if disable {
+            self.disabled_from.get_or_insert(line_start);
+            return Trivia::Disable;
+        }
+        Trivia::Enable(self.disabled_from.take().map(|from| self.text[from..end].to_owned()))
+    }
+}
+
+fn directive_text(disable: bool) -> &'static str {
+    if disable { "nixfmt:disable" } else { "nixfmt:enable" }
 }
 
 /// Returns how many of these belong to the token before: comments on its line, unless they form a block with what is on the next line.
 fn n_trailing(pending: &[Raw], next_column: usize) -> usize {
-    let n = pending.iter().take_while(|raw| matches!(raw, Raw::Line { .. }) || matches!(raw, Raw::Block(false, lines) if lines.len() < 2)).count();
+    let n = pending.iter().take_while(|raw| matches!(raw, Raw::Line { .. } | Raw::Directive { .. }) || matches!(raw, Raw::Block(false, lines) if lines.len() < 2)).count();
     match (&pending[..n], &pending[n..]) {
         ([Raw::Line { column, .. }], [Raw::LineEnds(1), Raw::Line { column: next, .. }, ..]) if column == next => 0,
         ([Raw::Line { column, .. }], [Raw::LineEnds(1)]) if *column == next_column => 0,
@@ -198,19 +252,8 @@ fn trailing_text(raw: &Raw) -> String {
     match raw {
         Raw::Line { text, .. } => text.trim().to_owned(),
         Raw::Block(_, lines) => lines.first().map_or("", |line| line.trim()).to_owned(),
+        Raw::Directive { disable, .. } => directive_text(*disable).to_owned(),
         _ => String::new(),
-    }
-}
-
-fn leading(raw: Raw) -> Option<Trivia> {
-    match raw {
-        Raw::LineEnds(1) => None,
-        Raw::LineEnds(_) => Some(Trivia::EmptyLine),
-        Raw::Line { text, .. } => Some(Trivia::Line(text)),
-        Raw::Block(_, lines) if lines.is_empty() => None,
-        Raw::Block(false, lines) if lines.len() == 1 => Some(Trivia::Line(format!(" {}", lines[0].trim()))),
-        Raw::Block(documents, lines) => Some(Trivia::Block(documents, lines)),
-        Raw::Annotation(name) => Some(Trivia::Annotation(name)),
     }
 }
 

@@ -54,6 +54,10 @@ pub(super) enum Role {
     TrailingComment,
     /// Something that stands only where its group is on several lines: the comma behind the last formal.
     OnlyExpanded,
+    /// What follows is not shown, up to the next verbatim text.
+    Disable,
+    /// Text of the source, as it is; whether it goes to the end of the source.
+    Verbatim(bool),
 }
 
 /// What happens to a group that doesn't fit on a line.
@@ -112,6 +116,10 @@ fn is_comment(doc: &Doc) -> bool {
     }
 }
 
+fn is_verbatim(doc: &Doc) -> bool {
+    matches!(doc, Doc::Text { role: Role::Verbatim(_), .. })
+}
+
 fn is_hard(doc: &Doc) -> bool {
     matches!(doc, Doc::Space(space) if space.is_hard())
 }
@@ -149,7 +157,7 @@ pub(super) fn normalise(docs: Docs) -> Docs {
 
 fn take_apart(before: Option<Space>, kind: Kind, inner: &[Doc], queue: &mut VecDeque<Doc>, out: &mut Docs) {
     let inner = normalise(inner.to_vec());
-    let n_before = inner.iter().take_while(|doc| is_hard(doc) || is_comment(doc)).count();
+    let n_before = inner.iter().take_while(|doc| is_hard(doc) || is_comment(doc) || is_verbatim(doc)).count();
     let n_after = inner[n_before..].iter().rev().take_while(|doc| is_hard(doc)).count();
     let body = &inner[n_before..inner.len() - n_after];
     let leading = before.map(Doc::Space).into_iter().chain(inner[..n_before].iter().cloned());
@@ -180,6 +188,7 @@ pub(super) fn on_one_line(docs: &[Doc], limit: Option<usize>) -> Option<Docs> {
 fn flatten(docs: &[Doc], left: &mut Option<usize>, out: &mut Docs) -> Option<()> {
     for doc in docs {
         let taken = match doc {
+            Doc::Text { role: Role::Disable | Role::Verbatim(_), .. } => return None,
             Doc::Text { text, .. } => {
                 out.push(doc.clone());
                 width(text)

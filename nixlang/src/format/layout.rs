@@ -12,13 +12,25 @@ pub(super) fn render(docs: &[Doc], options: FormatOptions) -> String {
         width: options.width as isize,
         indent: options.indent,
         out: String::new(),
-        state: State { column: 0, indents: vec![(0, 0)] },
+        state: State { column: 0, indents: vec![(0, 0)], is_hidden: false },
         n_tries: 0,
     };
     layout.one(&Doc::Group(Kind::Plain, docs.into()), None);
+    if ends_verbatim(docs) {
+        return layout.out.trim_start().to_owned();
+    }
     let mut text = layout.out.trim().to_owned();
     text.push('\n');
     text
+}
+
+/// Returns whether a region that is not to be formatted goes to the end of the source, whatever that is.
+fn ends_verbatim(docs: &[Doc]) -> bool {
+    match docs.iter().rev().find(|doc| !matches!(doc, Doc::Space(_))) {
+        Some(Doc::Text { role, .. }) => *role == Role::Verbatim(true),
+        Some(Doc::Group(_, inner)) => ends_verbatim(inner),
+        _ => false,
+    }
 }
 
 /// What comes behind the document that is laid out.
@@ -82,6 +94,8 @@ struct State {
     column: usize,
     /// Indentation and nesting, innermost last; never empty.
     indents: Vec<(usize, u32)>,
+    /// Whether this is in a region that is not to be formatted: it is laid out all the same, but not written.
+    is_hidden: bool,
 }
 
 struct Layout {
@@ -152,6 +166,7 @@ fn fits(next_indent: isize, room: isize, docs: &[Doc]) -> Option<String> {
                 0
             }
             Doc::Text { role: Role::OnlyExpanded, .. } => 0,
+            Doc::Text { role: Role::Disable | Role::Verbatim(_), .. } => return None,
             Doc::Space(space) => match cursor.merged(*space) {
                 Space::SoftBreak | Space::Break => 0,
                 Space::SoftLine | Space::Line | Space::Hard => {
@@ -188,6 +203,15 @@ impl Layout {
                 self.raw(" ");
                 self.raw(text);
             }
+            Doc::Text { role: Role::Disable, .. } => self.state.is_hidden = true,
+            Doc::Text { role: Role::Verbatim(_), text, .. } => {
+                if self.state.column != 0 && !self.state.is_hidden {
+                    self.out.push('\n');
+                }
+                self.out.push_str(text);
+                self.state.is_hidden = false;
+                self.state.column = width(text.rsplit('\n').next().unwrap_or_default());
+            }
             Doc::Text { nest, offset, text, .. } => self.text(*nest, *offset, text),
             Doc::Space(_) if self.state.column == 0 => {}
             Doc::Space(space) => match space {
@@ -218,12 +242,16 @@ impl Layout {
     }
 
     fn end_line(&mut self, n: usize) {
-        self.out.extend(std::iter::repeat_n('\n', n));
+        if !self.state.is_hidden {
+            self.out.extend(std::iter::repeat_n('\n', n));
+        }
         self.state.column = 0;
     }
 
     fn raw(&mut self, text: &str) {
-        self.out.push_str(text);
+        if !self.state.is_hidden {
+            self.out.push_str(text);
+        }
         self.state.column += width(text);
     }
 
@@ -238,7 +266,7 @@ impl Layout {
             }
             self.state.indents.push((current, nest));
         }
-        if self.state.column == 0 {
+        if self.state.column == 0 && !self.state.is_hidden {
             self.out.extend(std::iter::repeat_n(' ', current + offset));
         }
         self.raw(text);
@@ -256,6 +284,7 @@ impl Layout {
             match cursor.next() {
                 None => return self.width - room <= target,
                 Some(Doc::Text { role: Role::Plain, text, .. }) => room -= width(text) as isize,
+                Some(Doc::Text { role: Role::Verbatim(_), .. }) => return self.width - room <= target,
                 Some(Doc::Text { .. }) => {}
                 Some(Doc::Space(space)) => match cursor.merged(*space) {
                     Space::Hard => room -= 1,

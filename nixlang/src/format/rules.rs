@@ -267,6 +267,10 @@ impl Rules {
             Trivia::EmptyLine => space(Space::EmptyLine),
             Trivia::Line(text) => docs![self.text_as(Role::Comment, &format!("#{text}")), line_end()],
             Trivia::Annotation(name) => docs![self.text_as(Role::Comment, &format!("/* {name} */")), hard_space()],
+            Trivia::Disable => vec![Doc::Text { nest: self.nest.get(), offset: self.offset.get(), role: Role::Disable, text: "".into() }],
+            Trivia::DisabledToEnd(text) => self.text_as(Role::Verbatim(true), text),
+            Trivia::Enable(Some(text)) => docs![self.text_as(Role::Verbatim(false), text), line_end()],
+            Trivia::Enable(None) => docs![self.text_as(Role::Comment, "/*nixfmt:enable*/"), line_end()],
             Trivia::Block(documents, lines) => {
                 let body = self.offset(2, || {
                     lines.iter().flat_map(|it| if it.is_empty() { space(Space::EmptyLine) } else { docs![self.text_as(Role::Comment, it), line_end()] }).collect()

@@ -11,7 +11,7 @@ pub fn corpus(target: &str) -> Vec<Vec<u8>> {
     let own = if own.is_dir() { files(&own, "") } else { Vec::new() };
     let mut inputs: Vec<Vec<u8>> = own.iter().map(|path| read(path)).collect();
     match target {
-        "parser" => {
+        "parser" | "formatter" => {
             for path in files(&repository().join("tests/language"), ".nix") {
                 let text = String::from_utf8_lossy(&read(&path)).into_owned();
                 inputs.extend(cases::parse(&text).into_iter().map(|case| case.body.into_bytes()));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nixlang::eval::{Budgets, ErrorKind, EvalError, EvalOptions, Evaluator, session};
+use nixlang::format::{FormatOptions, format};
 use nixlang::heap::{Kind, Value};
 use nixlang::host::MemoryHost;
 use nixlang::source::{Origin, Pos};
@@ -81,6 +82,16 @@ pub(super) fn evaluator(data: &[u8]) {
     if let Err((kind, message)) = &first {
         assert_ne!(*kind, ErrorKind::Syntax, "generated text is right: {message} in {text}");
     }
+}
+
+pub(super) fn formatter(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let options = FormatOptions { width: 30, ..FormatOptions::default() };
+    let Ok(formatted) = format(text, options) else { return };
+    let again = format(&formatted, options).unwrap_or_else(|error| panic!("{error}: {formatted}"));
+    // Comments in odd places may need a second time to come to rest, as with `nixfmt`.
+    let has_comments = text.contains('#') || text.contains("/*");
+    assert!(has_comments || again == formatted, "once:\n{formatted}\ntwice:\n{again}");
 }
 
 /// Builds a value of data alone.

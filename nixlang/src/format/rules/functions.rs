@@ -1,5 +1,6 @@
 //! Functions and their patterns.
 
+use super::super::comments::Trivia;
 use super::super::document::{Docs, Kind, Role, docs, group, group_of};
 use super::{K, Rules, hard_space, key, line, line_end, maybe, token};
 use crate::syntax::tree::{SyntaxNode, SyntaxToken};
@@ -148,6 +149,7 @@ impl Rules {
         for pair in formals.windows(2) {
             if let Some(comma) = pair[0].comma_key()
                 && self.after(comma).is_none()
+                && !self.before(comma).iter().any(|it| matches!(it, Trivia::Disable | Trivia::Enable(_)))
             {
                 let moved = self.take_before(comma);
                 self.prepend(pair[1].key(), moved);
