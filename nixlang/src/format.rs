@@ -70,7 +70,7 @@ const STACK_BYTES: usize = 512 << 20;
 /// let text = "{lib,...}:{ a=[1 2];\n\n\n# why\nb.c = if x then 1 else 2;}";
 /// assert_eq!(
 ///     format(text, FormatOptions::default())?,
-///     "{ lib, ... }:\n{\n  a = [\n    1\n    2\n  ];\n\n  # why\n  b.c = if x then 1 else 2;\n}\n",
+///     "{ lib, ... }: {\n  a = [\n    1\n    2\n  ];\n\n  # why\n  b.c = if x then 1 else 2;\n}\n",
 /// );
 /// # Ok::<(), nixlang::format::FormatError>(())
 /// ```

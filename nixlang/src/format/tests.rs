@@ -36,7 +36,7 @@ fn functions_and_calls() {
     check("{a,b?1,...}@c: a", "{\n  a,\n  b ? 1,\n  ...\n}@c:\na\n");
     check("a: b: c", "a: b: c\n");
     check("f (x: {y=1;})", "f (x: {\n  y = 1;\n})\n");
-    check("ffffffffffffffffff (a b) cccccccccccccc (d eeeeeeeeeeeeeee) ffffffffff", "ffffffffffffffffff (a b) cccccccccccccc (\n  d eeeeeeeeeeeeeee\n) ffffffffff\n");
+    check("fffffffffffff (a b) cccccccccccccc (d eeeeeeeeeeeeeee)", "fffffffffffff (a b) cccccccccccccc (\n  d eeeeeeeeeeeeeee\n)\n");
 }
 
 #[test]

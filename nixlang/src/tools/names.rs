@@ -95,9 +95,9 @@ impl Names {
     ///
     /// let text = "let a = 1; f = a: a; in f a + lib.x";
     /// let names = Names::of(&parse(text, ParseOptions::default())?);
-    /// let definition = names.definition_at(28).expect("the a behind f");
+    /// let definition = names.definition_at(26).expect("the a behind f");
     /// assert_eq!(definition.sites[0].start, 4);
-    /// assert_eq!(names.references(definition).map(|place| place.start).collect::<Vec<_>>(), [28]);
+    /// assert_eq!(names.references(definition).map(|place| place.start).collect::<Vec<_>>(), [26]);
     /// assert_eq!(names.uses.last().map(|last| &last.meaning), Some(&Meaning::Undefined));
     /// # Ok::<(), nixlang::syntax::tree::ParseError>(())
     /// ```
