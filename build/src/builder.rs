@@ -5,6 +5,7 @@
 
 mod building;
 mod run;
+mod substitution;
 
 use std::sync::{Arc, OnceLock};
 
@@ -93,7 +94,10 @@ impl Builder {
 
     /// Carries a plan out. Returns when everything is done, or stopped.
     pub fn run(&self, plan: &Plan, observer: &dyn Observer, cancel: &CancelToken) -> BuildOutcome {
-        Run::new(self, plan.clone(), observer, cancel.child()).all()
+        match substitution::fetch(self, plan, observer, cancel) {
+            Ok(plan) => Run::new(self, plan, observer, cancel.child()).all(),
+            Err(outcome) => *outcome,
+        }
     }
 
     /// Returns what `/bin/sh` is in the sandbox of this builder's builds.

@@ -52,6 +52,31 @@ pub enum BuildEvent<'e> {
         /// What is built instead.
         resolved: &'e StorePath,
     },
+    /// A path is fetched instead of built.
+    Fetching {
+        /// The path.
+        path: &'e StorePath,
+        /// The substituter's address.
+        from: &'e str,
+        /// Its size as NAR, in bytes.
+        nar_size: u64,
+    },
+    /// How far the fetching of a path is.
+    FetchProgress {
+        /// The path.
+        path: &'e StorePath,
+        /// Bytes of the NAR that have come.
+        n_bytes: u64,
+        /// Its size in bytes.
+        nar_size: u64,
+    },
+    /// A path was fetched, or not.
+    Fetched {
+        /// The path.
+        path: &'e StorePath,
+        /// Why not.
+        error: Option<&'e nixlang_store::error::StoreError>,
+    },
     /// The hook after builds starts.
     HookStarted {
         /// What was built.

@@ -13,6 +13,7 @@ use nixlang_store::path::StorePath;
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::signature::SecretKey;
 use nixlang_store::store::Store;
+use nixlang_store::substituter::Substituters;
 
 use crate::error::BuildError;
 use crate::plan::SingleDerivedPath;
@@ -32,6 +33,25 @@ pub(crate) struct Known<'k> {
 impl<'k> Known<'k> {
     pub(crate) fn new(store: &'k LocalStore, has_realisations: bool) -> Known<'k> {
         Known { store, has_realisations, hashes: Mutex::default(), made: Mutex::default() }
+    }
+
+    /// Returns what substituters say that these outputs are; nothing is made of that here.
+    pub(crate) fn ask(
+        &self,
+        substituters: &Substituters,
+        path: &StorePath,
+        derivation: &Derivation,
+        names: &[OutputName],
+    ) -> Result<BTreeMap<OutputName, Realisation>, BuildError> {
+        let is_impure = derivation.kind().is_ok_and(|kind| kind == nixlang_store::derivation::DerivationType::Impure);
+        if names.is_empty() || !self.has_realisations || is_impure {
+            return Ok(BTreeMap::new());
+        }
+        let derivation_hash = self.hash(path, derivation)?;
+        let ids: Vec<DerivationOutputId> =
+            names.iter().map(|name| DerivationOutputId { derivation_hash, output: name.clone() }).collect();
+        let answers = substituters.query_realisations(self.store, &ids);
+        Ok(names.iter().zip(answers).filter_map(|(name, answer)| Some((name.clone(), answer?))).collect())
     }
 
     /// Whether realisations are used.

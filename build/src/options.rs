@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nixlang_store::signature::SecretKey;
+use nixlang_store::substituter::Substituters;
 
 use crate::error::BuildError;
 use crate::executor::Limits;
@@ -100,6 +102,12 @@ pub struct BuildOptions {
     pub diff_hook: Option<PathBuf>,
     /// Asked which more paths a sandbox shows (`pre-build-hook`).
     pub pre_build_hook: Option<PathBuf>,
+    /// Who is asked for outputs before they are built (`substituters`); nobody without it.
+    pub substituters: Option<Arc<Substituters>>,
+    /// Whether what could not be fetched is built (`fallback`).
+    pub fallback: bool,
+    /// Whether derivations that ask not to be substituted are all the same (`always-allow-substitutes`).
+    pub always_allow_substitutes: bool,
     /// Certificates that downloads trust (`ssl-cert-file`); built-in ones if absent.
     pub ca_file: Option<PathBuf>,
 }
@@ -156,6 +164,9 @@ impl BuildOptions {
             config_text: String::new(),
             diff_hook: None,
             pre_build_hook: None,
+            substituters: None,
+            fallback: false,
+            always_allow_substitutes: false,
             ca_file: None,
         }
     }

@@ -5,6 +5,7 @@
 //! that is itself built is known only then.
 
 mod derived;
+mod substitution;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use nixlang_store::derivation::{Derivation, DerivationType, InputOutputs, Output
 use nixlang_store::error::StoreError;
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
+use nixlang_store::realisation::Realisation;
 use nixlang_store::store::Store;
+use nixlang_store::substituter::SubstitutionPlan;
 
 pub use derived::{DerivedPath, SingleDerivedPath, WantedOutputs};
 pub(crate) use derived::Want;
@@ -27,8 +30,12 @@ use crate::options::{BuildMode, BuildOptions};
 pub struct Plan {
     /// Steps, each after all that it needs.
     pub(crate) steps: Vec<Arc<Step>>,
-    /// Paths that will be fetched.
-    pub will_substitute: BTreeSet<StorePath>,
+    /// What will be fetched, and what cannot although something that can refers to it.
+    pub substitution: SubstitutionPlan,
+    /// Which paths outputs are according to substituters; true once those paths are valid.
+    pub(crate) realisations: Vec<Realisation>,
+    /// What could not be fetched and is not tried again.
+    pub(crate) refused: BTreeSet<StorePath>,
     /// Paths that are neither valid nor obtainable, derivations that are missing among them.
     pub unknown: BTreeSet<StorePath>,
     /// Everything wanted, as it was asked for.
@@ -92,7 +99,35 @@ impl Plan {
 
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.will_substitute.is_empty() && self.unknown.is_empty()
+        self.steps.is_empty() && self.substitution.offers.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Returns the derivations with outputs among these paths that are fetched.
+    pub(crate) fn fetched_derivations<'p>(&self, paths: impl Iterator<Item = &'p StorePath>) -> BTreeSet<StorePath> {
+        let paths: BTreeSet<&StorePath> = paths.collect();
+        let is_one = |node: &Node| node.is_fetched && node.outputs.values().flatten().any(|path| paths.contains(path));
+        self.nodes.iter().filter(|(_, node)| is_one(node)).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Returns whether outputs of a derivation are fetched.
+    pub(crate) fn is_fetched(&self, derivation: &StorePath) -> bool {
+        self.nodes.get(derivation).is_some_and(|node| node.is_fetched)
+    }
+
+    /// Registers what outputs are whose paths follow from their derivations and that have been fetched.
+    pub(crate) fn register_fetched(&self, store: &LocalStore, known: &Known<'_>) -> Result<(), BuildError> {
+        for (path, node) in self.nodes.iter().filter(|(_, node)| node.is_fetched) {
+            let mut outputs = OutputPaths::new();
+            for (name, output) in node.outputs.iter().filter(|(name, _)| node.wanted.contains(*name)) {
+                if let Some(output) = output
+                    && store.is_valid(output)?
+                {
+                    outputs.insert(name.clone(), output.clone());
+                }
+            }
+            known.register(path, &node.derivation, &outputs, &[])?;
+        }
+        Ok(())
     }
 
     /// Adds steps for what is wanted of a derivation that has been made. Returns the steps that it waits for.
@@ -106,7 +141,7 @@ impl Plan {
     ) -> Result<Vec<usize>, BuildError> {
         let n_steps = self.steps.len();
         let request = Request { derivation: derivation.clone(), want, is_top_level: false };
-        Planner { store, options, known, plan: self, waiting: HashMap::new() }.all(vec![request])?;
+        Planner { store, options, known, plan: self, waiting: HashMap::new(), is_growing: true }.all(vec![request])?;
         if self.unknown.contains(&derivation) {
             let message = format!("path '{}' does not exist and cannot be created", store.store_dir().display(&derivation));
             return Err(BuildError::Missing { message });
@@ -142,9 +177,19 @@ pub(crate) fn plan_one(
 
 /// Makes the plan for `wanted`.
 pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
+    plan_without(store, options, wanted, BTreeSet::new())
+}
+
+/// Makes the plan for `wanted` in which these paths are not fetched.
+pub(crate) fn plan_without(
+    store: &LocalStore,
+    options: &BuildOptions,
+    wanted: &[DerivedPath],
+    refused: BTreeSet<StorePath>,
+) -> Result<Plan, BuildError> {
     let known = Known::new(store, options.has_feature("ca-derivations"));
-    let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
-    let mut planner = Planner { store, options, known: &known, plan: &mut plan, waiting: HashMap::new() };
+    let mut plan = Plan { wanted: wanted.to_vec(), refused, ..Plan::default() };
+    let mut planner = Planner { store, options, known: &known, plan: &mut plan, waiting: HashMap::new(), is_growing: false };
     let mut level: Vec<Request> = Vec::new();
     let mut opaque = Vec::new();
     for path in wanted {
@@ -167,7 +212,7 @@ pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[Derived
     for (path, node) in plan.nodes.iter().filter(|(_, node)| node.is_top_level && !node.must_build) {
         let outputs: OutputPaths =
             node.outputs.iter().filter_map(|(name, path)| Some((name.clone(), path.clone()?))).collect();
-        if known.has_realisations() {
+        if known.has_realisations() && !node.is_fetched {
             // Built before realisations were kept, perhaps.
             let wanted = outputs.iter().filter(|(name, _)| node.wanted.contains(*name));
             known.register(path, &node.derivation, &wanted.map(|(n, p)| (n.clone(), p.clone())).collect(), &[])?;
@@ -191,6 +236,8 @@ struct Node {
     wanted: BTreeSet<OutputName>,
     is_top_level: bool,
     must_build: bool,
+    /// Whether outputs are fetched.
+    is_fetched: bool,
     step: Option<usize>,
 }
 
@@ -201,6 +248,8 @@ struct Planner<'p> {
     plan: &'p mut Plan,
     /// Outputs that are derivations to be made, and what is wanted of them.
     waiting: HashMap<SingleDerivedPath, Want>,
+    /// Whether the plan is being carried out already. What is fetched is fetched before that.
+    is_growing: bool,
 }
 
 impl Planner<'_> {
@@ -214,7 +263,9 @@ impl Planner<'_> {
     fn check_sources(&mut self, sources: Vec<StorePath>) -> Result<(), BuildError> {
         self.store.add_temp_roots(&sources)?;
         let valid = self.store.are_valid(&sources)?;
-        self.plan.unknown.extend(sources.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|(path, _)| path));
+        let missing = sources.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|(path, _)| path).collect();
+        let unknown = self.fetch_sources(missing)?;
+        self.plan.unknown.extend(unknown);
         Ok(())
     }
 
@@ -228,6 +279,7 @@ impl Planner<'_> {
         // Which outputs count that did not before?
         let mut questions: Vec<(StorePath, StorePath)> = Vec::new();
         let mut forced = Vec::new();
+        let mut nameless = Vec::new();
         let mut dynamic = Vec::new();
         for Request { derivation, want, is_top_level } in requests {
             let Some(node) = self.plan.nodes.get_mut(&derivation) else { continue };
@@ -247,7 +299,7 @@ impl Planner<'_> {
                 if node.wanted.insert(name.clone()) {
                     match path {
                         Some(path) => questions.push((derivation.clone(), path.clone())),
-                        None => forced.push(derivation.clone()),
+                        None => nameless.push((derivation.clone(), name.clone())),
                     }
                 }
             }
@@ -263,12 +315,13 @@ impl Planner<'_> {
         for ((derivation, path), valid) in questions.into_iter().zip(valid) {
             let is_good = valid && (self.options.mode != BuildMode::Repair || self.is_intact(&path)?);
             if !is_good {
-                invalid.push(derivation);
+                invalid.push((derivation, path));
             }
         }
+        let must_build = self.fetch_instead(invalid, nameless, &forced)?;
         let mut next = Vec::new();
         let mut sources = BTreeSet::new();
-        for path in forced.into_iter().chain(invalid) {
+        for path in forced.into_iter().chain(must_build) {
             let node = self.plan.nodes.get_mut(&path).expect("every question is about a node");
             if std::mem::replace(&mut node.must_build, true) {
                 continue;
@@ -326,6 +379,7 @@ impl Planner<'_> {
             wanted: BTreeSet::new(),
             is_top_level: false,
             must_build: false,
+            is_fetched: false,
             step: None,
         };
         self.plan.nodes.insert(path.clone(), node);

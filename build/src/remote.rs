@@ -131,9 +131,9 @@ pub fn query_missing(builder: &Builder, wanted: &[wire::derived_path::DerivedPat
     let plan = builder.plan(&ours)?;
     Ok(Missing {
         will_build: plan.will_build().cloned().collect(),
-        will_substitute: plan.will_substitute.clone(),
+        will_substitute: plan.substitution.offers.keys().cloned().collect(),
         unknown: plan.unknown.clone(),
-        download_size: 0,
-        nar_size: 0,
+        download_size: plan.substitution.sizes().0,
+        nar_size: plan.substitution.sizes().1,
     })
 }

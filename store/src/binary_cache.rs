@@ -33,6 +33,7 @@ mod files;
 pub mod info;
 mod lookup;
 mod read;
+pub mod server;
 mod write;
 
 use disk_cache::DiskCache;
@@ -68,6 +69,10 @@ pub struct BinaryCacheOptions {
     pub want_mass_query: Option<bool>,
     /// Requests at the same time (`http-connections`).
     pub n_parallel: usize,
+    /// A directory in which archives are kept whose single files were asked for (`local-nar-cache`).
+    pub nar_cache: Option<PathBuf>,
+    /// Treats a directory as if it were on a server: it is not listed or written to, and its answers are remembered.
+    pub as_server: bool,
     /// Remembers answers of servers between processes.
     pub disk_cache: Option<Arc<DiskCache>>,
     /// Stops everything that the handle does.
@@ -91,6 +96,8 @@ impl Default for BinaryCacheOptions {
             priority: None,
             want_mass_query: None,
             n_parallel: 25,
+            nar_cache: None,
+            as_server: false,
             disk_cache: None,
             interrupt: Interrupt::default(),
             observer: None,

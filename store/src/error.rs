@@ -244,10 +244,13 @@ pub enum StoreError {
         operation: &'static str,
     },
     /// There is no binary cache at an address, and none can be made.
-    #[error("'{url}' does not appear to be a binary cache")]
+    #[error("'{url}' does not appear to be a binary cache: {source}")]
     NoCache {
         /// The address.
         url: String,
+        /// Why it can't be made one.
+        #[source]
+        source: crate::transfer::TransferError,
     },
     /// A binary cache has paths of another directory.
     #[error("binary cache '{cache}' is for Nix stores with prefix '{found}', not '{expected}'")]

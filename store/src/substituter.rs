@@ -237,14 +237,20 @@ impl Substituters {
         offers
     }
 
-    /// Returns which paths these outputs are, where somebody knows.
-    pub fn query_realisations(&self, ids: &[DerivationOutputId]) -> Vec<Option<Realisation>> {
+    /// Returns which paths these outputs are, where somebody knows whom `store` would believe.
+    pub fn query_realisations(&self, store: &LocalStore, ids: &[DerivationOutputId]) -> Vec<Option<Realisation>> {
         let mut found: Vec<Option<Realisation>> = vec![None; ids.len()];
         self.each(|opened| {
             let missing: Vec<usize> = (0..ids.len()).filter(|idx| found[*idx].is_none()).collect();
             let asked: Vec<DerivationOutputId> = missing.iter().map(|idx| ids[*idx].clone()).collect();
             for (idx, realisation) in missing.into_iter().zip(opened.substituter.store.query_realisations(&asked)?) {
-                found[idx] = realisation;
+                let is_believed = |realisation: &Realisation| {
+                    let options = store.options();
+                    opened.substituter.is_trusted
+                        || !options.require_signatures
+                        || realisation.n_good_signatures(&options.trusted_keys) > 0
+                };
+                found[idx] = realisation.filter(is_believed);
             }
             Ok(found.iter().any(Option::is_none))
         });
@@ -290,7 +296,12 @@ impl Substituters {
     ///
     /// # Errors
     /// [`StoreError::Interrupted`].
-    pub fn fetch(&self, store: &LocalStore, plan: &SubstitutionPlan) -> Result<BTreeMap<StorePath, SubstitutionFailure>> {
+    pub fn fetch(
+        &self,
+        store: &LocalStore,
+        plan: &SubstitutionPlan,
+        observer: &dyn SubstituterObserver,
+    ) -> Result<BTreeMap<StorePath, SubstitutionFailure>> {
         let offers: Vec<&Offer> = plan.offers.values().collect();
         let index: HashMap<&StorePath, usize> = offers.iter().map(|offer| &offer.info.path).zip(0..).collect();
         let dependencies: Vec<Vec<usize>> = offers
@@ -317,15 +328,15 @@ impl Substituters {
                     let path = store.store_dir().display(path);
                     Err(SubstitutionFailure { error: StoreError::BrokenReferences { path }, is_gone })
                 }
-                None => self.fetch_one(store, path),
+                None => self.fetch_one(store, path, observer),
             };
             match result {
                 Err(SubstitutionFailure { error: StoreError::Interrupted, .. }) => return Err(StoreError::Interrupted),
                 Err(failure) => {
-                    self.observer.finished(path, Some(&failure.error));
+                    observer.finished(path, Some(&failure.error));
                     lock().insert(path.clone(), failure);
                 }
-                Ok(()) => self.observer.finished(path, None),
+                Ok(()) => observer.finished(path, None),
             }
             Ok(())
         })?;
@@ -333,7 +344,12 @@ impl Substituters {
     }
 
     /// Fetches one path, whose references are valid, from the first that can give it.
-    fn fetch_one(&self, store: &LocalStore, path: &StorePath) -> Result<(), SubstitutionFailure> {
+    fn fetch_one(
+        &self,
+        store: &LocalStore,
+        path: &StorePath,
+        observer: &dyn SubstituterObserver,
+    ) -> Result<(), SubstitutionFailure> {
         let mut failure: Option<SubstitutionFailure> = None;
         let mut is_done = false;
         self.each(|opened| {
@@ -350,13 +366,13 @@ impl Substituters {
                 // There is somebody else to ask.
                 self.observer.failed(&opened.address, &error, None);
             }
-            self.observer.fetching(&opened.address, &info);
+            observer.fetching(&opened.address, &info);
             let options = CopyOptions {
                 check_signatures: !opened.substituter.is_trusted,
                 interrupt: self.interrupt.clone(),
                 ..CopyOptions::default()
             };
-            let watch = Watch(&*self.observer);
+            let watch = Watch(observer);
             match copy::copy(&*opened.substituter.store, store, &[path.clone()].into(), &options, &watch) {
                 Ok(_) => {
                     is_done = true;
@@ -379,6 +395,33 @@ impl Substituters {
             error: StoreError::NoSubstitute { path: store.store_dir().display(path) },
             is_gone: true,
         }))
+    }
+}
+
+impl std::fmt::Debug for Substituters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.open.iter().map(|(address, _)| address)).finish()
+    }
+}
+
+impl SubstitutionPlan {
+    /// Returns the number of bytes to download as far as they are known, and of those that the NARs have.
+    pub fn sizes(&self) -> (u64, u64) {
+        let sum = |size: fn(&Offer) -> u64| self.offers.values().fold(0, |sum: u64, offer| sum.saturating_add(size(offer)));
+        (sum(|offer| offer.download_size), sum(|offer| offer.info.nar_size))
+    }
+
+    /// Takes from another plan what these paths need.
+    pub fn take(&mut self, other: &SubstitutionPlan, paths: &[StorePath]) {
+        let mut stack: Vec<&StorePath> = paths.iter().collect();
+        while let Some(path) = stack.pop() {
+            if let Some(offer) = other.offers.get(path)
+                && !self.offers.contains_key(path)
+            {
+                self.offers.insert(path.clone(), offer.clone());
+                stack.extend(&offer.info.references);
+            }
+        }
     }
 }
 

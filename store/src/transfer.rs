@@ -110,6 +110,8 @@ pub struct Request {
     pub known_tag: Option<String>,
     /// Whether the other side may compress on the way; the body comes out decompressed either way.
     pub allows_encoding: bool,
+    /// Attempts altogether, if fewer than the transport's own number.
+    pub n_attempts: Option<u32>,
     /// Stops the transfer.
     pub interrupt: Interrupt,
     /// Gets told what happens.

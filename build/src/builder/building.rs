@@ -93,7 +93,11 @@ impl Run<'_> {
         let (resolved_path, resolved) = resolve(store.store_dir(), path, derivation, &output)?;
         self.observer.event(&BuildEvent::Resolved { derivation: path, resolved: &resolved_path });
         let outputs = self.known.outputs(&resolved_path, &resolved)?;
-        let target = Target { path: &resolved_path, derivation: &resolved, outputs, wanted, mode };
+        let mut target = Target { path: &resolved_path, derivation: &resolved, outputs, wanted, mode };
+        if mode == BuildMode::Normal && !self.is_done(&target)? {
+            let fetched = self.fetch_resolved(&resolved_path, &resolved, wanted)?;
+            target.outputs.extend(fetched.into_iter().map(|(name, path)| (name, Some(path))));
+        }
         let built = if mode == BuildMode::Normal && self.is_done(&target)? {
             let outputs = target.outputs.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
             Ok((BuildStatus::AlreadyValid, outputs))

@@ -63,7 +63,8 @@ impl<'r> Run<'r> {
             }
             for (path, outputs) in &plan.already_valid {
                 let outputs = outputs.clone();
-                let result = BuildResult { outputs, ..BuildResult::new(BuildStatus::AlreadyValid, "") };
+                let status = if plan.is_fetched(path) { BuildStatus::Substituted } else { BuildStatus::AlreadyValid };
+                let result = BuildResult { outputs, ..BuildResult::new(status, "") };
                 self.keep_result(path, result);
             }
             (plan.steps.clone(), plan.wanted.len())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
 use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
-use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, WantedOutputs};
+use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, Realised, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 use nixlang_store::signature::SecretKey;
@@ -39,6 +39,9 @@ pub(crate) struct BuildFlags {
 
 /// Builds what is wanted. Fails unless all of it is valid afterwards.
 pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
+    if context.store.is_cache() {
+        return all_there(context, wanted);
+    }
     let mode = match (context.common.repair, flags.check) {
         (true, _) => BuildMode::Repair,
         (false, true) => BuildMode::Check,
@@ -72,6 +75,36 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
 /// Returns a builder for the store of this machine.
 pub(crate) fn builder(context: &Context, options: BuildOptions) -> Outcome<Builder> {
     crate::remote_execution::builder(context, context.store.local()?.clone(), options)
+}
+
+/// For stores that can't build: makes sure that everything is valid.
+fn all_there(context: &Context, wanted: &[DerivedPath]) -> Outcome<BuildOutcome> {
+    let store = context.store.any()?;
+    let mut outcome = BuildOutcome::default();
+    for wanted in wanted {
+        let mut realised = Realised::default();
+        match wanted {
+            DerivedPath::Opaque(path) => drop(realised.outputs.insert("out".into(), path.clone())),
+            DerivedPath::Built { derivation, outputs } => {
+                let names = match outputs {
+                    WantedOutputs::All => None,
+                    WantedOutputs::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
+                };
+                let found = crate::store_paths::outputs_in(context, &*store, derivation, names)?;
+                realised.outputs = found.into_iter().map(|(name, path, _)| (OutputName::from(name.as_str()), path)).collect();
+                realised.derivation = Some(derivation.clone());
+            }
+            DerivedPath::Nested { .. } => return Err(Failure::new(format!("store '{}' cannot build", store.address()))),
+        }
+        for path in realised.outputs.values() {
+            if !store.is_valid(path)? {
+                let (path, address) = (context.store.store_dir().display(path), store.address());
+                return Err(Failure::new(format!("path '{path}' is not in store '{address}', which cannot build it")));
+            }
+        }
+        outcome.realised.push(realised);
+    }
+    Ok(outcome)
 }
 
 /// Shows what went wrong on the way, and returns the failure of what was wanted.
@@ -128,7 +161,9 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
 
 /// Says what will be built or fetched, and what nobody has.
 fn show_plan(context: &Context, plan: &Plan, level: Verbosity) {
-    show_missing(context, level, plan.will_build(), plan.will_substitute.iter(), plan.unknown.iter());
+    let substitution = &plan.substitution;
+    let unknown: BTreeSet<&StorePath> = plan.unknown.iter().chain(&substitution.unavailable).collect();
+    show_missing(context, level, plan.will_build(), substitution.offers.keys(), substitution.sizes(), unknown.into_iter());
 }
 
 /// As [`show_plan`], wherever that is known from.
@@ -136,7 +171,8 @@ fn show_missing<'p>(
     context: &Context,
     level: Verbosity,
     mut will_build: impl ExactSizeIterator<Item = &'p StorePath>,
-    mut will_substitute: impl ExactSizeIterator<Item = &'p StorePath>,
+    will_substitute: impl ExactSizeIterator<Item = &'p StorePath>,
+    (download, unpacked): (u64, u64),
     mut unknown: impl ExactSizeIterator<Item = &'p StorePath>,
 ) {
     let ui = &context.ui;
@@ -151,14 +187,29 @@ fn show_missing<'p>(
         1 => list("this derivation will be built:".into(), &mut will_build),
         n => list(format!("these {n} derivations will be built:"), &mut will_build),
     }
-    match will_substitute.len() {
+    let mut fetched: Vec<&StorePath> = will_substitute.collect();
+    fetched.sort_by_key(|path| (path.name().to_owned(), path.base_name()));
+    let sizes = format!("({} download, {} unpacked)", size(download), size(unpacked));
+    match fetched.len() {
         0 => {}
-        1 => list("this path will be fetched:".into(), &mut will_substitute),
-        n => list(format!("these {n} paths will be fetched:"), &mut will_substitute),
+        1 => list(format!("this path will be fetched {sizes}:"), &mut fetched.into_iter()),
+        n => list(format!("these {n} paths will be fetched {sizes}:"), &mut fetched.into_iter()),
     }
     if unknown.len() > 0 {
         list("don't know how to build these paths:".into(), &mut unknown);
     }
+}
+
+/// Returns a number of bytes as the reference shows it: at least in KiB, with one decimal.
+pub(crate) fn size(n_bytes: u64) -> String {
+    let mut value = n_bytes as f64 / 1024.0;
+    let mut units = "KMGTPE".chars();
+    let mut unit = units.next().unwrap_or('K');
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1024.0, next);
+    }
+    format!("{value:.1} {unit}iB")
 }
 
 /// Builds outputs during an evaluation. Returns their paths, in the same places.
@@ -191,7 +242,9 @@ pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &st
 }
 
 pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
-    options_of(&context.settings, &context.helper)
+    let mut options = options_of(&context.settings, &context.helper)?;
+    options.substituters = crate::caches::substituters(context);
+    Ok(options)
 }
 
 /// Returns the options that settings mean.
@@ -241,6 +294,8 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     }
     options.impure_env = settings.list("impure-env").filter_map(|entry| entry.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     options.hashed_mirrors = settings.list("hashed-mirrors").map(str::to_owned).collect();
+    options.fallback = settings.is_on("fallback");
+    options.always_allow_substitutes = settings.is_on("always-allow-substitutes");
     options.experimental_features = settings.list("experimental-features").map(str::to_owned).collect();
     options.build_users_group = Some(settings.text("build-users-group")).filter(|group| !group.is_empty()).map(str::to_owned);
     options.auto_allocate_uids = settings.is_on("auto-allocate-uids");

@@ -5,6 +5,7 @@ mod copy_closure;
 mod daemon;
 mod collect_garbage;
 mod config;
+mod copy;
 mod derivation;
 mod diff_closures;
 mod develop;
@@ -23,7 +24,9 @@ mod nix_store;
 pub(crate) mod path_info;
 mod prefetch;
 mod repl;
+mod realisation;
 mod run;
+mod serve;
 mod shell;
 mod source;
 mod store;
@@ -77,6 +80,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("derivation add", "add a derivation that is given as JSON", derivation::add),
     word("derivation show", "show derivations as JSON", derivation::show),
     word("show-derivation", "show derivations as JSON", derivation::show),
+    word("copy", "copy paths from store to store", copy::run),
+    word("store copy-log", "copy logs of builds from store to store", copy::log),
+    word("realisation info", "show which paths outputs turned out to be", realisation::info),
+    word("serve", "serve the store as a binary cache over HTTP", serve::run),
     word("path-info", "show what the store knows about paths", path_info::run),
     word("log", "show the log of a build", log::run),
     word("store add", "add files to the store", store::add),
@@ -135,7 +142,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
     "nix-env", "nix-channel", "flake", "search",
-    "profile", "copy", "bundle", "edit", "formatter", "realisation", "registry", "upgrade-nix",
+    "profile", "bundle", "edit", "formatter", "registry", "upgrade-nix",
 ];
 
 /// A command that was called.
@@ -208,9 +215,10 @@ impl Invocation {
         let ui = self.common.ui();
         self.shown_by.set(ui);
         let prints_logs = self.common.print_build_logs.unwrap_or(self.common.is_classic && ui.verbosity >= crate::ui::Verbosity::NOTICE);
-        let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic);
+        let cancel = crate::cancel::on_signals();
+        let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic).cancelled_by(&cancel);
         let settings = self.common.settings.clone();
-        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel: crate::cancel::on_signals(), helper: self.helper }))
+        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel, helper: self.helper }))
     }
 }
 

@@ -122,7 +122,7 @@ impl Common {
                 self.settings.set("tarball-ttl", &u32::MAX.to_string())?;
             }
             "--refresh" => {
-                for name in ["tarball-ttl", "narinfo-cache-negative-ttl", "narinfo-cache-positive-ttl"] {
+                for name in ["tarball-ttl", "narinfo-cache-meta-ttl", "narinfo-cache-negative-ttl", "narinfo-cache-positive-ttl"] {
                     self.settings.set(name, "0")?;
                 }
             }

@@ -50,7 +50,9 @@ impl LocalService {
     }
 
     fn builder(&self, mode: BuildMode) -> Result<Builder> {
-        let mut options = crate::building::options_of(&self.settings(), &self.context.helper).map_err(failed)?;
+        let settings = self.settings();
+        let mut options = crate::building::options_of(&settings, &self.context.helper).map_err(failed)?;
+        options.substituters = crate::caches::substituters_of(&self.context, &settings);
         options.mode = match mode {
             BuildMode::Normal => Mode::Normal,
             BuildMode::Repair => Mode::Repair,

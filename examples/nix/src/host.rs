@@ -51,7 +51,7 @@ impl Pending {
             .iter()
             .map(|text| Text { name: &text.name, contents: &text.contents, references: text.references.clone() })
             .collect();
-        context.store.open()?.add_texts(&texts)?;
+        context.store.any()?.add_texts(&texts)?;
         Ok(())
     }
 
@@ -123,9 +123,9 @@ impl StoreHost {
     }
 
     /// Returns the store, with everything written that was to be.
-    fn store(&self) -> HostResult<&Arc<dyn nixlang_store::store::Store>> {
+    fn store(&self) -> HostResult<Arc<dyn nixlang_store::store::Store>> {
         self.pending.flush(&self.context).map_err(failed)?;
-        self.context.store.open().map_err(failed)
+        self.context.store.any().map_err(failed)
     }
 }
 

@@ -259,7 +259,7 @@ fn store_target(context: &Context, word: &str, derivations: bool) -> Outcome<Tar
         });
     }
     if derivations {
-        let info = context.store.open()?.path_info(&store_path)?;
+        let info = context.store.any()?.path_info(&store_path)?;
         let path = if store_path.is_derivation() { store_path } else { info.info.deriver.clone().ok_or_else(|| Failure::new(format!("'{path}' does not have a known deriver")))? };
         return Ok(Target::Path(path));
     }
@@ -338,7 +338,7 @@ impl Target {
             Target::Built { derivation, outputs } => {
                 let names = match outputs {
                     Some(names) => names.clone(),
-                    None => context.store.open()?.derivation_outputs(derivation)?.into_keys().collect(),
+                    None => context.store.any()?.derivation_outputs(derivation)?.into_keys().collect(),
                 };
                 names.into_iter().map(|name| Ok((Some(name.clone()), output_path(context, derivation, &name)?))).collect()
             }

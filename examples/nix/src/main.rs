@@ -7,6 +7,7 @@
 
 mod args;
 mod building;
+mod caches;
 mod cancel;
 mod commands;
 mod common;

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nixlang::diagnostics::filter_escapes;
+use nixlang::diagnostics::{Diagnostic, filter_escapes};
 use nixlang_build::{BuildEvent, Observer};
 use nixlang_store::path::{StoreDir, StorePath};
 use serde_json::Value;
@@ -259,6 +259,26 @@ impl Observer for Progress {
                 shared.text(state, Verbosity::INFO, &format!("building '{path}'..."));
                 shared.line(state, Verbosity::INFO.more(1), &format!("'{path}' is built with this isolation: {isolation}"));
                 state.running.insert((*derivation).clone(), Running { since: Instant::now(), phase: String::new(), line: String::new() });
+            }
+            BuildEvent::Fetching { path, from, .. } => {
+                let text = nixlang_store::copy::message(from, "local", &shared.store_dir.display(path));
+                shared.line(state, Verbosity::INFO, &format!("{text}..."));
+                state.running.insert((*path).clone(), Running { since: Instant::now(), phase: "fetching".into(), line: String::new() });
+            }
+            BuildEvent::FetchProgress { path, n_bytes, nar_size } => {
+                if let Some(running) = state.running.get_mut(*path) {
+                    running.line = format!("{} of {}", crate::building::size(*n_bytes), crate::building::size(*nar_size));
+                }
+            }
+            BuildEvent::Fetched { path, error } => {
+                state.running.remove(*path);
+                if let Some(error) = error {
+                    shared.erase(state);
+                    let text = crate::failure::message(*error);
+                    // What is gone is as if it had never been there.
+                    let is_gone = matches!(error, nixlang_store::error::StoreError::Gone { .. });
+                    shared.ui.show(&if is_gone { Diagnostic::warning(text) } else { Diagnostic::error(text) });
+                }
             }
             BuildEvent::WaitingForLock { derivation } => {
                 let text = format!("waiting for another process that builds '{}'", shared.store_dir.display(derivation));

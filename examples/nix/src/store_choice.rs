@@ -6,6 +6,7 @@ mod remote;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use nixlang_build::CancelToken;
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::local::{LocalStore, LocalStoreOptions, SpaceGuard};
 use nixlang_store::path::StoreDir;
@@ -29,6 +30,7 @@ pub(crate) struct StoreChoice {
     prints_logs: bool,
     is_classic: bool,
     opened: OnceLock<Result<Opened, String>>,
+    cancel: CancelToken,
 }
 
 /// A store that is open.
@@ -47,6 +49,8 @@ enum Kind {
     Remote(Remote),
     /// Computes paths, keeps nothing.
     Dummy,
+    /// A binary cache, with its address.
+    Cache(String),
     /// Cannot be opened, for this reason.
     Unsupported(String),
 }
@@ -80,7 +84,13 @@ impl StoreChoice {
         options.log_dir = env("NIX_LOG_DIR");
         let kind = choose(settings.text("store"), &mut options)?;
         let (ui, settings) = (Ui::plain(), settings.clone());
-        Ok(StoreChoice { options, kind, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new() })
+        let cancel = CancelToken::new();
+        Ok(StoreChoice { options, kind, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new(), cancel })
+    }
+
+    /// Stops what the store does with this token.
+    pub(crate) fn cancelled_by(self, cancel: &CancelToken) -> StoreChoice {
+        StoreChoice { cancel: cancel.clone(), ..self }
     }
 
     /// Shows what a daemon says, and the output of its builds if `prints_logs`.
@@ -109,6 +119,11 @@ impl StoreChoice {
     /// Returns where the state of the machine's store is, if that is not the usual place.
     pub(crate) fn state_dir(&self) -> Option<PathBuf> {
         self.options.state_dir.clone()
+    }
+
+    /// Returns whether it is a binary cache, which can't build.
+    pub(crate) fn is_cache(&self) -> bool {
+        matches!(self.kind, Kind::Cache(_))
     }
 
     /// Returns whether nothing is ever kept.
@@ -153,6 +168,10 @@ impl StoreChoice {
                 let remote::Opened { store, service } = remote.open(self.options.store_dir.clone(), Some(real), self.log_dir(), &self.settings, self.ui, log);
                 Ok(Opened { store, local: None, service: Some(service) })
             }
+            Kind::Cache(address) => {
+                let opened = crate::caches::open(&self.settings, &self.options.store_dir, address, &self.cancel);
+                Ok(Opened { store: opened.map_err(Failure::into_message)?.cache, local: None, service: None })
+            }
             Kind::Dummy => Err("operation is not supported by store 'dummy://'".to_owned()),
             Kind::Unsupported(reason) => Err(reason.clone()),
         });
@@ -175,7 +194,7 @@ impl StoreChoice {
             (None, Some(root)) => root.join("nix/var/nix"),
             (None, None) => PathBuf::from("/nix/var/nix"),
         };
-        matches!(self.kind, Kind::Remote(_)) || matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
+        matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
     }
 }
 
@@ -194,6 +213,7 @@ fn choose(address: &str, options: &mut LocalStoreOptions) -> Outcome<Kind> {
                 options.root = Some(absolute(&root)?);
             }
         }
+        _ if crate::caches::is_cache(base) => return Ok(Kind::Cache(address.to_owned())),
         _ if base.contains("://") => return Ok(Kind::Unsupported(format!("don't know how to open Nix store with scheme '{}'", base.split(':').next().unwrap_or(base)))),
         _ if base.starts_with('/') || base.starts_with("./") || base.starts_with("../") || base.starts_with("~/") => options.root = Some(absolute(base)?),
         _ => return Ok(Kind::Unsupported(format!("don't know how to open Nix store '{address}'"))),
@@ -261,7 +281,7 @@ fn secret_keys(settings: &Settings) -> Outcome<Vec<SecretKey>> {
 }
 
 /// Returns text with `%2F` and the like replaced.
-fn percent_decoded(text: &str) -> Outcome<String> {
+pub(crate) fn percent_decoded(text: &str) -> Outcome<String> {
     let invalid = || Failure::new(format!("invalid URI parameter '{text}'"));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -304,6 +324,7 @@ mod tests {
             let choice = StoreChoice::new(&settings).expect("chosen");
             let found = match (&choice.kind, choice.real_store_dir()) {
                 (Kind::Dummy, _) => "dummy".to_owned(),
+                (Kind::Cache(address), _) => format!("cache {address}"),
                 (Kind::Unsupported(_), _) => "unsupported".to_owned(),
                 (Kind::Remote(Remote::Unix { address, .. }), _) => address.clone(),
                 (Kind::Remote(remote), _) => format!("{remote:?}"),
@@ -320,6 +341,7 @@ mod tests {
         check("daemon", "daemon");
         check("unix://", "daemon");
         check("unix:///a%20b/socket?root=/x", "unix:///a b/socket?root=/x");
+        check("https://h/c?priority=1", "cache https://h/c?priority=1");
         check("ftp://x", "unsupported");
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use nixlang_store::path::StorePath;
+use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::Store;
 
 use crate::args::Args;
 use crate::building::BuildFlags;
 use crate::commands::{Context, Invocation};
 use crate::failure::{Failure, Outcome};
-use crate::installables::{Installables, realise_targets};
+use crate::installables::{Installables, Target, realise_targets};
 
 /// Which paths a command works on.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,42 @@ impl StorePaths {
         Ok((context, StorePaths { installables, all, recursive }))
     }
 
+    /// As [`StorePaths::parse`], for a command that works on closures unless `--no-recursive` is given.
+    pub(crate) fn parse_recursive(invocation: Invocation, mut flag: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<(Arc<Context>, StorePaths)> {
+        let mut is_single = false;
+        let (context, paths) = StorePaths::parse(invocation, |name, args| {
+            if name == "--no-recursive" {
+                is_single = true;
+                return Ok(true);
+            }
+            flag(name, args)
+        })?;
+        Ok((context, StorePaths { recursive: !is_single, ..paths }))
+    }
+
+    /// Returns what is to be copied from a store. What the words name is built first if that is the store that is built in (`is_own`).
+    pub(crate) fn to_copy(&self, context: &Arc<Context>, from: &dyn Store, is_own: bool) -> Outcome<ToCopy> {
+        let mut wanted = ToCopy::default();
+        if self.all {
+            wanted.roots = self.of(context, from, false)?;
+        } else {
+            let targets = self.installables.targets(context, true)?;
+            // Plain paths are there or not, which copying will say.
+            if is_own && targets.iter().any(|target| !matches!(target, Target::Path(_))) {
+                realise_targets(context, &targets, BuildFlags::default())?;
+            }
+            for target in targets {
+                match target {
+                    Target::Path(path) => wanted.roots.push(path),
+                    Target::Built { derivation, outputs } => wanted.add_outputs(context, from, &derivation, outputs)?,
+                    nested => wanted.roots.extend(nested.outputs(context)?.into_iter().map(|(_, path)| path)),
+                }
+            }
+        }
+        wanted.paths = if self.recursive { from.closure(&wanted.roots)?.into_iter().collect() } else { wanted.roots.clone() };
+        Ok(wanted)
+    }
+
     /// Returns the paths, references before those that refer to them if there are more than the words name. With `build` they are made first.
     pub(crate) fn of(&self, context: &Arc<Context>, store: &dyn Store, build: bool) -> Outcome<Vec<StorePath>> {
         let mut paths = Vec::new();
@@ -61,4 +98,60 @@ impl StorePaths {
         }
         Ok(paths)
     }
+}
+
+/// What is to be copied.
+#[derive(Debug, Default)]
+pub(crate) struct ToCopy {
+    /// What was named.
+    pub(crate) roots: Vec<StorePath>,
+    /// That, and what it refers to if that is wanted.
+    pub(crate) paths: Vec<StorePath>,
+    /// What is known about outputs among them.
+    pub(crate) realisations: Vec<Realisation>,
+}
+
+impl ToCopy {
+    /// Adds outputs of a derivation, all of them if none are named.
+    fn add_outputs(&mut self, context: &Context, from: &dyn Store, path: &StorePath, names: Option<Vec<String>>) -> Outcome<()> {
+        for (_, output, realisation) in outputs_in(context, from, path, names)? {
+            self.roots.push(output);
+            self.realisations.extend(realisation);
+        }
+        Ok(())
+    }
+}
+
+/// Returns outputs of a derivation, all of them if none are named: names, paths, and how the paths are known if not from the derivation alone.
+pub(crate) fn outputs_in(
+    context: &Context,
+    from: &dyn Store,
+    path: &StorePath,
+    names: Option<Vec<String>>,
+) -> Outcome<Vec<(String, StorePath, Option<Realisation>)>> {
+    // Evaluation has written it to our own store, wherever its outputs are.
+    let own = context.store.any()?;
+    let derivation = own.read_derivation(path)?;
+    let names: Vec<String> = names.unwrap_or_else(|| derivation.outputs.keys().map(ToString::to_string).collect());
+    let outputs = own.derivation_outputs(path)?;
+    let mut known = Vec::new();
+    if from.capabilities().realisations && context.settings.list("experimental-features").any(|feature| feature == "ca-derivations") {
+        let mut lookup = |path: &StorePath| own.read_derivation(path).map_err(Into::into);
+        let hash = derivation.hash_modulo(from.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup);
+        let derivation_hash = hash.map_err(|error| Failure::from_error(&error))?.hash;
+        let ids: Vec<DerivationOutputId> = names.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
+        known = from.query_realisations(&ids)?;
+    }
+    known.resize(names.len(), None);
+    let mut found = Vec::with_capacity(names.len());
+    for (name, realisation) in names.into_iter().zip(known) {
+        let shown = || format!("'{}' output '{name}'", from.store_dir().display(path));
+        let output = match &realisation {
+            Some(realisation) => Some(realisation.path.clone()),
+            None => outputs.get(&name).ok_or_else(|| Failure::new(format!("derivation has no {}", shown())))?.clone(),
+        };
+        let output = output.ok_or_else(|| Failure::new(format!("cannot operate on {} because its path is not known", shown())))?;
+        found.push((name, output, realisation));
+    }
+    Ok(found)
 }

@@ -23,6 +23,8 @@ pub(super) struct Files {
     url: String,
     /// Where the files are, if they are on this machine's disk.
     directory: Option<PathBuf>,
+    /// A directory that is treated as a server.
+    is_read_only: bool,
     transport: Arc<dyn Transport>,
     interrupt: Interrupt,
     observer: Option<Arc<dyn TransferObserver>>,
@@ -55,7 +57,8 @@ impl Files {
             return Err(reason.into());
         }
         Ok(Files {
-            directory: path_of(&url),
+            directory: path_of(&url).filter(|_| !options.as_server),
+            is_read_only: options.as_server && path_of(&url).is_some(),
             url,
             transport,
             interrupt: options.interrupt.clone(),
@@ -90,6 +93,10 @@ impl Files {
     pub(super) fn get(&self, name: &str, range: Option<Range<u64>>) -> Result<Option<Response>> {
         let mut request = self.request(name)?;
         request.allows_encoding = range.is_none() && is_text(name);
+        if name == super::info::FILE {
+            // Whether somebody is there at all shall not take long to find out.
+            request.n_attempts = Some(2);
+        }
         request.range = range;
         absent_is_none(self.transport.get(&request))
     }
@@ -118,6 +125,7 @@ impl Files {
         if let Some(path) = self.path(name)? {
             return make_file(&path, &mut |file| file.write_all(bytes)).at("writing", &path);
         }
+        self.check_writable(name)?;
         let mut request = self.request(name)?.header("content-type", mime_type);
         let compressed;
         let mut bytes = bytes;
@@ -153,10 +161,20 @@ impl Files {
                 file.persist(&path).map(drop).map_err(|error| StoreError::io("renaming to", path, error.error))
             }
             NewFile::Elsewhere(file) => {
+                self.check_writable(name)?;
                 let request = self.request(name)?.header("content-type", mime_type);
                 Ok(self.transport.put(&request, Body::File(file.path()))?)
             }
         }
+    }
+
+    fn check_writable(&self, name: &str) -> Result<()> {
+        if !self.is_read_only {
+            return Ok(());
+        }
+        let url = format!("{}/{name}", self.url);
+        let message = format!("uploading to '{url}' is not supported");
+        Err(TransferError { message, ..TransferError::during("upload", TransferErrorKind::Refused, &url, "") }.into())
     }
 
     /// Returns what errors call a file.

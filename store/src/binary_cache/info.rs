@@ -81,7 +81,7 @@ pub(super) fn obtain(files: &Files, options: &BinaryCacheOptions) -> Result<(Cac
             let text = format!("StoreDir: {store_dir}\n");
             match files.put_bytes(FILE, text.as_bytes(), "text/x-nix-cache-info", Compression::None) {
                 Err(StoreError::Transfer(error)) if error.kind != TransferErrorKind::Interrupted => {
-                    return Err(StoreError::NoCache { url: files.url().to_owned() });
+                    return Err(StoreError::NoCache { url: files.url().to_owned(), source: error });
                 }
                 other => other?,
             }

@@ -4,7 +4,8 @@ use std::io::{BufReader, Read, Write};
 use std::ops::Range;
 
 use crate::compression::{self, Compression};
-use crate::error::{Result, StoreError};
+use crate::error::{IoContext, Result, StoreError};
+use crate::hash::HashFormat;
 use crate::nar::Listing;
 use crate::narinfo::NarInfo;
 use crate::path::StorePath;
@@ -40,8 +41,12 @@ pub(super) fn nar(cache: &BinaryCache, path: &StorePath, sink: &mut dyn Write) -
         sink.write_all(&buffer[..n]).map_err(|error| StoreError::format("writing a NAR", error))?;
     }
     if left > 0 {
-        let reason = format!("it is {left} bytes shorter than the announced {}", narinfo.path_info.nar_size);
-        return Err(StoreError::format(cache.files.describe(&narinfo.url), reason));
+        let n_announced = narinfo.path_info.nar_size;
+        return Err(StoreError::HashMismatch {
+            path: cache.store_dir().display(path),
+            specified: narinfo.path_info.nar_hash.format(HashFormat::Nix32, true),
+            got: format!("an archive of {} bytes instead of {n_announced}", n_announced - left),
+        });
     }
     Ok(())
 }
@@ -107,7 +112,25 @@ pub(super) fn file(cache: &BinaryCache, path: &StorePath, below: &[&[u8]], sink:
         std::io::copy(&mut part, sink).map_err(|error| read_error(cache, &narinfo, error))?;
         return Ok(());
     }
-    crate::store::file_from_nar(cache, path, below, sink)
+    let Some(directory) = &cache.options.nar_cache else { return crate::store::file_from_nar(cache, path, below, sink) };
+    let archive = directory.join(format!("{}.nar", path.hash_text()));
+    if !archive.exists() {
+        std::fs::create_dir_all(directory).at("creating directory", directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory).at("creating a file in", directory)?;
+        nar(cache, path, file.as_file_mut())?;
+        file.persist(&archive).map_err(|error| StoreError::io("renaming to", &archive, error.error))?;
+    }
+    let read = |archive: &std::path::Path| std::fs::File::open(archive).at("opening", archive);
+    let listing = Listing::read(BufReader::with_capacity(64 * 1024, read(&archive)?))
+        .map_err(|error| StoreError::format(format!("archive {archive:?}"), error))?;
+    let Some(Listing::Regular { size, nar_offset: Some(start), .. }) = listing.find(&below.join(&b'/')) else {
+        let path = std::path::PathBuf::from(cache.store_dir().display(path));
+        return Err(StoreError::UnsupportedFileType { path });
+    };
+    let mut file = read(&archive)?;
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(*start)).at("reading", &archive)?;
+    std::io::copy(&mut file.take(*size), sink).at("reading", &archive)?;
+    Ok(())
 }
 
 /// See [`Store::build_log`].
@@ -125,7 +148,7 @@ pub(super) fn log(cache: &BinaryCache, path: &StorePath) -> Result<Option<Vec<u8
 
 /// See [`BinaryCache::debug_info`].
 pub(super) fn debug_info(cache: &BinaryCache, build_id: &str) -> Result<Option<(String, String)>> {
-    let name = format!("debuginfo/{build_id}");
+    let name = format!("debuginfo/{build_id}.debug");
     let Some(bytes) = cache.files.get_bytes(&name, 64 << 10)? else { return Ok(None) };
     let wrong = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::format(cache.files.describe(&name), error);
     let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;

@@ -266,6 +266,11 @@ pub(super) fn narinfo(cache: &BinaryCache, mut narinfo: NarInfo) -> Result<()> {
 
 /// Stores which path an output is.
 pub(super) fn realisation(cache: &BinaryCache, realisation: &Realisation) -> Result<()> {
+    let mut realisation = realisation.clone();
+    for key in &cache.options.secret_keys {
+        realisation.sign(key);
+    }
+    let realisation = &realisation;
     let text = crate::json::to_string(&realisation.to_json());
     let name = format!("realisations/{}.doi", realisation.id);
     cache.files.put_bytes(&name, text.as_bytes(), "application/json", Compression::None)?;
@@ -285,7 +290,7 @@ fn write_listing(cache: &BinaryCache, info: &PathInfo, listing: &Listing) -> Res
     cache.files.put_bytes(&name, text.as_bytes(), "application/json", cache.options.listing_compression)
 }
 
-/// Stores for each file with debug information where it is: `debuginfo/<build id>`.
+/// Stores for each file with debug information where it is: `debuginfo/<build id>.debug`.
 fn index_debug_info(cache: &BinaryCache, listing: &Listing, url: &str) -> Result<()> {
     let Some(Listing::Directory(groups)) = listing.find(b"lib/debug/.build-id") else { return Ok(()) };
     let is_hex = |name: &[u8], length| name.len() == length && name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -297,7 +302,7 @@ fn index_debug_info(cache: &BinaryCache, listing: &Listing, url: &str) -> Result
                 continue;
             }
             let (group, rest) = (String::from_utf8_lossy(group), String::from_utf8_lossy(rest));
-            let key = format!("debuginfo/{group}{rest}");
+            let key = format!("debuginfo/{group}{rest}.debug");
             if cache.files.exists(&key)? {
                 continue;
             }

@@ -82,7 +82,7 @@ impl Scene {
                 let is_broken = *name == "broken";
                 let open: OpenSubstituter = Box::new(move || {
                     if is_broken {
-                        return Err(StoreError::NoCache { url: url.clone() });
+                        return Err(StoreError::Unsupported { operation: "this" });
                     }
                     let cache = BinaryCache::open(&url, Arc::new(FileTransport), BinaryCacheOptions::default())?;
                     Ok(Substituter::cache(Arc::new(cache)))
@@ -107,7 +107,7 @@ fn closures_are_fetched_references_first() {
     let plan = substituters.plan(&store, &paths[2..]).unwrap();
     assert_eq!((plan.offers.len(), plan.unavailable.len()), (3, 0));
     assert!(plan.offers.values().all(|offer| offer.download_size > 0));
-    assert!(substituters.fetch(&store, &plan).unwrap().is_empty());
+    assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
     assert_eq!(scene.take_log(), ["broken failed, pause false", "a", "b", "c"]);
     assert!(store.is_valid(&paths[2]).unwrap());
 }
@@ -123,7 +123,7 @@ fn what_nobody_trusted_has_signed_is_passed_over() {
     copy_closure(&source, &scene.cache("signed", true), &paths).unwrap();
     let substituters = scene.substituters(&["unsigned", "signed"]);
     let plan = substituters.plan(&store, &paths).unwrap();
-    assert!(substituters.fetch(&store, &plan).unwrap().is_empty());
+    assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
     assert_eq!(scene.take_log(), ["a unsigned", "a"]);
 }
 
@@ -154,7 +154,7 @@ fn the_next_one_is_asked_when_contents_are_gone_or_spoilt() {
         let store = scene.store();
         let substituters = scene.substituters(&["bad"]);
         let plan = substituters.plan(&store, &paths[1..]).unwrap();
-        let failures = substituters.fetch(&store, &plan).unwrap();
+        let failures = substituters.fetch(&store, &plan, &*scene.log).unwrap();
         assert_eq!(failures.len(), 2);
         assert!(failures.values().all(|failure| failure.is_gone != spoil));
         assert!(matches!(failures[&paths[1]].error, StoreError::BrokenReferences { .. }));
@@ -162,7 +162,7 @@ fn the_next_one_is_asked_when_contents_are_gone_or_spoilt() {
         copy_closure(&source, &scene.cache("good", true), &paths).unwrap();
         let substituters = scene.substituters(&["bad", "good"]);
         let plan = substituters.plan(&store, &paths[1..]).unwrap();
-        assert!(substituters.fetch(&store, &plan).unwrap().is_empty());
+        assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
         assert!(store.is_valid(&paths[1]).unwrap());
     }
 }

@@ -67,12 +67,13 @@ impl RetryPolicy {
         n_failed: u32,
         error: TransferError,
     ) -> TransferResult<()> {
-        if error.kind != TransferErrorKind::Transient || n_failed >= self.n_attempts {
+        let n_attempts = request.n_attempts.unwrap_or(u32::MAX).min(self.n_attempts);
+        if error.kind != TransferErrorKind::Transient || n_failed >= n_attempts {
             return Err(error);
         }
         let delay = self.delay(n_failed, &error);
         if let Some(observer) = &request.observer {
-            let retry = Retry { error: &error, delay, attempt: n_failed, n_attempts: self.n_attempts, offset };
+            let retry = Retry { error: &error, delay, attempt: n_failed, n_attempts, offset };
             observer.retrying(&retry);
         }
         if request.interrupt.sleep(delay) {

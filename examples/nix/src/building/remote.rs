@@ -24,7 +24,7 @@ pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted:
         match service.query_missing(&asked, &log) {
             Ok(missing) => {
                 let level = if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO };
-                show_missing(context, level, missing.will_build.iter(), missing.will_substitute.iter(), missing.unknown.iter());
+                show_missing(context, level, missing.will_build.iter(), missing.will_substitute.iter(), (missing.download_size, missing.nar_size), missing.unknown.iter());
             }
             // The older protocol can't say.
             Err(StoreError::Unsupported { .. }) if !flags.dry_run => {}

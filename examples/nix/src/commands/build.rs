@@ -47,7 +47,10 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     }
     for (i, built) in built.iter().enumerate() {
         for (name, path) in &built.outputs {
-            if let Some(link) = &link {
+            // In a cache nothing is kept alive.
+            if let Some(link) = &link
+                && !context.store.is_cache()
+            {
                 crate::roots::make(&context, path, &link_name(link, i, name.as_deref())?)?;
             }
             if print_paths {

@@ -22,7 +22,7 @@ pub(super) fn show(invocation: Invocation) -> Outcome<u8> {
         Ok(true)
     })?;
     let targets = installables.targets(&context, true)?;
-    let store = context.store.open()?;
+    let store = context.store.any()?;
     let mut paths = Vec::new();
     for target in targets {
         paths.push(match target {
@@ -81,7 +81,7 @@ pub(super) fn add(mut invocation: Invocation) -> Outcome<u8> {
         |word, _| Err(Failure::Usage(format!("unexpected argument '{word}'"))),
     )?;
     let context = invocation.context()?;
-    let store = context.store.open()?;
+    let store = context.store.any()?;
     let json = serde_json::from_slice(&crate::common::read_stdin()?).map_err(|error| Failure::from_error(&error))?;
     let mut derivation = Derivation::from_json(&json).map_err(|error| Failure::from_error(&error))?;
     let mut known: HashMap<StorePath, HashModulo> = HashMap::new();

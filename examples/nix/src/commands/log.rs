@@ -20,12 +20,19 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     Ok(0)
 }
 
-/// Prints the log of a derivation, or of what a path was built from.
+/// Prints the log of a derivation, or of what a path was built from: the store's, or a substituter's.
 pub(crate) fn print(context: &Context, path: &StorePath) -> Outcome<()> {
-    let store = context.store.open()?;
+    let store = context.store.any()?;
     let missing = || Failure::new(format!("build log of '{}' is not available", store.store_dir().display(path)));
-    let log = store.build_log(path)?.ok_or_else(missing)?;
+    let mut log = store.build_log(path)?;
+    if log.is_none()
+        && let Some(substituters) = crate::caches::substituters(context)
+    {
+        let derivation = if path.is_derivation() { Some(path.clone()) } else { store.query_path_info(path)?.and_then(|info| info.info.deriver) };
+        let asked = derivation.as_ref().unwrap_or(path);
+        log = substituters.all().find_map(|substituter| substituter.store().build_log(asked).ok().flatten());
+    }
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&log)?;
+    stdout.write_all(&log.ok_or_else(missing)?)?;
     Ok(stdout.flush()?)
 }

@@ -53,7 +53,8 @@ pub(super) fn info(mut invocation: Invocation) -> Outcome<u8> {
     let trusted = store.trusts_this_client()?;
     let version = match context.store.service()? {
         Some(service) => service.version()?,
-        None => Some(super::VERSION.to_owned()),
+        // One that is only files has no version.
+        None => store.capabilities().local_files.then(|| super::VERSION.to_owned()),
     };
     if json {
         let mut info = serde_json::json!({ "url": url });
