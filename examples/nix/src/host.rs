@@ -123,9 +123,9 @@ impl StoreHost {
     }
 
     /// Returns the store, with everything written that was to be.
-    fn store(&self) -> HostResult<Arc<dyn nixlang_store::store::Store>> {
+    fn store(&self) -> HostResult<&Arc<dyn nixlang_store::store::Store>> {
         self.pending.flush(&self.context).map_err(failed)?;
-        self.context.store.any().map_err(failed)
+        self.context.store.open().map_err(failed)
     }
 }
 
