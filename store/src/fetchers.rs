@@ -144,6 +144,11 @@ pub trait Observer: Send + Sync {
         let _ = message;
     }
 
+    /// Something went wrong that is not the end.
+    fn error(&self, message: &str) {
+        let _ = message;
+    }
+
     /// Something is being done.
     fn message(&self, importance: Importance, message: &str) {
         let _ = (importance, message);

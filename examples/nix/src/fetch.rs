@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nixlang::diagnostics::{Diagnostic, Severity};
 use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::{BinaryCache, BinaryCacheOptions};
 use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Options, Registries, Registry};
@@ -26,6 +27,10 @@ struct Shown(Ui);
 impl Observer for Shown {
     fn warn(&self, message: &str) {
         self.0.warn(message);
+    }
+
+    fn error(&self, message: &str) {
+        self.0.show(&Diagnostic { severity: Severity::Error, ..Diagnostic::warning(message) });
     }
 
     fn message(&self, importance: Importance, message: &str) {
@@ -117,7 +122,11 @@ pub(crate) fn fetch(fetchers: &Fetchers, store: &dyn Store, request: &FetchReque
     let store_error = |error| fetch_error(FetchError::Store(error));
     let (path, got) = if *unpack {
         let tarball = fetchers.tarball(store, url, name).map_err(|error| {
-            HostError::While { message: format!("while fetching the input '{}'", tarball_name(url)), error: Box::new(fetch_error(error)) }
+            let error = fetch_error(error);
+            match tarball_name(url) {
+                Some(input) => HostError::While { message: format!("while fetching the input '{input}'"), error: Box::new(error) },
+                None => error,
+            }
         })?;
         (tarball.path, tarball.nar_hash)
     } else {
@@ -139,10 +148,11 @@ pub(crate) fn fetch(fetchers: &Fetchers, store: &dyn Store, request: &FetchReque
     }
 }
 
-fn tarball_name(url: &str) -> String {
+/// Returns how messages call an archive; not at all if its address is none.
+fn tarball_name(url: &str) -> Option<String> {
     let attrs: Attrs = [("type", "tarball"), ("url", url)].map(|(name, text)| (name.to_owned(), Attr::from(text))).into();
     let input = Input::from_attrs(attrs, &mut Reader { has_feature: &|_| true, dubious: &mut |_| {} });
-    input.map_or_else(|_| url.to_owned(), |input| input.to_string())
+    Some(input.ok()?.to_url().ok()?.to_string())
 }
 
 /// Whether a text stands for an archive elsewhere.

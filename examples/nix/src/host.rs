@@ -115,6 +115,21 @@ impl StoreHost {
         store_dir.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/") || path == b"/" || rest.is_empty())
     }
 
+    /// Returns the store to fetch into. Without one that keeps anything it is found out what can be fetched, and no more.
+    fn fetch_store(&self) -> HostResult<Arc<dyn nixlang_store::store::Store>> {
+        if self.context.store.is_dummy() {
+            return Ok(Arc::new(nixlang_store::memory::MemoryStore::new(self.store_dir().clone())));
+        }
+        Ok(Arc::clone(self.store()?))
+    }
+
+    fn must_keep(&self) -> HostResult<()> {
+        if self.context.store.is_dummy() {
+            return Err(HostError::Failed { message: "operation 'addToStore' is not supported by store 'dummy://'".into() });
+        }
+        Ok(())
+    }
+
     fn fetchers(&self) -> HostResult<&Fetchers> {
         if self.fetchers.get().is_none() {
             let _ = self.fetchers.set(crate::fetch::fetchers(&self.context).map_err(failed)?);
@@ -283,7 +298,8 @@ impl Host for StoreHost {
         if let Some(path) = self.fetched.borrow().get(&key) {
             return Ok(path.clone());
         }
-        let path = crate::fetch::fetch(self.fetchers()?, &**self.store()?, request)?;
+        let path = crate::fetch::fetch(self.fetchers()?, &*self.fetch_store()?, request)?;
+        self.must_keep()?;
         self.fetched.borrow_mut().insert(key, path.clone());
         Ok(path)
     }
@@ -292,7 +308,8 @@ impl Host for StoreHost {
         if let Some(known) = self.fetched_inputs.borrow().get(input) {
             return Ok(known.clone());
         }
-        let fetched = self.fetchers()?.fetch(&**self.store()?, input).map_err(fetch_error)?;
+        let fetched = self.fetchers()?.fetch(&*self.fetch_store()?, input).map_err(fetch_error)?;
+        self.must_keep()?;
         let fetched = FetchedInput { store_path: fetched.path, input: fetched.input };
         self.fetched_inputs.borrow_mut().insert(input.clone(), fetched.clone());
         Ok(fetched)

@@ -51,7 +51,7 @@ impl Fetchers {
     /// Downloads a body into an unnamed file.
     pub(super) fn get(&self, url: &str, headers: &[(String, String)], known_tag: Option<&str>) -> FetchResult<Fetched> {
         if !url.starts_with("file:") {
-            self.observer.message(Importance::Info, &format!("downloading '{url}'..."));
+            self.observer.message(Importance::Talkative, &format!("downloading '{url}'..."));
         }
         let mut request = Request::new(url).interrupt(&self.interrupt);
         request.headers = headers.to_vec();

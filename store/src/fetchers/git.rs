@@ -168,7 +168,11 @@ impl Fetchers {
         if let Some(known) = self.cache.lookup("gitLastModified", &key).and_then(|entry| entry.number("lastModified")) {
             return Ok(Attr::Number(known));
         }
-        let commit = git.run("cat-file", ["commit", revision])?.stdout;
+        let commit = match git.output("cat-file", ["commit", revision])? {
+            found if found.status.success() => found.stdout,
+            _ if !has_object(git, revision)? => return Err(no_object(revision)),
+            output => return program_failed("cat-file", &output),
+        };
         let committer = commit.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix(b"committer "));
         let seconds = committer.and_then(|line| {
             let line = String::from_utf8_lossy(line).into_owned();
@@ -235,13 +239,17 @@ fn resolve(git: &Git, name: &str) -> FetchResult<String> {
     let output = git.output("rev-parse", ["--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")])?;
     match output.status.success() {
         true => Ok(output.line()),
-        false => Err(FetchError::refused(format!("resolving Git reference '{name}': revspec '{name}^{{commit}}' not found"))),
+        false => Err(FetchError::refused(format!("resolving Git reference '{name}': revspec '{name}' not found"))),
     }
 }
 
 /// Returns whether an object is there.
 fn has_object(git: &Git, revision: &str) -> FetchResult<bool> {
     Ok(git.output("cat-file", ["-e", revision])?.status.success())
+}
+
+fn no_object(revision: &str) -> FetchError {
+    FetchError::refused(format!("getting Git object '{revision}': object not found - no match for id ({revision})"))
 }
 
 /// The commit of a repository without any.

@@ -76,7 +76,12 @@ fn last_modified(path: &Path) -> FetchResult<u64> {
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
         let failed = |error| FetchError::io("reading the status of", &path, error);
-        let metadata = std::fs::symlink_metadata(&path).map_err(failed)?;
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(FetchError::refused(format!("path '{}' does not exist", path.display())));
+            }
+            metadata => metadata.map_err(failed)?,
+        };
         newest = newest.max(u64::try_from(metadata.mtime()).unwrap_or(0));
         if metadata.is_dir() {
             for entry in std::fs::read_dir(&path).map_err(failed)? {

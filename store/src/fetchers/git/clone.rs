@@ -51,7 +51,7 @@ impl Fetchers {
                 if !local.exists() {
                     return Err(error);
                 }
-                self.observer.warn(&error.to_string());
+                self.observer.error(&error.to_string());
                 self.observer
                     .warn(&format!("could not update local clone of Git repository '{location}'; continuing with the most recent version"));
             }
@@ -126,7 +126,10 @@ impl Fetchers {
 fn read_head(address: &str) -> FetchResult<Option<String>> {
     let mut command = Git::nowhere();
     command.args(["ls-remote", "--symref", "--", address]);
-    let output = output(&mut command, None)?;
+    // What it says, and asks, is for the user.
+    command.stdin(Stdio::inherit()).stdout(Stdio::piped());
+    let child = spawn(&mut command)?;
+    let output = child.wait_with_output().map_err(|error| FetchError::io("waiting for", Path::new("git"), error))?;
     if !output.status.success() {
         return Ok(None);
     }
