@@ -63,7 +63,7 @@ fn prefetch(context: &Context, store: &dyn Store, wanted: &Wanted) -> Outcome<(S
     }
     let fetched = fetchers(context)?.prefetch(store, url, &name, *unpack, *executable, algorithm).map_err(failed)?;
     match expected.filter(|expected| *expected != fetched.1) {
-        Some(_) => Err(Failure::with_status(format!("hash mismatch for '{url}'"), 102)),
+        Some(_) => Err(Failure::new(format!("hash mismatch for '{url}'"))),
         None => Ok(fetched),
     }
 }
