@@ -41,7 +41,7 @@ impl From<NarError> for Failure {
     }
 }
 
-type Names = std::vec::IntoIter<(Vec<u8>, FileType)>;
+type Names = std::vec::IntoIter<(Vec<u8>, Option<FileType>)>;
 
 fn write_tree(
     eval: &Evaluator<'_>,
@@ -51,31 +51,40 @@ fn write_tree(
 ) -> Result<(), Failure> {
     let file_type = eval.file_type(path)?.ok_or_else(|| missing(path))?;
     let mut open: Vec<(Vec<u8>, Names)> = Vec::new();
-    if let Some(names) = write_node(eval, path, file_type, writer, filter)? {
+    if let Some(names) = write_node(eval, path, file_type, writer)? {
         open.push((path.to_vec(), names));
     }
     while let Some((directory, names)) = open.last_mut() {
-        let Some((name, file_type)) = names.next() else {
+        let Some((name, listed)) = names.next() else {
             writer.end_directory()?;
             open.pop();
             continue;
         };
         let path = crate::path::join(directory, &name);
+        // A listing doesn't say whether a file is executable.
+        let file_type = match listed {
+            Some(FileType::Directory) => FileType::Directory,
+            Some(FileType::Symlink) => FileType::Symlink,
+            _ => eval.file_type(&path)?.ok_or_else(|| missing(&path))?,
+        };
+        // One entry after the other: a filter sees what is in a directory before what comes behind it.
+        if !filter(&path, file_type)? {
+            continue;
+        }
         writer.entry(&name)?;
-        if let Some(names) = write_node(eval, &path, file_type, writer, filter)? {
+        if let Some(names) = write_node(eval, &path, file_type, writer)? {
             open.push((path, names));
         }
     }
     Ok(())
 }
 
-/// Writes a file or link whole, or begins a directory and returns its entries that pass the filter, sorted.
+/// Writes a file or link whole, or begins a directory and returns its entries, sorted.
 fn write_node(
     eval: &Evaluator<'_>,
     path: &[u8],
     file_type: FileType,
     writer: &mut NarWriter<&mut dyn io::Write>,
-    filter: &mut dyn FnMut(&[u8], FileType) -> EvalResult<bool>,
 ) -> Result<Option<Names>, Failure> {
     let host = |e| Failure::Evaluation(eval.host_error(e));
     match file_type {
@@ -91,20 +100,7 @@ fn write_node(
             writer.directory()?;
             let mut entries = eval.host.read_dir(path).map_err(host)?;
             entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            let mut kept = Vec::with_capacity(entries.len());
-            for (name, listed) in entries {
-                let path = crate::path::join(path, &name);
-                // A listing doesn't say whether a file is executable.
-                let file_type = match listed {
-                    Some(FileType::Directory) => FileType::Directory,
-                    Some(FileType::Symlink) => FileType::Symlink,
-                    _ => eval.file_type(&path)?.ok_or_else(|| missing(&path))?,
-                };
-                if filter(&path, file_type)? {
-                    kept.push((name, file_type));
-                }
-            }
-            Ok(Some(kept.into_iter()))
+            Ok(Some(entries.into_iter()))
         }
         FileType::Unknown => {
             let message = format!("file '{}' has an unsupported type", String::from_utf8_lossy(path));

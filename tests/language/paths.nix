@@ -85,3 +85,14 @@ builtins.getEnv "DEFINITELY_NOT_SET"
 --- find-file ---
 # error: file 'x' was not found in the Nix search path (add it using $NIX_PATH or -I)
 builtins.findFile [ { prefix = "x"; path = /definitely/not/there; } ] "x"
+
+--- path-filter-sees-a-directory-before-what-comes-behind-it ---
+# stderr: trace: filter-src/a
+# stderr: trace: filter-src/a/b
+# stderr: trace: filter-src/c
+# => "x"
+(builtins.path {
+  path = ./filter-src;
+  name = "x";
+  filter = path: type: builtins.trace (builtins.substring (builtins.stringLength (toString ./. + "/")) 99 path) true;
+}).name or "x"

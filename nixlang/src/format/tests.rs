@@ -52,6 +52,7 @@ fn operators() {
     check("aaaaaaaaaaaaaaaaaaaaa&&bbbbbbbbbbbbbbbbbbbbb||c", "aaaaaaaaaaaaaaaaaaaaa\n&& bbbbbbbbbbbbbbbbbbbbb\n|| c\n");
     check("!a.b or c?d", "!a.b or c ? d\n");
     check("1 .a", "1 .a\n");
+    check("./x .a", "./x .a\n");
 }
 
 #[test]

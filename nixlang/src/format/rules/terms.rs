@@ -46,6 +46,8 @@ impl Rules {
         let between = match base.kind() {
             // `1 .a`, not `1.a`.
             K::Literal if token(base, K::Uri).is_none() => hard_space(),
+            // A dot would belong to the path.
+            K::PathNode => hard_space(),
             K::Variable | K::SearchPathNode => Docs::new(),
             K::Paren => soft_break(),
             _ => maybe(),
