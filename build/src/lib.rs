@@ -14,7 +14,8 @@
 //!
 //! # Where this differs from the reference on purpose
 //!
-//! - Inputs are mounted read-only: without build users their owner is the builder.
+//! - Inputs are mounted read-only: without build users their owner is the builder. For the same reason `/proc/sys` and
+//!   its like are read-only in builds of root.
 //! - A build never falls back to no sandbox; [`BuildResult::isolation`] says what it had.
 //! - A builder that closes its output is not killed for it, and a process that it leaves behind is.
 //! - A fixed output that refers to the store is refused before it is registered.

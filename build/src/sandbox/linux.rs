@@ -156,10 +156,27 @@ pub(crate) fn enter(spec: &SandboxSpec, has_cgroup: bool) -> Result<bool, StepEr
     Ok(scoped || spec.network == Network::Private)
 }
 
+/// Whether the user that this process really is, whatever it is called here, is the machine's root.
+fn is_root_outside() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().nth(1).is_none_or(|outside| outside == "0")
+}
+
 fn mount_kernel_filesystems(spec: &SandboxSpec) -> Result<(), StepError> {
     let none = MountFlags::empty();
     let proc = in_root(spec, Path::new("/proc"));
     mount("none", &proc, "proc", none, None).step(|| "mounting /proc".to_owned())?;
+    if spec.ids.is_none() && is_root_outside() {
+        // To the kernel the builder is root, and such files are root's whatever namespace it looks from.
+        for name in ["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"] {
+            let file = proc.join(name);
+            if file.exists() {
+                let phrase = || format!("protecting /proc/{name}");
+                mount_bind(&file, &file).step(phrase)?;
+                remount_read_only(&file).step(phrase)?;
+            }
+        }
+    }
 
     if spec.ids.is_some_and(|ids| ids.n_ids > 1) {
         let sys = in_root(spec, Path::new("/sys"));
