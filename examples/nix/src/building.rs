@@ -311,8 +311,10 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     options.pre_build_hook = program("pre-build-hook");
     options.diff_hook = program("diff-hook").filter(|_| settings.is_on("run-diff-hook"));
     options.config_text = settings.all().map(|(setting, value)| format!("{} = {value}\n", setting.name)).collect();
-    let ca_file = [std::env::var("NIX_SSL_CERT_FILE").ok(), std::env::var("SSL_CERT_FILE").ok(), Some(settings.text("ssl-cert-file").to_owned())];
-    options.ca_file = ca_file.into_iter().flatten().find(|path| !path.is_empty()).map(PathBuf::from);
+    // Set to nothing it means none; not set at all, what the environment or the machine has.
+    if settings.is_set("ssl-cert-file") {
+        options.ca_file = Some(settings.text("ssl-cert-file").into());
+    }
     Ok(options)
 }
 
