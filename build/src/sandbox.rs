@@ -7,6 +7,7 @@
 pub mod helper;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+pub mod macos;
 pub mod none;
 pub mod shell;
 pub mod view;

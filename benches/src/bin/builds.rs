@@ -26,6 +26,8 @@ struct Program {
 
 struct Sample {
     time: Duration,
+    /// Processor time of the program and everything that it waited for, builders included.
+    cpu: Duration,
     /// Peak memory in MiB.
     memory: u64,
 }
@@ -47,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut programs = vec![Program { name: "ours", command: vec![ours, "nix-build".into()] }];
     programs.extend(theirs.map(|command| Program { name: "theirs", command: vec![command] }));
     println!("load: {}", std::fs::read_to_string("/proc/loadavg")?.trim());
-    println!("| case | sandbox | program | least | median | per build | memory |\n|---|---|---|---|---|---|---|");
+    println!("| case | sandbox | program | least | median | processor | per build | memory |\n|---|---|---|---|---|---|---|---|");
     for (kind, expression, n) in
         [("aggregate", AGGREGATE, 50), ("aggregate", AGGREGATE, 100), ("aggregate", AGGREGATE, 200), ("chain", CHAIN, 100)]
     {
@@ -86,8 +88,9 @@ fn print(case: &str, sandbox: bool, program: &str, n: usize, mut samples: Vec<Sa
     let least = samples[0].time;
     let median = samples[samples.len() / 2].time;
     let memory = samples.iter().map(|sample| sample.memory).max().unwrap_or(0);
+    let cpu = samples.iter().map(|sample| sample.cpu).min().unwrap_or_default().as_secs_f64();
     let per_build = least.as_secs_f64() * 1000.0 / n as f64;
-    println!("| {case} | {sandbox} | {program} | {:.3} s | {:.3} s | {per_build:.2} ms | {memory} MiB |", least.as_secs_f64(), median.as_secs_f64());
+    println!("| {case} | {sandbox} | {program} | {:.3} s | {:.3} s | {cpu:.3} s | {per_build:.2} ms | {memory} MiB |", least.as_secs_f64(), median.as_secs_f64());
 }
 
 /// A store of its own.
@@ -125,7 +128,8 @@ impl Place {
         if !ended.status.success() {
             return Err(format!("{command:?} failed").into());
         }
-        Ok(Sample { time, memory: ended.rusage.maxrss / 1024 / 1024 })
+        let cpu = ended.rusage.utime + ended.rusage.stime;
+        Ok(Sample { time, cpu, memory: ended.rusage.maxrss / 1024 / 1024 })
     }
 
     fn arguments(expression: &str, n: usize, run: usize) -> Vec<String> {

@@ -214,6 +214,10 @@ fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, attribute:
         ContextKind::Opaque => Ok(Some(Target::Path(parse(path)?))),
         ContextKind::Output => {
             let output = eval.contexts.output_text(element);
+            if let Some((root, names)) = path.split_once('^') {
+                let derivation = names.split('^').fold(SingleDerivedPath::Opaque(parse(root)?), SingleDerivedPath::output);
+                return Ok(Some(Target::Nested { derivation, outputs: Some(vec![output.to_owned()]) }));
+            }
             let derivation = parse(path)?;
             let known = eval.host.read_derivation(&derivation).map_err(|error| eval.host_error(error))?;
             let expected = known

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use nixlang_store::content_address::{ContentAddress, ContentAddressMethod};
-use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, InputOutputs, LookupError, StructuredAttrs};
+use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, InputOutputs, LookupError, Placeholder, StructuredAttrs};
 use nixlang_store::hash::{Algorithm, Hash};
 use nixlang_store::path::StorePath;
 use rustc_hash::FxHashMap;
@@ -19,6 +19,9 @@ use crate::value::{Context, ContextElement, ContextKind};
 
 pub(super) const BUILTINS: &[Definition] = &[
     Definition::new("derivationStrict", &["attrs"], derivation_strict).strict(1).global().doc("Makes a store derivation; returns its path and those of its outputs."),
+    Definition::new("outputOf", &["derivation-reference", "output-name"], output_of)
+        .feature("dynamic-derivations")
+        .doc("Returns a string that stands for output *output-name* of the derivation that *derivation-reference* is, or is going to be once it is built."),
     Definition::new("placeholder", &["output"], placeholder).strict(1).global().doc("Returns a string that stands for the path of *output* within a derivation that is being defined."),
 ];
 
@@ -26,6 +29,69 @@ pub(super) const BUILTINS: &[Definition] = &[
 #[derive(Default)]
 pub(crate) struct DerivationCache {
     hashes: RefCell<FxHashMap<StorePath, HashModulo>>,
+}
+
+/// An output of something that may itself be an output. In contexts such a derivation is written `/nix/store/…-x.drv^out`.
+fn output_of<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+    let what = "while evaluating the first argument to builtins.outputOf";
+    let reference = eval.force_string(args[0], pos, what)?;
+    let output = eval.force_string_no_context(args[1], pos, "while evaluating the second argument to builtins.outputOf")?;
+    let output = String::from_utf8_lossy(output.bytes()).into_owned();
+    let text = String::from_utf8_lossy(reference.bytes());
+    let wrong = |message: String| EvalError::new(ErrorKind::Evaluation, message).while_(pos, what);
+    let elements = reference.context().map_or(&[][..], |context| context.elements);
+    let [element] = elements else {
+        let n_elements = elements.len();
+        return Err(wrong(format!("string '{text}' has {n_elements} entries in its context. It should only have exactly one entry")));
+    };
+    let path = eval.contexts.path_text(element);
+    let derivation = match element.kind {
+        ContextKind::DeepDerivation => {
+            return Err(wrong(format!(
+                "string '{text}' has a context which refers to a complete source and binary closure. This is not supported at this time"
+            )));
+        }
+        ContextKind::Opaque if text != path => {
+            return Err(wrong(format!("path string '{text}' has context with the different path '{path}'")));
+        }
+        ContextKind::Opaque => path.to_owned(),
+        ContextKind::Output => {
+            let name = eval.contexts.output_text(element);
+            let expected = output_string(eval, path, name)?;
+            if text != expected {
+                return Err(wrong(format!(
+                    "string '{text}' has context with the output '{name}' from derivation '{path}', but the string is not the right \
+                     placeholder for this derivation output. It should be '{expected}'"
+                )));
+            }
+            format!("{path}^{name}")
+        }
+    };
+    let made = output_string(eval, &derivation, &output)?;
+    let context = eval.contexts.context(vec![eval.contexts.output(&derivation, &output)]);
+    Ok(Value::string(eval.heap.str_from_parts(&[made.as_bytes()], context)))
+}
+
+/// Returns the string of an output: its path if that is known, or else the placeholder.
+fn output_string(eval: &Evaluator<'_>, derivation: &str, output: &str) -> EvalResult<String> {
+    let mut names = derivation.split('^');
+    let root = names.next().unwrap_or_default();
+    let store_dir = eval.host.store_dir();
+    let path = store_dir.parse(root).map_err(|error| invalid(error.to_string()))?;
+    let names: Vec<&str> = names.chain([output]).collect();
+    if let [output] = names[..]
+        && path.is_derivation()
+    {
+        let known = eval.host.read_derivation(&path).map_err(|error| eval.host_error(error))?;
+        let Some(found) = known.outputs.get(output) else {
+            return Err(invalid(format!("derivation '{root}' does not have output '{output}'")));
+        };
+        if let Ok(Some(path)) = found.path(store_dir, &known.name, output) {
+            return Ok(store_dir.display(&path));
+        }
+    }
+    let first = Placeholder::content_addressed_output(&path, names[0]);
+    Ok(names[1..].iter().fold(first, |placeholder, name| placeholder.output(name)).to_string())
 }
 
 fn placeholder<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
@@ -288,19 +354,26 @@ impl<'e, 'h> Builder<'e, 'h> {
         Ok(())
     }
 
-    fn parse_path(&self, element: &ContextElement) -> EvalResult<StorePath> {
-        self.eval.host.store_dir().parse(self.eval.contexts.path_text(element)).map_err(|e| invalid(e.to_string()))
+    /// Returns the store path of an element, and the outputs of outputs that lead from there to the derivation.
+    fn parse_path(&self, element: &ContextElement) -> EvalResult<(StorePath, Vec<&'h str>)> {
+        let mut parts = self.eval.contexts.path_text(element).split('^');
+        let root = parts.next().unwrap_or_default();
+        let path = self.eval.host.store_dir().parse(root).map_err(|e| invalid(e.to_string()))?;
+        Ok((path, parts.collect()))
     }
 
     /// Everything in the context of the attributes becomes an input.
     fn add_inputs(&mut self) -> EvalResult<()> {
         let eval = self.eval;
         for element in self.context.map_or(&[][..], |context| context.elements) {
-            let path = self.parse_path(element)?;
+            let (path, names) = self.parse_path(element)?;
             match element.kind {
                 ContextKind::Opaque => drop(self.derivation.input_sources.insert(path)),
                 ContextKind::Output => {
-                    let inputs = self.derivation.input_derivations.entry(path).or_default();
+                    let mut inputs = self.derivation.input_derivations.entry(path).or_default();
+                    for name in names {
+                        inputs = inputs.dynamic.entry(name.into()).or_default();
+                    }
                     inputs.outputs.insert(eval.contexts.output_text(element).into());
                 }
                 ContextKind::DeepDerivation => {

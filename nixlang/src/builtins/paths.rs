@@ -40,6 +40,11 @@ pub(crate) fn realise_context<'h>(eval: &Evaluator<'h>, context: Option<&'h Cont
     let store_dir = eval.host.store_dir();
     let mut wanted = Vec::new();
     for element in context.elements {
+        if eval.contexts.path_text(element).contains('^') {
+            let shown = eval.show_context_element(element);
+            let message = format!("cannot build '{shown}' during evaluation: outputs of derivations that are built are not supported there yet");
+            return Err(EvalError::new(ErrorKind::Unsupported, message));
+        }
         let path = store_dir.parse(eval.contexts.path_text(element)).map_err(|e| EvalError::new(ErrorKind::Host, e.to_string()))?;
         match element.kind {
             ContextKind::Output => wanted.push(WantedOutput { derivation: path, output: eval.contexts.output_text(element).to_string() }),
