@@ -59,7 +59,9 @@ impl Builder {
     }
 
     /// As [`Builder::new`], with another way to run builds.
-    pub fn with_executor(store: Arc<LocalStore>, options: BuildOptions, executor: Arc<dyn Executor>) -> Builder {
+    pub fn with_executor(store: Arc<LocalStore>, mut options: BuildOptions, executor: Arc<dyn Executor>) -> Builder {
+        // Counting processors means reading files; once is enough.
+        options.cores = options.n_cores();
         Builder { store, options, executor, shell: OnceLock::new() }
     }
 

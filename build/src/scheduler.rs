@@ -70,6 +70,9 @@ pub(crate) struct Counts {
 pub(crate) struct NewStep<'d> {
     pub(crate) dependencies: &'d [usize],
     pub(crate) slot: Slot,
+    /// Where everything runs one after the other the order does not matter for how long it takes, so it is this one,
+    /// least first, and not the longest chain's.
+    pub(crate) rank: Option<usize>,
 }
 
 struct Node {
@@ -79,13 +82,27 @@ struct Node {
     /// Steps on the longest chain from here to the end.
     height: usize,
     slot: Slot,
+    rank: Option<usize>,
     outcome: Option<Outcome>,
 }
+
+impl Node {
+    /// What comes first among ready steps, greatest first.
+    fn priority(&self, step: usize) -> Priority {
+        match self.rank {
+            Some(rank) => (0, std::cmp::Reverse(rank), step),
+            None => (self.height, std::cmp::Reverse(step), step),
+        }
+    }
+}
+
+/// Height, order among equals, and the step.
+type Priority = (usize, std::cmp::Reverse<usize>, usize);
 
 struct State {
     nodes: Vec<Node>,
     /// By slot; height first, and of equals the one that was planned first.
-    ready: [BinaryHeap<(usize, std::cmp::Reverse<usize>)>; N_SLOTS],
+    ready: [BinaryHeap<Priority>; N_SLOTS],
     running: Slots,
     n_idle: usize,
     counts: Counts,
@@ -148,6 +165,7 @@ impl State {
                 n_failed_dependencies: 0,
                 height: above,
                 slot: step.slot,
+                rank: step.rank,
                 outcome: None,
             };
             for &dependency in step.dependencies {
@@ -178,7 +196,7 @@ impl State {
     fn unblock(&mut self, step: usize) {
         let node = &self.nodes[step];
         match node.n_failed_dependencies {
-            0 => self.ready[node.slot as usize].push((node.height, std::cmp::Reverse(step))),
+            0 => self.ready[node.slot as usize].push(node.priority(step)),
             n_failed => self.complete(step, Outcome::DependenciesFailed(n_failed)),
         }
     }
@@ -198,7 +216,7 @@ impl State {
                     continue;
                 }
                 match node.n_failed_dependencies {
-                    0 => self.ready[node.slot as usize].push((node.height, std::cmp::Reverse(dependent))),
+                    0 => self.ready[node.slot as usize].push(node.priority(dependent)),
                     n_failed => pending.push((dependent, Outcome::DependenciesFailed(n_failed))),
                 }
             }
@@ -256,7 +274,7 @@ impl Scheduler<'_> {
                 state.n_idle -= 1;
                 continue;
             };
-            let (_, std::cmp::Reverse(step)) = state.ready[slot].pop().expect("something is ready for this slot");
+            let (_, _, step) = state.ready[slot].pop().expect("something is ready for this slot");
             state.running[slot] += 1;
             state.counts.running += 1;
             if state.startable(&self.slots).is_some() {
@@ -325,7 +343,7 @@ mod tests {
     use super::*;
 
     fn steps<'d>(dependencies: &[&'d [usize]]) -> Vec<NewStep<'d>> {
-        dependencies.iter().map(|&dependencies| NewStep { dependencies, slot: Slot::Build }).collect()
+        dependencies.iter().map(|&dependencies| NewStep { dependencies, slot: Slot::Build, rank: None }).collect()
     }
 
     fn run(
@@ -355,6 +373,19 @@ mod tests {
         let (outcomes, order) = run(&[&[], &[], &[1], &[2]], 1, false, &[]);
         assert_eq!(order, [1, 2, 0, 3]);
         assert_eq!(outcomes, [Outcome::Done; 4]);
+    }
+
+    #[test]
+    fn ranks_win_over_chains() {
+        let order = Mutex::new(Vec::new());
+        let lists: [(&[usize], usize); 4] = [(&[], 3), (&[0], 2), (&[], 1), (&[], 0)];
+        let ranked: Vec<NewStep<'_>> =
+            lists.iter().map(|&(dependencies, rank)| NewStep { dependencies, slot: Slot::Build, rank: Some(rank) }).collect();
+        run_steps(&ranked, [1; 4], false, &CancelToken::new(), &|step, _| {
+            order.lock().unwrap().push(step);
+            StepEnd::Done
+        }, &|_| {});
+        assert_eq!(order.into_inner().unwrap(), [3, 2, 0, 1]);
     }
 
     #[test]
@@ -440,8 +471,8 @@ mod tests {
                     order.push(step);
                     if step == 0 && order.len() == 1 {
                         scheduler.add(&[
-                            NewStep { dependencies: &[], slot: Slot::Build },
-                            NewStep { dependencies: &[2], slot: Slot::Fetch },
+                            NewStep { dependencies: &[], slot: Slot::Build, rank: None },
+                            NewStep { dependencies: &[2], slot: Slot::Fetch, rank: None },
                         ]);
                         return StepEnd::After(vec![3]);
                     }
@@ -462,7 +493,7 @@ mod tests {
         let running = [AtomicUsize::new(0), AtomicUsize::new(0)];
         let most = [AtomicUsize::new(0), AtomicUsize::new(0)];
         let tried: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();
-        let lists = vec![NewStep { dependencies: &[], slot: Slot::Remote }; 40];
+        let lists = vec![NewStep { dependencies: &[], slot: Slot::Remote, rank: None }; 40];
         let outcomes = run_steps(
             &lists,
             [1, 1, 3, 2],

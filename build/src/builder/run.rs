@@ -1,7 +1,7 @@
 //! One call of [`Builder::run`]: the steps of a plan, what they made, and what the plan grows by on the way.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
@@ -79,7 +79,8 @@ impl<'r> Run<'r> {
             let own = self.builder.store.layout().state_dir.join("builds");
             workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
         }
-        let new: Vec<NewStep<'_>> = steps.iter().map(|step| new_step(step)).collect();
+        let ranks = if options.max_jobs <= 1 { ranks(&steps) } else { vec![None; steps.len()] };
+        let new: Vec<NewStep<'_>> = steps.iter().zip(ranks).map(|(step, rank)| new_step(step, rank)).collect();
         let run = |index: usize, scheduler: &Scheduler<'_>| self.step(index, scheduler);
         let progress = |counts: Counts| {
             let Counts { done, running, failed, total } = counts;
@@ -181,7 +182,7 @@ impl<'r> Run<'r> {
         let n_steps = plan.steps.len();
         let waiting_for = plan.extend(store, &self.builder.options, &self.known, path, want.clone())?;
         // Still holding the plan, so that numbers agree.
-        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step)).collect();
+        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step, None)).collect();
         scheduler.add(&new);
         let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let is_done = |index: &usize| match &plan.steps[*index].work {
@@ -192,10 +193,24 @@ impl<'r> Run<'r> {
     }
 }
 
-fn new_step(step: &Step) -> NewStep<'_> {
+/// Returns places by name, the order in which the reference builds.
+fn ranks(steps: &[Arc<Step>]) -> Vec<Option<usize>> {
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_by_key(|&step| match &steps[step].work {
+        Work::Build(step) => (step.path.name().to_owned(), Some(step.path.clone())),
+        _ => (String::new(), None),
+    });
+    let mut ranks = vec![None; steps.len()];
+    for (rank, step) in order.into_iter().enumerate() {
+        ranks[step] = Some(rank);
+    }
+    ranks
+}
+
+fn new_step(step: &Step, rank: Option<usize>) -> NewStep<'_> {
     let slot = match step.work {
         Work::Build(_) => Slot::Build,
         Work::Dynamic { .. } => Slot::Light,
     };
-    NewStep { dependencies: &step.dependencies, slot }
+    NewStep { dependencies: &step.dependencies, slot, rank }
 }

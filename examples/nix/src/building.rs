@@ -9,7 +9,7 @@ use std::time::Duration;
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
 use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
-use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, DerivedPath, Limits, Plan, Realised, WantedOutputs};
+use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, DerivedPath, Limits, Plan, Realised, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 use nixlang_store::signature::SecretKey;
@@ -114,14 +114,20 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
         wanted.iter().any(|wanted| match wanted {
             DerivedPath::Opaque(opaque) => opaque == path,
             DerivedPath::Built { derivation, .. } => derivation == path,
-            DerivedPath::Nested { derivation, .. } => derivation.root() == path,
+            // Its maker is only on the way.
+            DerivedPath::Nested { .. } => false,
         })
     };
     let mut failed: Vec<(&StorePath, Diagnostic)> = Vec::new();
     // The new command line of the reference says 1 whatever happened.
     let exit_status = if context.common.is_classic { outcome.exit_status().max(1) } else { 1 };
+    // Without `--keep-going` what was wanted and failed by itself ends everything else, which then is not worth a word.
+    let is_direct = |(path, result): &(&StorePath, &BuildResult)| {
+        is_wanted(path) && !matches!(result.status, BuildStatus::DependencyFailed | BuildStatus::Cancelled)
+    };
+    let only_direct = !context.settings.is_on("keep-going") && outcome.failures().iter().any(is_direct);
     for (path, result) in outcome.failures() {
-        if result.status == BuildStatus::Cancelled {
+        if result.status == BuildStatus::Cancelled || (only_direct && result.status == BuildStatus::DependencyFailed) {
             continue;
         }
         let text = if context.prints_build_logs() {
@@ -146,6 +152,15 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
         let diagnostic = Diagnostic::error(message);
         failed.push((path, diagnostic));
     }
+    for (wanted, realised) in wanted.iter().zip(&outcome.realised) {
+        if let DerivedPath::Nested { derivation, .. } = wanted
+            && realised.derivation.is_none()
+            && !failed.iter().any(|(path, _)| *path == derivation.root())
+        {
+            let message = format!("failed to obtain derivation of '{}'", derivation.display(store_dir));
+            failed.push((derivation.root(), Diagnostic { exit_status, ..Diagnostic::error(message) }));
+        }
+    }
     match failed.len() {
         0 => Failure::with_status("some builds failed", exit_status),
         1 => failed.remove(0).1.into(),
@@ -153,7 +168,14 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
             for (_, diagnostic) in &failed {
                 context.ui.show(diagnostic);
             }
-            let names: Vec<String> = failed.iter().map(|(path, _)| format!("'{}'", store_dir.display(path))).collect();
+            let outputs = |path: &StorePath| {
+                wanted.iter().find_map(|wanted| match wanted {
+                    DerivedPath::Built { derivation, outputs } if derivation == path => Some(format!("^{outputs}")),
+                    _ => None,
+                })
+            };
+            let name = |path: &StorePath| format!("'{}{}'", store_dir.display(path), outputs(path).unwrap_or_default());
+            let names: Vec<String> = failed.iter().map(|(path, _)| name(path)).collect();
             Failure::with_status(format!("build of {} failed", names.join(", ")), exit_status)
         }
     }
