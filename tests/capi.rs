@@ -1,0 +1,371 @@
+//! The C ABI from outside: headers, symbols, prototypes, the examples in five languages, memory checkers, and the Nix C API's functions from C.
+//!
+//! The library is installed into a scratch directory by its own installer, once. Compilers, languages and checkers that this machine lacks are skipped, which
+//! each test says. `NIX_UPSTREAM_SRC` names a checkout of the reference whose headers ours are compared with.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use nixlang_tests::{files, repository};
+
+/// Where the library is installed.
+static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = std::env::current_exe().expect("this program").parent().and_then(Path::parent).expect("it lies in deps/").to_owned();
+    let profile: &[&str] = if target.ends_with("release") { &["--release"] } else { &[] };
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let status = Command::new(cargo).current_dir(repository()).args(["build", "-q", "-p", "nixlang-ffi", "-p", "nixlang-build"]).args(profile).status();
+    assert!(status.expect("cargo runs").success(), "the library builds");
+    let prefix = target.join("capi-prefix");
+    let installed = Command::new(target.join("nixlang-ffi-install")).arg("--nix-c-api").arg(&prefix).status().expect("the installer runs");
+    assert!(installed.success(), "the library is installed");
+    prefix
+});
+
+/// Whether a program is there.
+fn has(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(program).is_file())
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a scratch directory")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Our headers below `include/`.
+fn headers() -> Vec<PathBuf> {
+    let include = repository().join("ffi/include");
+    let mut found: Vec<PathBuf> = files(&include, ".h").into_iter().map(|path| path.strip_prefix(&include).expect("below it").to_owned()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn headers_compile_alone_and_twice() {
+    let directory = scratch();
+    let mut n_compiled = 0;
+    let c = [("gcc", "c11"), ("gcc", "c17"), ("clang", "c11"), ("clang", "c17")];
+    let cpp = [("g++", "c++17"), ("g++", "c++20"), ("clang++", "c++17"), ("clang++", "c++20")];
+    for (compiler, standard) in c.into_iter().chain(cpp) {
+        if !has(compiler) {
+            eprintln!("skipped: {compiler} -std={standard} (not installed)");
+            continue;
+        }
+        let is_cpp = standard.starts_with("c++");
+        let hpp = is_cpp.then(|| PathBuf::from("nixlang.hpp"));
+        for header in headers().into_iter().chain(hpp) {
+            let source = directory.path().join(if is_cpp { "twice.cc" } else { "twice.c" });
+            let include = format!("#include \"{}\"\n", header.display());
+            fs::write(&source, format!("{include}{include}int main(void) {{ return 0; }}\n")).expect("written");
+            let output = Command::new(compiler)
+                .args([&format!("-std={standard}"), "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"])
+                .arg(format!("-I{}", repository().join("ffi/include").display()))
+                .arg(&source)
+                .output()
+                .expect("the compiler runs");
+            assert!(output.status.success(), "{compiler} -std={standard} {}: {}", header.display(), said(&output));
+            n_compiled += 1;
+        }
+    }
+    assert!(n_compiled > 0, "no C compiler is installed");
+}
+
+/// The functions that our headers declare.
+fn declared() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for header in headers() {
+        let text = fs::read_to_string(repository().join("ffi/include").join(header)).expect("a header");
+        let mut code = String::new();
+        for part in text.split("/*") {
+            code.push_str(part.split_once("*/").map_or(part, |(_, after)| after));
+        }
+        for line in code.lines().filter(|line| !line.starts_with('#') && !line.starts_with("static") && !line.starts_with("    ")) {
+            for (at, _) in line.match_indices('(') {
+                let name = line[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                if name.starts_with("nix") && !line.starts_with("typedef") {
+                    found.insert(name.to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn exported_symbols_are_the_declared_functions() {
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(PREFIX.join("lib/libnixlang.so.1")).output().expect("nm runs");
+    let text = String::from_utf8(output.stdout).expect("names");
+    let exported: BTreeSet<String> = text.lines().filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect();
+    let hooks: BTreeSet<String> = exported.iter().filter(|name| name.starts_with("nixx_")).cloned().collect();
+    assert!(hooks.is_empty(), "built with hooks for test suites: {hooks:?}");
+    let declared = declared();
+    assert!(declared.len() > 230, "only {} functions were found in the headers", declared.len());
+    assert_eq!(exported.difference(&declared).collect::<Vec<_>>(), Vec::<&String>::new(), "exported, but in no header");
+    assert_eq!(declared.difference(&exported).collect::<Vec<_>>(), Vec::<&String>::new(), "in a header, but not exported");
+}
+
+/// The prototypes that a C file's headers declare, as gcc understands them.
+fn prototypes(source: &str, include: &[PathBuf]) -> BTreeSet<String> {
+    let directory = scratch();
+    fs::write(directory.path().join("all.c"), source).expect("written");
+    let mut gcc = Command::new("gcc");
+    gcc.current_dir(directory.path()).args(["-std=gnu2x", "-fsyntax-only", "-aux-info", "out", "all.c"]);
+    include.iter().for_each(|path| drop(gcc.arg(format!("-I{}", path.display()))));
+    let output = gcc.output().expect("gcc runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let text = fs::read_to_string(directory.path().join("out")).expect("gcc wrote it");
+    let lines = text.lines().filter_map(|line| line.split_once("*/ extern ")).map(|(_, prototype)| prototype.trim().to_owned());
+    // Two names for one type.
+    lines.filter(|line| line.contains(" nix_") || line.contains("*nix_")).map(|line| line.replace("Value *", "nix_value *").replace("Externalnix_value", "ExternalValue")).collect()
+}
+
+#[test]
+fn prototypes_are_the_references() {
+    let Some(upstream) = std::env::var_os("NIX_UPSTREAM_SRC").map(PathBuf::from) else {
+        eprintln!("skipped: NIX_UPSTREAM_SRC does not name a checkout of the reference");
+        return;
+    };
+    if !has("gcc") {
+        eprintln!("skipped: gcc is not installed");
+        return;
+    }
+    let names = ["util", "store", "expr", "value", "external", "fetchers", "flake", "main"];
+    let source: String = names.iter().map(|name| format!("#include \"nix_api_{name}.h\"\n")).collect();
+    let theirs = ["util", "store", "expr", "fetchers", "flake", "main"].map(|library| upstream.join(format!("src/lib{library}-c")));
+    let theirs = prototypes(&source, &theirs);
+    let ours = prototypes(&source, &[repository().join("ffi/include/nix")]);
+    assert!(theirs.len() >= 129, "only {} prototypes were found", theirs.len());
+    assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), Vec::<&String>::new(), "the reference's that we lack or have differently");
+}
+
+/// Compiles a C or C++ file against the installed library.
+fn compile(source: &Path, to: &Path, flags: &[&str]) -> Result<(), String> {
+    let (compiler, standard) = if source.extension().is_some_and(|it| it == "c") { ("cc", "-std=c11") } else { ("c++", "-std=c++17") };
+    if !has(compiler) {
+        return Err(format!("{compiler} is not installed"));
+    }
+    let lib = PREFIX.join("lib");
+    let output = Command::new(compiler)
+        .args([standard, "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror"])
+        .args(flags)
+        .arg(source)
+        .arg("-o")
+        .arg(to)
+        .args([format!("-I{}", PREFIX.join("include").display()), format!("-I{}", PREFIX.join("include/nix").display())])
+        .args([format!("-L{}", lib.display()), "-lnixlang".into(), "-lpthread".into(), format!("-Wl,-rpath,{}", lib.display())])
+        .output()
+        .map_err(|error| error.to_string())?;
+    assert!(output.status.success(), "{}: {}", source.display(), said(&output));
+    Ok(())
+}
+
+/// Runs an example and compares what it says with what it must say. More lines at the end are fine.
+fn check_example(mut command: Command, name: &str) {
+    let directory = scratch();
+    let expected = fs::read_to_string(repository().join("tests/capi/expected").join(name)).expect("each example has its expectation");
+    command.env("HOME", directory.path()).env_remove("NIX_PATH");
+    if name == "build_with_progress" {
+        command.arg(directory.path().join("store"));
+    }
+    let output = command.output().expect("the example runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.starts_with(&expected), "{command:?}: {}", said(&output));
+    // Stores make their directories read-only.
+    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(directory.path()).status();
+}
+
+/// The examples in one language, by name.
+fn examples(language: &str, extension: &str) -> Vec<(String, PathBuf)> {
+    let mut found: Vec<_> = files(&repository().join("examples").join(language), extension)
+        .into_iter()
+        .map(|path| (path.file_stem().expect("a name").to_string_lossy().into_owned(), path))
+        .filter(|(name, _)| repository().join("tests/capi/expected").join(name).exists())
+        .collect();
+    found.sort();
+    assert!(found.len() >= 5, "only {} examples in {language}", found.len());
+    found
+}
+
+fn run_compiled(language: &str, extension: &str, flags: &[&str], wrap: impl Fn(&Path) -> Command) {
+    let directory = scratch();
+    for (name, source) in examples(language, extension) {
+        let program = directory.path().join(&name);
+        match compile(&source, &program, flags) {
+            Ok(()) => check_example(wrap(&program), &name),
+            Err(reason) => eprintln!("skipped: {name}: {reason}"),
+        }
+    }
+}
+
+#[test]
+fn examples_in_c_and_cpp() {
+    run_compiled("c", ".c", &[], Command::new);
+    run_compiled("cpp", ".cc", &[], Command::new);
+}
+
+#[test]
+fn examples_in_c_and_cpp_with_address_sanitizer() {
+    // The handles' own memory stays reachable; leaks would be what the examples forgot.
+    let flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"];
+    run_compiled("c", ".c", &flags, Command::new);
+    run_compiled("cpp", ".cc", &flags, Command::new);
+}
+
+#[test]
+fn examples_in_c_and_cpp_under_valgrind() {
+    if !has("valgrind") {
+        eprintln!("skipped: valgrind is not installed");
+        return;
+    }
+    let wrap = |program: &Path| {
+        let mut command = Command::new("valgrind");
+        command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
+        command.args(["--max-stackframe=5000000000", "--trace-children=no"]);
+        command.arg(program);
+        command
+    };
+    let directory = scratch();
+    for (language, extension) in [("c", ".c"), ("cpp", ".cc")] {
+        for (name, source) in examples(language, extension) {
+            // Budgets of time and memory are not for a program that is a hundred times slower.
+            if matches!(name.as_str(), "budget_and_cancel") {
+                continue;
+            }
+            let program = directory.path().join(format!("{language}-{name}"));
+            match compile(&source, &program, &[]) {
+                Ok(()) => check_example(wrap(&program), &name),
+                Err(reason) => eprintln!("skipped: {name}: {reason}"),
+            }
+        }
+    }
+}
+
+fn run_scripts(language: &str, extension: &str, interpreter: &str, prepare: impl Fn(&mut Command)) {
+    if !has(interpreter) {
+        eprintln!("skipped: {interpreter} is not installed");
+        return;
+    }
+    for (name, source) in examples(language, extension) {
+        let mut command = Command::new(interpreter);
+        command.arg(source.file_name().expect("a name")).current_dir(source.parent().expect("a directory"));
+        command.env("NIXLANG_LIBRARY", PREFIX.join("lib/libnixlang.so.1")).env("NIXLANG_INCLUDE", PREFIX.join("include"));
+        prepare(&mut command);
+        check_example(command, &name);
+    }
+}
+
+#[test]
+fn examples_in_python() {
+    run_scripts("python", ".py", "python3", |command| {
+        command.env("PYTHONPATH", repository().join("ffi/python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    });
+}
+
+#[test]
+fn examples_in_lua() {
+    run_scripts("lua", ".lua", "luajit", |_| {});
+}
+
+#[test]
+fn examples_in_node() {
+    let koffi = Command::new("node").args(["-e", "require('koffi')"]).output();
+    if !koffi.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: node or its package koffi is not installed (set NODE_PATH to where it is)");
+        return;
+    }
+    run_scripts("node", ".js", "node", |_| {});
+}
+
+#[test]
+fn python_evaluates_through_both_apis() {
+    if !has("python3") {
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let script = r#"
+import nixlang, nixlang.compat
+text = '{ a = 1 + 1; b = [ 1.5 true null "x" ./y ]; f = x: x; }'
+nix = nixlang.compat.Nix()
+assert nix.evaluate(text) == {"a": 2, "b": [1.5, True, None, "x", "/y"], "f": "function"}, nix.evaluate(text)
+try:
+    nix.evaluate("throw ''no''")
+    raise SystemExit("it should have failed")
+except nixlang.compat.NixApiError as failed:
+    assert failed.code == -4 and "no" in str(failed), failed
+nix.close()
+engine = nixlang.Engine()
+assert engine.evaluate("{ b = 2; a = [ 1 ]; }").python() == {"a": [1], "b": 2}
+assert list(engine.evaluate("{ b = 2; a = [ 1 ]; }")) == ["a", "b"]
+assert engine.value({"n": [None, True, 1, 2.5, "s"]}).python() == {"n": [None, True, 1, 2.5, "s"]}
+assert engine.evaluate("{ x, y ? 1 }: x").formals == {"x": False, "y": True}
+def fails(it): raise ValueError("mine")
+engine.add_builtin("fails", fails)
+try:
+    engine.evaluate("fails 1")
+    raise SystemExit("it should have failed")
+except nixlang.NixError as failed:
+    assert "ValueError: mine" in str(failed), failed
+"#;
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .env("NIXLANG_LIBRARY", PREFIX.join("lib/libnixlang.so.1"))
+        .env("PYTHONPATH", repository().join("ffi/python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("python runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let wheel = scratch();
+    let built = Command::new("python3").arg(repository().join("ffi/python/build_wheel.py")).arg(PREFIX.join("lib/libnixlang.so.1")).arg(wheel.path()).output();
+    let built = built.expect("python runs");
+    assert!(built.status.success() && String::from_utf8_lossy(&built.stdout).trim_end().ends_with(".whl"), "{}", said(&built));
+}
+
+/// Runs a C program of `tests/capi/`.
+fn run_c(name: &str, flags: &[&str]) {
+    let directory = scratch();
+    let program = directory.path().join(name);
+    match compile(&repository().join(format!("tests/capi/{name}.c")), &program, flags) {
+        Err(reason) => eprintln!("skipped: {reason}"),
+        Ok(()) => {
+            let output = Command::new(&program).arg(directory.path().join("store")).env("HOME", directory.path()).output().expect("it runs");
+            assert!(output.status.success(), "{}", said(&output));
+            let _ = Command::new("chmod").args(["-R", "u+w"]).arg(directory.path()).status();
+        }
+    }
+}
+
+#[test]
+fn nix_c_api_functions_do_what_they_say() {
+    run_c("nix_c_api", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);
+}
+
+#[test]
+fn nix_c_api_is_reached_through_the_references_names() {
+    let pkg_config = has("pkg-config");
+    if !pkg_config {
+        eprintln!("skipped: pkg-config is not installed");
+        return;
+    }
+    for name in ["nix-util-c", "nix-store-c", "nix-expr-c", "nix-fetchers-c", "nix-flake-c", "nix-main-c", "nixlang"] {
+        let output = Command::new("pkg-config").env("PKG_CONFIG_PATH", PREFIX.join("lib/pkgconfig")).args(["--libs", "--cflags", name]).output().expect("it runs");
+        assert!(output.status.success(), "{name}: {}", said(&output));
+    }
+    for library in ["libnixutilc.so", "libnixexprc.so.2.34.8", "libnixstorec.so"] {
+        assert!(PREFIX.join("lib").join(library).exists(), "{library}");
+    }
+}
+
+#[test]
+fn random_sequences_of_calls_break_nothing() {
+    run_c("sequences", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);
+}
+
+#[test]
+fn cancelling_is_prompt_and_a_memory_budget_leaves_the_engine_usable() {
+    run_c("limits", &[]);
+}
