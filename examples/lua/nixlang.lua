@@ -6,7 +6,8 @@ local pipe = assert(io.popen("cc -E -P -DNIXLANG_FFI '" .. include .. "/nixlang.
 local text = pipe:read("*a")
 pipe:close()
 -- What the library declares begins after the system's headers; the inline function is made anew below.
-text = text:sub(assert(text:find("typedef struct nixlang_string", 1, true)))
+local first = assert(text:find("typedef struct nixlang_string", 1, true))
+text = text:sub(first)
 text = text:gsub("static inline nixlang_string nixlang_text.-\n}\n", "")
 ffi.cdef(text)
 local C = ffi.load(os.getenv("NIXLANG_LIBRARY") or "nixlang")

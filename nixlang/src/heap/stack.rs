@@ -23,6 +23,8 @@ const GUARD_BYTES: usize = 1 << 20;
 const KEPT_BYTES: usize = 1 << 20;
 /// Below a frame that is left for another stack: more than the red zone and the frames of the functions that switch, which are not generic.
 const GAP_BYTES: usize = 8 * 1024;
+/// What nested calls may use of a host's stack whose size nobody knows.
+const UNKNOWN_STACK_BYTES: usize = 32 * 1024;
 /// What a callback must find on the host's stack, or else it stays on ours.
 const HOST_STACK_BYTES: usize = 256 * 1024;
 
@@ -47,7 +49,8 @@ struct Place {
 
 thread_local! {
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
-    static HOST_LOW: Cell<usize> = const { Cell::new(0) };
+    /// The lowest and the highest address of the thread's own stack; zeros if it was not asked for, ones if the system doesn't say.
+    static OWN_STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 #[inline(always)]
@@ -169,7 +172,7 @@ impl Drop for Stack {
 /// Runs a callback of the host: on the stack that the host called from, as long as there is room.
 pub fn on_host_stack<R>(callback: impl FnOnce() -> R) -> R {
     let Some(place) = PLACE.get().filter(|place| place.is_inside) else { return callback() };
-    if place.host_low == 0 || place.host.saturating_sub(place.host_low) < HOST_STACK_BYTES {
+    if place.host.saturating_sub(place.host_low) < HOST_STACK_BYTES {
         return callback();
     }
     // SAFETY: see `Place`. Inside, the engine's lock is held by this thread.
@@ -181,17 +184,16 @@ pub fn on_host_stack<R>(callback: impl FnOnce() -> R) -> R {
     unsafe { run_on(place.host_low, place.host, callback) }
 }
 
-/// Returns the lowest address of the current thread's own stack, 0 if the system doesn't say.
+/// Returns the lowest address of the stack that the host calls from.
 fn host_stack_low() -> usize {
-    let known = HOST_LOW.get();
-    if known != 0 {
-        return known;
+    if OWN_STACK.get() == (0, 0) {
+        OWN_STACK.set(thread_stack().unwrap_or((1, 1)));
     }
+    let (low, high) = OWN_STACK.get();
     let here = stack_pointer();
-    // A thread that is on a stack of its own making (a coroutine) is not where the system says.
-    let found = thread_stack().filter(|(low, high)| (*low..*high).contains(&here)).map_or(0, |(low, _)| low);
-    HOST_LOW.set(found);
-    found
+    // A host that is on a stack of its own making (a coroutine, a foreign function interface) doesn't say how large that is. Its callbacks run there as they
+    // would with any library; only nesting them is given little room.
+    if (low..high).contains(&here) { low } else { here.saturating_sub(HOST_STACK_BYTES + UNKNOWN_STACK_BYTES) }
 }
 
 #[cfg(target_os = "linux")]
