@@ -109,6 +109,11 @@ fn exported_symbols_are_the_declared_functions() {
     assert_eq!(declared.difference(&exported).collect::<Vec<_>>(), Vec::<&String>::new(), "in a header, but not exported");
 }
 
+/// A prototype without what only looks different: two names of one type, and two ways to say "no arguments".
+fn same(line: String) -> String {
+    line.replace("(/* ??? */)", "(void)").replace("Value *", "nix_value *").replace("Externalnix_value", "ExternalValue")
+}
+
 /// The prototypes that a C file's headers declare, as gcc understands them.
 fn prototypes(source: &str, include: &[PathBuf]) -> BTreeSet<String> {
     let directory = scratch();
@@ -121,7 +126,7 @@ fn prototypes(source: &str, include: &[PathBuf]) -> BTreeSet<String> {
     let text = fs::read_to_string(directory.path().join("out")).expect("gcc wrote it");
     let lines = text.lines().filter_map(|line| line.split_once("*/ extern ")).map(|(_, prototype)| prototype.trim().to_owned());
     // Two names for one type.
-    lines.filter(|line| line.contains(" nix_") || line.contains("*nix_")).map(|line| line.replace("Value *", "nix_value *").replace("Externalnix_value", "ExternalValue")).collect()
+    lines.filter(|line| line.contains(" nix_") || line.contains("*nix_")).map(same).collect()
 }
 
 #[test]
@@ -204,16 +209,16 @@ fn run_compiled(language: &str, extension: &str, flags: &[&str], wrap: impl Fn(&
 
 #[test]
 fn examples_in_c_and_cpp() {
-    run_compiled("c", ".c", &[], Command::new);
-    run_compiled("cpp", ".cc", &[], Command::new);
+    run_compiled("c", ".c", &[], |program| Command::new(program));
+    run_compiled("cpp", ".cc", &[], |program| Command::new(program));
 }
 
 #[test]
 fn examples_in_c_and_cpp_with_address_sanitizer() {
     // The handles' own memory stays reachable; leaks would be what the examples forgot.
     let flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"];
-    run_compiled("c", ".c", &flags, Command::new);
-    run_compiled("cpp", ".cc", &flags, Command::new);
+    run_compiled("c", ".c", &flags, |program| Command::new(program));
+    run_compiled("cpp", ".cc", &flags, |program| Command::new(program));
 }
 
 #[test]
@@ -225,7 +230,8 @@ fn examples_in_c_and_cpp_under_valgrind() {
     let wrap = |program: &Path| {
         let mut command = Command::new("valgrind");
         command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
-        command.args(["--max-stackframe=5000000000", "--trace-children=no"]);
+        // It notices by itself that the library changes stacks, and says so; that is no error.
+        command.arg("--trace-children=no").arg(format!("--suppressions={}", repository().join("tests/capi/valgrind.supp").display()));
         command.arg(program);
         command
     };
