@@ -93,13 +93,12 @@ impl Compression {
     /// Returns what the reference puts behind the name of a file that is compressed so, with the dot.
     pub fn extension(self) -> &'static str {
         match self {
-            Compression::None | Compression::Zlib => "",
+            // The reference has none for gzip and the older methods.
+            Compression::None | Compression::Zlib | Compression::Gzip | Compression::Lzma => "",
             Compression::Xz => ".xz",
             Compression::Bzip2 => ".bz2",
-            Compression::Gzip => ".gz",
             Compression::Zstd => ".zst",
             Compression::Brotli => ".br",
-            Compression::Lzma => ".lzma",
             Compression::Lzip => ".lzip",
         }
     }
