@@ -9,7 +9,7 @@ mod rich;
 mod span;
 
 pub use filter::filter_escapes;
-pub use render::{RenderOptions, Style, render};
+pub use render::{RenderOptions, Style, render, render_bytes};
 pub(crate) use span::source_text;
 
 use crate::eval::{ErrorKind, EvalError};

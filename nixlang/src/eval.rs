@@ -9,10 +9,13 @@ mod force;
 mod import;
 mod limits;
 mod names;
+mod observe;
 mod operators;
 mod print;
+mod profile;
 mod select;
 mod session;
+pub(crate) mod statistics;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,6 +26,9 @@ pub use coerce::Coercion;
 pub use error::{ErrorData, ErrorKind, EvalError, EvalResult, Frame};
 pub use limits::{Budgets, CancelToken};
 pub use names::Names;
+pub use observe::{Call, Callee, Observer};
+pub use profile::{FunctionProfile, Profiler};
+pub use statistics::{CallCounter, Statistics, statistics_json};
 pub use print::{PrintOptions, print_attr_name, print_string};
 pub use session::session;
 
@@ -121,6 +127,10 @@ pub struct Evaluator<'h> {
     call_depth: Cell<u32>,
     stack_limit: Cell<usize>,
     meter: limits::Meter,
+    /// Whether there is an observer that is to be told.
+    observing: Cell<bool>,
+    observer: RefCell<Option<Rc<dyn Observer<'h> + 'h>>>,
+    functors_seen: RefCell<rustc_hash::FxHashSet<u64>>,
 }
 
 /// What the evaluators of one heap have in common: without it the values of one would mean nothing to another.
@@ -164,6 +174,9 @@ impl<'h> Evaluator<'h> {
             call_depth: Cell::new(0),
             stack_limit: Cell::new(0),
             meter: Default::default(),
+            observing: Cell::new(false),
+            observer: RefCell::new(None),
+            functors_seen: RefCell::default(),
         };
         evaluator.set_budgets(evaluator.options.budgets.clone());
         crate::builtins::register(&evaluator);

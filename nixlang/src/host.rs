@@ -3,6 +3,7 @@
 
 mod memory;
 mod os;
+mod recording;
 mod restricted;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use nixlang_store::path::{StoreDir, StorePath};
 
 pub use memory::MemoryHost;
 pub use os::OsHost;
+pub use recording::{Read, Reads, RecordingHost};
 pub use restricted::RestrictedHost;
 
 /// What a file is.

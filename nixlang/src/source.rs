@@ -84,6 +84,12 @@ impl SourceMap {
         Ok(start)
     }
 
+    /// Returns how many sources there are, and how many bytes they have.
+    pub fn size(&self) -> (u64, u64) {
+        let sources = self.sources.borrow();
+        (sources.len() as u64, sources.iter().map(|source| source.text.len() as u64).sum())
+    }
+
     /// Returns the source that a position lies in.
     pub fn source(&self, pos: Pos) -> Option<Source> {
         if !pos.is_some() {

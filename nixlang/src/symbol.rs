@@ -77,6 +77,12 @@ impl<'h> SymbolTable<'h> {
         self.names.borrow().by_number.len()
     }
 
+    /// Returns how many names there are, and how many bytes they have.
+    pub fn size(&self) -> (u64, u64) {
+        let names = self.names.borrow();
+        (names.by_number.len() as u64, names.by_number.iter().map(|name| name.bytes().len() as u64).sum())
+    }
+
     /// Returns whether no name was interned yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -72,6 +72,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("build", "build derivations", build::run),
     word("eval", "evaluate an expression and print its value", eval::run),
     word("repl", "evaluate expressions interactively", repl::run),
+    word("search", "find derivations by name and description", search::run),
     word("run", "build something and run its program", run::run),
     word("shell", "run a program where installables are found", shell::run),
     word("env shell", "run a program where installables are found", shell::run),
@@ -141,7 +142,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-channel", "flake", "search",
+    "nix-env", "nix-channel", "flake",
     "profile", "bundle", "edit", "formatter", "registry", "upgrade-nix",
 ];
 

@@ -50,6 +50,8 @@ pub(crate) struct Common {
     pub(crate) base_directory: Option<std::path::PathBuf>,
     /// Variables that an evaluation sees besides those of the process.
     pub(crate) variables: std::collections::BTreeMap<String, String>,
+    /// Where to write what evaluations read.
+    pub(crate) record_reads: Option<std::path::PathBuf>,
     /// What is still to be said about the flags.
     pub(crate) warnings: Vec<String>,
 }
@@ -75,6 +77,7 @@ impl Common {
             repair: false,
             base_directory: None,
             variables: Default::default(),
+            record_reads: None,
             warnings: Vec::new(),
         })
     }
@@ -117,6 +120,7 @@ impl Common {
                     self.warnings.push("'--eval-store' is not supported yet and ignored".into());
                 }
             }
+            "--record-reads" => self.record_reads = Some(args.value(flag)?.into()),
             "--offline" => {
                 self.settings.set("substitute", "false")?;
                 self.settings.set("tarball-ttl", &u32::MAX.to_string())?;
@@ -203,6 +207,9 @@ impl Common {
                 Ok(sink) => ui.json_copy = Some(sink),
                 Err(error) => self.warnings.push(format!("opening \"{path}\": {}", crate::failure::plain(&error))),
             },
+        }
+        if self.settings.list("experimental-features").any(|feature| feature == "no-url-literals") {
+            ui.warn("experimental feature 'no-url-literals' has been stabilized and renamed; use 'lint-url-literals = fatal' setting instead");
         }
         for name in std::mem::take(&mut self.settings.unknown) {
             ui.warn(format!("unknown setting '{name}'"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nixlang::diagnostics::{Diagnostic, near_names};
 use nixlang::eval::{ErrorKind, EvalError, EvalOptions, Evaluator, session};
+use nixlang::host::RecordingHost;
 use nixlang::heap::{Kind, Value};
 use nixlang::host::FetchRequest;
 use nixlang::lower::{LintLevel, Lints};
@@ -12,6 +13,7 @@ use nixlang::source::{Origin, Pos};
 use crate::commands::Context;
 use crate::common::AutoArgument;
 use crate::failure::{Failure, Outcome};
+use crate::observation::Observation;
 use crate::host::{Pending, StoreHost};
 use crate::settings::Settings;
 
@@ -70,25 +72,35 @@ pub(crate) fn evaluate<R: Send>(context: &Arc<Context>, read_write: bool, body: 
         let paths: Vec<Vec<u8>> = named.chain(real).collect();
         (paths, context.settings.list("allowed-uris").map(str::to_owned).collect::<Vec<_>>())
     });
+    let reads = Arc::new(std::sync::Mutex::new(nixlang::host::Reads::new()));
+    let (noted, is_recorded) = (Arc::clone(&reads), context.common.record_reads.is_some());
     let host = move || -> Box<dyn nixlang::host::Host> {
         let host = Box::new(StoreHost::new(host_context, of_host, pure, read_write));
-        match restriction {
+        let host: Box<dyn nixlang::host::Host> = match restriction {
             Some((paths, addresses)) => Box::new(nixlang::host::RestrictedHost::new(host, paths, addresses)),
             None => host,
-        }
+        };
+        if is_recorded { Box::new(RecordingHost::new(host, noted)) } else { host }
     };
     session(host, options, |eval| {
         let run = || {
             let (auto_arguments, has_auto_arguments) = auto_arguments(eval, context)?;
             let evaluation = Evaluation { eval, auto_arguments, has_auto_arguments, context, pending: &pending };
-            let result = body(&evaluation)?;
+            let observation = Observation::begin(context, eval)?;
+            let result = body(&evaluation);
+            observation.end(eval, result.is_ok())?;
+            let result = result?;
             evaluation.flush()?;
             Ok(result)
         };
-        run().map_err(|stop| match stop {
+        let result = run().map_err(|stop| match stop {
             Stop::Error(error) => Failure::from(Diagnostic::from_error(&error, &eval.sources)),
             Stop::Failure(failure) => failure,
-        })
+        });
+        match &context.common.record_reads {
+            Some(path) => crate::observation::write_reads(path, &reads).and(result),
+            None => result,
+        }
     })
     .map_err(|error| Failure::new(format!("cannot start the evaluation: {}", crate::failure::plain(&error))))?
 }
@@ -117,7 +129,7 @@ fn lints(settings: &Settings) -> Outcome<Lints> {
         settings.text(name).parse().map_err(|error: nixlang::lower::UnknownLintLevel| Failure::Usage(format!("setting '{name}': {error}")))
     };
     let mut lints = Lints { absolute_paths: level("lint-absolute-path-literals")?, short_paths: level("lint-short-path-literals")?, urls: level("lint-url-literals")? };
-    if lints.short_paths == LintLevel::Ignore && settings.is_on("warn-short-path-literals") {
+    if !settings.is_set("lint-short-path-literals") && settings.is_on("warn-short-path-literals") {
         lints.short_paths = LintLevel::Warn;
     }
     if settings.list("experimental-features").any(|feature| feature == "no-url-literals") {

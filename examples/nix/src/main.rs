@@ -19,6 +19,7 @@ mod failure;
 mod fetch;
 mod host;
 mod installables;
+mod observation;
 mod json_log;
 mod progress;
 mod remote_log;

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use nixlang::diagnostics::{Diagnostic, RenderOptions, Severity, Style, filter_escapes, render};
+use nixlang::diagnostics::{Diagnostic, RenderOptions, Severity, Style, filter_escapes, render, render_bytes};
 
 use crate::json_log::{self, JsonSink};
 use crate::settings::Settings;
@@ -70,7 +70,12 @@ impl Ui {
         for sink in self.sinks().filter(|_| level <= self.verbosity) {
             sink.write(&json_log::diagnostic(level.0, &text, diagnostic));
         }
-        self.text(level, &text);
+        if level <= self.verbosity && self.json.is_none() {
+            let mut text = render_bytes(diagnostic, &self.render);
+            text.push(b'\n');
+            // Where nobody reads there is nothing to do about it.
+            let _ = std::io::stderr().lock().write_all(&text);
+        }
     }
 
     /// Shows a warning.

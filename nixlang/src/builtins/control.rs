@@ -91,5 +91,6 @@ fn warn<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Va
 }
 
 fn break_<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+    eval.pause(args[0])?;
     eval.force_at(args[0], pos)
 }

@@ -322,13 +322,22 @@ struct AddPath<'a, 'h> {
 fn add_path<'h>(eval: &Evaluator<'h>, add: AddPath<'_, 'h>, pos: Pos) -> EvalResult<Value<'h>> {
     let result: EvalResult<Value<'h>> = (|| {
         let rewrites = realise_context(eval, add.context)?;
-        let path = eval.resolve_links(&rewrite(add.path, &rewrites))?;
+        let path = rewrite(add.path, &rewrites);
+        // What comes out of a store object that was built keeps the references of the whole object.
+        let store_dir = eval.host.store_dir();
+        let mut references = BTreeSet::new();
+        if add.context.is_some()
+            && let Ok((object, _)) = store_dir.split_store_path(String::from_utf8_lossy(&path).as_ref())
+        {
+            references = eval.host.references(&object).unwrap_or_default();
+        }
+        let path = eval.resolve_links(&path)?;
         // What is there already under the hash that it must have need not be read.
         if let Some(hash) = add.expected {
             let content = nixlang_store::content_address::ContentAddressWithReferences {
                 method: add.method,
                 hash,
-                references: BTreeSet::new(),
+                references: references.clone(),
                 self_reference: false,
             };
             let expected = eval.host.store_dir().fixed_output_path(add.name, &content);
@@ -343,7 +352,7 @@ fn add_path<'h>(eval: &Evaluator<'h>, add: AddPath<'_, 'h>, pos: Pos) -> EvalRes
             let keep = eval.call(function, &arguments, pos)?;
             eval.force_bool(keep, pos, "while evaluating the return value of the path filter function")
         };
-        let added = eval.add_source(&path, add.name, add.method, add.expected, &mut filter)?;
+        let added = eval.add_source_with_references(&path, add.name, add.method, add.expected, &references, &mut filter)?;
         Ok(Value::string(store_path_string(eval, &added)))
     })();
     result.map_err(|e| e.while_(pos, format!("while adding path '{}'", String::from_utf8_lossy(add.path))))

@@ -41,14 +41,55 @@ impl Excerpt {
 /// Returns a line, or what is around a column of it if it is long; `column` then counts in what is returned.
 fn cut(line: &[u8], column: &mut usize) -> String {
     if line.len() <= LONG_LINE {
-        return String::from_utf8_lossy(line).into_owned();
+        return text_of(line);
     }
     let place = (*column - 1).min(line.len());
     let start = if place > KEPT + CUT.len() { place - KEPT } else { 0 };
     let end = (place + KEPT).min(line.len());
     *column = place - start + 1 + if start > 0 { CUT.len() } else { 0 };
-    let kept = String::from_utf8_lossy(&line[start..end]);
+    let kept = text_of(&line[start..end]);
     format!("{}{kept}{}", if start > 0 { CUT } else { "" }, if end < line.len() { CUT } else { "" })
+}
+
+/// Stands for byte 0 where text is no UTF-8; the other bytes follow. At the end of a private plane, so no text has reason to contain it.
+const RAW_BYTE: u32 = 0x10_fe00;
+
+/// Returns text, with characters for bytes that are no UTF-8, which [`to_bytes`] turns into these bytes again.
+fn text_of(mut bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    while !bytes.is_empty() {
+        let valid = match std::str::from_utf8(bytes) {
+            Ok(valid) => valid.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        text.push_str(std::str::from_utf8(&bytes[..valid]).expect("it is valid so far"));
+        if let Some(byte) = bytes.get(valid) {
+            text.extend(char::from_u32(RAW_BYTE + u32::from(*byte)));
+        }
+        bytes = bytes.get(valid + 1..).unwrap_or_default();
+    }
+    text
+}
+
+fn raw_byte(c: char) -> Option<u8> {
+    u8::try_from(u32::from(c).checked_sub(RAW_BYTE)?).ok()
+}
+
+/// Returns rendered text as bytes, with excerpts of sources that are no UTF-8 as they are.
+pub(super) fn to_bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match raw_byte(c) {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
+}
+
+/// Returns rendered text with the replacement character for what is no UTF-8.
+pub(super) fn to_text(text: String) -> String {
+    if text.chars().any(|c| raw_byte(c).is_some()) { text.chars().map(|c| if raw_byte(c).is_some() { char::REPLACEMENT_CHARACTER } else { c }).collect() } else { text }
 }
 
 /// Returns the lines of a text. A line end at the end of the text has an empty line behind it.
@@ -85,6 +126,14 @@ mod tests {
         let found: Vec<&[u8]> = lines(b"a\nb\r\nc\rd\n").collect();
         assert_eq!(found, [&b"a"[..], b"b", b"c", b"d", b""]);
         assert_eq!(lines(b"").count(), 1);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay() {
+        let bytes = b"a\xff\xc3\xa9\xc3";
+        let text = text_of(bytes);
+        assert_eq!(to_bytes(&text), bytes);
+        assert_eq!(to_text(text), "a\u{fffd}\u{e9}\u{fffd}");
     }
 
     #[test]

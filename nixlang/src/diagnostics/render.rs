@@ -25,6 +25,15 @@ pub struct RenderOptions {
 
 /// Returns a diagnostic as text of one or more lines, without a line end after the last.
 pub fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String {
+    super::excerpt::to_text(render_raw(diagnostic, options))
+}
+
+/// As [`render`], but excerpts of sources that are no UTF-8 stay as they are. Escape sequences are filtered as by [`filter_escapes`](super::filter_escapes).
+pub fn render_bytes(diagnostic: &Diagnostic, options: &RenderOptions) -> Vec<u8> {
+    super::excerpt::to_bytes(&super::filter_escapes(&render_raw(diagnostic, options), options.colour))
+}
+
+fn render_raw(diagnostic: &Diagnostic, options: &RenderOptions) -> String {
     match options.style {
         Style::Reference => super::reference::render(diagnostic, options),
         Style::Rich => super::rich::render(diagnostic, options),

@@ -1,5 +1,6 @@
 //! Application: lambdas with one or several parameters, formals, builtins, partial application, functors.
 
+use super::observe::Call;
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Boxed, Builtin, BuiltinBody, Closure, Env, Kind, Partial, Value};
 use crate::lower::expr::{Apply, Formals, Lambda};
@@ -12,6 +13,10 @@ impl<'h> Evaluator<'h> {
     pub(super) fn eval_apply(&self, apply: &'h Apply<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
         let function = self.eval(&apply.function, env)?;
         let n = apply.arguments.len();
+        if self.observing.get() {
+            let arguments: Vec<_> = apply.arguments.iter().map(|argument| self.delay(argument, env)).collect();
+            return self.call(function, &arguments, apply.pos);
+        }
         match function.kind() {
             // The common cases write their arguments straight to where they are needed.
             Kind::Lambda(closure) if closure.lambda.formals.is_none() && closure.lambda.n_params as usize == n => {
@@ -52,6 +57,13 @@ impl<'h> Evaluator<'h> {
     /// Calls a function with arguments that may be thunks. Fewer arguments than it takes make a partial application.
     pub fn call(&self, function: Value<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
         let _depth = self.enter_call(pos)?;
+        if self.observing.get() {
+            return self.observed(&Call { function, arguments, pos }, || self.call_function(function, arguments, pos));
+        }
+        self.call_function(function, arguments, pos)
+    }
+
+    fn call_function(&self, function: Value<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
         let mut function = self.force_at(function, pos)?;
         let mut collected: Vec<Value<'h>>;
         let mut rest = arguments;
@@ -83,7 +95,12 @@ impl<'h> Evaluator<'h> {
                 Kind::Attrs(attrs) if attrs.get(self.names.functor).is_some() => {
                     let functor = attrs.find(self.names.functor).expect("looked up just now");
                     let callee = functor.slot.get();
-                    function = self.call(callee, &[function, rest[0]], functor.pos).map_err(|e| {
+                    let called = if self.observing.get() {
+                        self.call_functor_observed(callee, &[function, rest[0]], functor.pos)
+                    } else {
+                        self.call(callee, &[function, rest[0]], functor.pos)
+                    };
+                    function = called.map_err(|e| {
                         e.while_(pos, "while calling a functor (an attribute set with a '__functor' attribute)")
                     })?;
                     rest = &rest[1..];
@@ -96,6 +113,15 @@ impl<'h> Evaluator<'h> {
             }
         }
         Ok(function)
+    }
+
+    /// In the reference a functor is not evaluated yet when it is called for the first time, so nobody knows its name.
+    #[cold]
+    fn call_functor_observed(&self, callee: Value<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
+        let _depth = self.enter_call(pos)?;
+        let is_new = self.functors_seen.borrow_mut().insert(callee.word());
+        let function = if is_new { Value::NULL } else { callee };
+        self.observed(&Call { function, arguments, pos }, || self.call_function(callee, arguments, pos))
     }
 
     fn partial(&self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {

@@ -132,9 +132,21 @@ impl<'h> Evaluator<'h> {
         expected: Option<nixlang_store::hash::Hash>,
         filter: &mut dyn FnMut(&[u8], crate::host::FileType) -> EvalResult<bool>,
     ) -> EvalResult<StorePath> {
+        self.add_source_with_references(path, name, method, expected, &std::collections::BTreeSet::new(), filter)
+    }
+
+    /// As [`add_source`](Self::add_source), for a source that refers to store paths.
+    pub fn add_source_with_references(
+        &self,
+        path: &[u8],
+        name: &str,
+        method: ContentAddressMethod,
+        expected: Option<nixlang_store::hash::Hash>,
+        references: &std::collections::BTreeSet<StorePath>,
+        filter: &mut dyn FnMut(&[u8], crate::host::FileType) -> EvalResult<bool>,
+    ) -> EvalResult<StorePath> {
         // Links on the way there are followed, a link at the end is copied as a link.
         let path = self.resolve_parent(path)?;
-        let references = std::collections::BTreeSet::new();
         let mut failure: Option<EvalError> = None;
         let mut dump = |out: &mut dyn io::Write| {
             let result = match method {
@@ -151,7 +163,7 @@ impl<'h> Evaluator<'h> {
                 }
             }
         };
-        let source = crate::host::SourceToAdd { name, method, expected, references: &references, dump: &mut dump };
+        let source = crate::host::SourceToAdd { name, method, expected, references, dump: &mut dump };
         let added = self.host.add_source(source);
         match (failure, added) {
             (Some(error), _) => Err(error),

@@ -152,13 +152,14 @@ impl<'h> Evaluator<'h> {
 
     /// Returns the number of steps that were taken so far: calls and evaluated thunks.
     pub fn steps(&self) -> u64 {
-        self.meter.granted.get() - u64::from(self.heap.fuel())
+        // Another evaluator of the same heap may have filled the tank.
+        self.meter.granted.get().saturating_sub(u64::from(self.heap.fuel()))
     }
 
     /// Takes what is left in the tank back, for another evaluator on the same heap to come in between.
     pub(crate) fn park_fuel(&self) {
         let rest = u64::from(self.heap.take_fuel());
-        self.meter.granted.set(self.meter.granted.get() - rest);
+        self.meter.granted.set(self.meter.granted.get().saturating_sub(rest));
         self.meter.steps_left.set(self.meter.steps_left.get().saturating_add(rest));
     }
 

@@ -7,6 +7,24 @@ use crate::source::Pos;
 
 impl<'h> Evaluator<'h> {
     pub(super) fn eval_binary(&self, binary: &'h Binary<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
+        let pos = binary.pos;
+        if self.observing.get() {
+            let builtin = match binary.operator {
+                BinaryOperator::Less => Some("lessThan"),
+                BinaryOperator::Subtract => Some("sub"),
+                BinaryOperator::Multiply => Some("mul"),
+                BinaryOperator::Divide => Some("div"),
+                _ => None,
+            };
+            if let Some(name) = builtin {
+                return self.observed_operator(name, pos, || self.eval_binary_operator(binary, env));
+            }
+        }
+        self.eval_binary_operator(binary, env)
+    }
+
+    #[inline]
+    fn eval_binary_operator(&self, binary: &'h Binary<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
         let Binary { left, right, pos, operator } = binary;
         let pos = *pos;
         Ok(Value::bool(match operator {

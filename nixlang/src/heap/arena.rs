@@ -14,6 +14,7 @@ use super::{Boxed, Builtin, Closure, Partial, Shape, Slot, Transition, Value};
 use crate::builtins::HostBuiltin;
 use crate::value::{Context, ContextElement, External, Lazy};
 use crate::eval::EvalError;
+use crate::eval::statistics::Counters;
 use crate::lower::expr::*;
 
 /// Types that may live in a region: they own nothing, so that not dropping them loses nothing.
@@ -49,6 +50,7 @@ pub struct Heap {
     fuel: Cell<u32>,
     /// Fuel that a large allocation took out of the tank, so that the look comes at once.
     fuel_aside: Cell<u32>,
+    pub(super) counters: Counters,
     pub(super) shapes: ShapeTable,
     /// What has a destructor and is referred to by values: dropped with the heap, and never moved or dropped before.
     kept: RefCell<Vec<Kept>>,
@@ -69,6 +71,7 @@ impl Heap {
             next_shape: Cell::new(1),
             fuel: Cell::new(0),
             fuel_aside: Cell::new(0),
+            counters: Counters::default(),
             shapes: ShapeTable::default(),
             kept: RefCell::default(),
         }
@@ -96,6 +99,11 @@ impl Heap {
     /// Returns how many bytes are in use, with an estimate of what remembered errors take.
     pub fn used_bytes(&self) -> usize {
         self.bump.allocated_bytes() - self.bump.chunk_capacity() + self.failures.borrow().len() * FAILURE_BYTES
+    }
+
+    /// Returns how much of everything was made so far.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Takes a step's fuel out of the tank; false if it is empty.

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use crate::eval::statistics::count;
 use super::object::{handle, pointer_of, word_of};
 use super::word::Brand;
 use super::{Heap, Shape, Slot, Value};
@@ -219,6 +220,8 @@ impl Heap {
     #[inline]
     pub fn attrs<'h>(&'h self, shape: &'h Shape<'h>, values: impl IntoIterator<Item = Value<'h>>) -> Attrs<'h> {
         let len = shape.symbols().len();
+        count(&self.counters.sets, 1);
+        count(&self.counters.set_elements, len);
         let pointer = self.words(1 + len);
         let mut values = values.into_iter();
         for i in 0..len {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::word::Brand;
 use super::{Heap, Value};
+use crate::eval::statistics::count;
 use crate::value::Context;
 
 /// Returns a pointer as a number, exposing its provenance.
@@ -215,6 +216,8 @@ impl Heap {
     pub fn list<'h>(&'h self, elements: impl IntoIterator<Item = Value<'h>, IntoIter: ExactSizeIterator>) -> List<'h> {
         let mut elements = elements.into_iter();
         let len = elements.len();
+        count(&self.counters.lists, 1);
+        count(&self.counters.list_elements, len);
         let pointer = self.words(1 + len);
         for i in 0..len {
             let value = elements.next().unwrap_or(Value::NULL);
@@ -240,6 +243,8 @@ impl Heap {
     #[inline]
     fn env_with_header<'h>(&'h self, parent: u64, len: usize) -> Env<'h> {
         debug_assert!(parent & !PARENT == 0, "user addresses have 48 bits");
+        count(&self.counters.envs, 1);
+        count(&self.counters.env_slots, len);
         let short = (len as u64) < LONG;
         let base = self.words(if short { 1 + len } else { 2 + len });
         // SAFETY: there is room for the header (two words when long) and `len` slots.

@@ -26,6 +26,7 @@ use super::object::{handle, pointer_of, word_of};
 use super::word::Brand;
 use super::{Env, Heap, Kind, Slot, Value};
 use crate::eval::EvalError;
+use crate::eval::statistics::count;
 use crate::lower::expr::Expr;
 use crate::value::Lazy;
 
@@ -172,6 +173,7 @@ impl<'h> Thunk<'h> {
 impl Heap {
     #[inline]
     fn cell<'h>(&'h self, head: u64, payload: u64, n_arguments: usize) -> NonNull<u64> {
+        count(&self.counters.thunks, 1);
         let pointer = self.words(2 + n_arguments);
         // SAFETY: there is room for two words.
         unsafe {

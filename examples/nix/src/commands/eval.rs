@@ -17,7 +17,8 @@ use crate::installables::Installables;
 struct Flags {
     raw: bool,
     json: bool,
-    pretty: bool,
+    /// None for what suits where the output goes.
+    pretty: Option<bool>,
     read_only: bool,
     apply: Option<String>,
     write_to: Option<PathBuf>,
@@ -32,8 +33,8 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             match flag {
                 "--raw" => flags.raw = true,
                 "--json" => flags.json = true,
-                "--pretty" => flags.pretty = true,
-                "--no-pretty" => flags.pretty = false,
+                "--pretty" => flags.pretty = Some(true),
+                "--no-pretty" => flags.pretty = Some(false),
                 "--read-only" => flags.read_only = true,
                 "--apply" => flags.apply = Some(args.value(flag)?),
                 "--write-to" => flags.write_to = Some(args.value(flag)?.into()),
@@ -85,7 +86,7 @@ fn print<'h>(evaluation: &Evaluation<'_, 'h>, flags: &Flags, value: Value<'h>) -
         eval.coerce_to_string(value, Pos::NONE, Coercion::PATH_SEGMENT, "while generating the eval command output")?.bytes().to_vec()
     } else if flags.json {
         let mut text = eval.to_json(value, Pos::NONE, false)?.0;
-        if flags.pretty {
+        if flags.pretty.unwrap_or_else(|| std::io::IsTerminal::is_terminal(&std::io::stdout())) {
             let parsed: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Failure::new(error.to_string()))?;
             text = nixlang_store::json::to_string_pretty(&parsed).into_bytes();
         }
