@@ -3,6 +3,7 @@
 
 mod excerpt;
 mod filter;
+mod json;
 mod reference;
 mod render;
 mod rich;
@@ -52,6 +53,9 @@ pub struct Diagnostic {
     pub trace: Vec<TraceFrame>,
     /// Names that may have been meant, best first.
     pub suggestions: Vec<String>,
+    /// Of an infinite recursion: the expressions that need each other, each needed by the one after it, and the first needed by the last. As far as they
+    /// have places.
+    pub cycle: Vec<Location>,
     /// What a command that ends with this should have as its exit status.
     pub exit_status: u8,
 }
@@ -66,6 +70,7 @@ impl Diagnostic {
             place: None,
             trace: Vec::new(),
             suggestions: Vec::new(),
+            cycle: Vec::new(),
             exit_status: 1,
         }
     }
@@ -105,9 +110,16 @@ impl Diagnostic {
             place: sources.locate(data.pos),
             trace: frames.collect(),
             suggestions: data.suggestions.clone(),
+            cycle: data.cycle.iter().filter_map(|pos| sources.locate(*pos)).collect(),
             exit_status: data.exit_status,
             ..Diagnostic::error("")
         }
+    }
+
+    /// Returns everything about it as JSON, for tools: `severity`, `code`, `message`, `place` (`origin`, `path`, `line`, `column`, `length`), `suggestions`,
+    /// `syntaxErrors`, `cycle`, `trace` and `exitStatus`.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::render(self)
     }
 
     /// Returns `Did you mean a?` or `Did you mean one of a, b or c?`; nothing if there is no name.

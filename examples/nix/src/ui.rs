@@ -46,6 +46,7 @@ impl Ui {
         let style = match settings.text("error-style") {
             "nix" => Style::Reference,
             "rich" => Style::Rich,
+            "json" => Style::Json,
             _ if is_classic || !is_terminal => Style::Reference,
             _ => Style::Rich,
         };

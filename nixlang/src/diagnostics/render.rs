@@ -10,6 +10,8 @@ pub enum Style {
     Reference,
     /// The error first, with all of what it is about underlined; then the way to it, innermost step first.
     Rich,
+    /// A line of JSON, see [`Diagnostic::to_json`].
+    Json,
 }
 
 /// How a diagnostic is shown.
@@ -37,6 +39,7 @@ fn render_raw(diagnostic: &Diagnostic, options: &RenderOptions) -> String {
     match options.style {
         Style::Reference => super::reference::render(diagnostic, options),
         Style::Rich => super::rich::render(diagnostic, options),
+        Style::Json => diagnostic.to_json().to_string(),
     }
 }
 

@@ -54,6 +54,13 @@ pub(super) fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String
         let Palette { blue, normal, .. } = palette;
         let _ = writeln!(text, "   {blue}╰{normal} {hint}");
     }
+    if !diagnostic.cycle.is_empty() {
+        let _ = writeln!(text, "  {}…{} each of these needs the one above it, and the first needs the last:", palette.blue, palette.normal);
+    }
+    for place in &diagnostic.cycle {
+        let mark = Mark { colour: palette.blue, width: trees.length(place, false), label: None };
+        excerpt(&mut text, "  ", place, palette, &mark);
+    }
     trace(&mut text, diagnostic, options, palette, &mut trees);
     text.truncate(text.trim_end().len());
     text

@@ -190,7 +190,7 @@ impl<'h> Evaluator<'h> {
         };
         let message = error.to_string();
         let exit_status = if matches!(error, HostError::HashMismatch { .. }) { 102 } else { 1 };
-        EvalError::from_data(ErrorData { kind, message, pos: Pos::NONE, suggestions: Vec::new(), exit_status })
+        EvalError::from_data(ErrorData { kind, message, pos: Pos::NONE, suggestions: Vec::new(), cycle: Vec::new(), needs_itself: None, exit_status })
     }
 
     /// Returns how messages show a context element.

@@ -53,6 +53,9 @@ pub enum ErrorKind {
     Evaluation,
 }
 
+/// Expressions of a cycle that are kept.
+const MAX_CYCLE: usize = 50;
+
 /// A frame of a trace.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -75,6 +78,10 @@ pub struct ErrorData {
     pub pos: Pos,
     /// Names that may have been meant, best first.
     pub suggestions: Vec<String>,
+    /// Of an infinite recursion: where the expressions stand that need each other.
+    pub cycle: Vec<Pos>,
+    /// The value that needs itself, until the way is back at it.
+    pub(crate) needs_itself: Option<usize>,
     /// Exit status that a command should end with, if not 1.
     pub exit_status: u8,
 }
@@ -106,7 +113,7 @@ impl EvalError {
     /// Returns an error without a position.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let data = ErrorData { kind, message: message.into(), pos: Pos::NONE, suggestions: Vec::new(), exit_status: 1 };
+        let data = ErrorData { kind, message: message.into(), pos: Pos::NONE, suggestions: Vec::new(), cycle: Vec::new(), needs_itself: None, exit_status: 1 };
         Self::from_data(data)
     }
 
@@ -138,6 +145,27 @@ impl EvalError {
     #[cold]
     pub fn suggest(self, suggestions: Vec<String>) -> Self {
         self.map_data(|data| data.suggestions = suggestions)
+    }
+
+    /// Returns the error of a value that needs itself; `identity` tells it from others.
+    #[cold]
+    pub(crate) fn infinite_recursion(identity: usize) -> Self {
+        let error = Self::new(ErrorKind::InfiniteRecursion, "infinite recursion encountered");
+        error.map_data(|data| data.needs_itself = Some(identity))
+    }
+
+    /// Returns the error with one more expression of the cycle, unless that is complete.
+    #[cold]
+    pub(crate) fn in_cycle(self, identity: usize, place: Pos) -> Self {
+        let Some(wanted) = self.data().needs_itself else { return self };
+        self.map_data(|data| {
+            if place.is_some() && data.cycle.len() < MAX_CYCLE {
+                data.cycle.push(place);
+            }
+            if identity == wanted || data.cycle.len() >= MAX_CYCLE {
+                data.needs_itself = None;
+            }
+        })
     }
 
     fn push(self, frame: Frame) -> Self {

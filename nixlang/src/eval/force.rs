@@ -52,20 +52,37 @@ impl<'h> Evaluator<'h> {
     fn run_thunk(&self, thunk: Thunk<'h>, pos: Pos) -> EvalResult<Value<'h>> {
         self.check_stack(pos)?;
         self.step()?;
-        let result = match thunk.claim() {
+        let work = match thunk.claim() {
             Claim::Value(value) => return Ok(value),
             Claim::Failed(number) => return Err(Thunk::error(self.heap, number)),
-            Claim::Pending => return Err(EvalError::new(ErrorKind::InfiniteRecursion, "infinite recursion encountered").at(pos)),
-            Claim::Work(Work::Expr(expr, env)) => self.eval(expr, env),
-            Claim::Work(Work::Call(function, arguments)) => self.call_slots(function, arguments, pos),
-            Claim::Work(Work::Lazy(lazy)) => self.run_lazy(lazy),
+            Claim::Pending => return Err(EvalError::infinite_recursion(thunk.identity()).at(pos)),
+            Claim::Work(work) => work,
         };
+        let mut result = match work {
+            Work::Expr(expr, env) => self.eval(expr, env),
+            Work::Call(function, arguments) => self.call_slots(function, arguments, pos),
+            Work::Lazy(lazy) => self.run_lazy(lazy),
+        };
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::InfiniteRecursion
+        {
+            result = Err(error.clone().in_cycle(thunk.identity(), self.place_of_work(work)));
+        }
         match &result {
             Ok(value) => thunk.fulfil(*value),
             Err(error) if error.is_permanent() => thunk.fail(self.heap, error.clone()),
             Err(_) => thunk.release(),
         }
         result
+    }
+
+    #[cold]
+    fn place_of_work(&self, work: Work<'h>) -> Pos {
+        match work {
+            Work::Expr(expr, _) => self.pos_of(expr),
+            Work::Call(function, _) => self.place_of(function),
+            Work::Lazy(_) => Pos::NONE,
+        }
     }
 
     fn call_slots(&self, function: Value<'h>, arguments: &'h [Slot<'h>], pos: Pos) -> EvalResult<Value<'h>> {
