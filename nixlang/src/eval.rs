@@ -3,6 +3,7 @@
 mod call;
 mod coerce;
 mod compare;
+mod debugger;
 mod error;
 mod expr;
 mod force;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 pub use coerce::Coercion;
+pub use debugger::{Debugger, Resume, StopReason, Stopped};
 pub use error::{ErrorData, ErrorKind, EvalError, EvalResult, Frame};
 pub use limits::{Budgets, CancelToken};
 pub use names::Names;

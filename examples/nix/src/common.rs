@@ -50,6 +50,8 @@ pub(crate) struct Common {
     pub(crate) base_directory: Option<std::path::PathBuf>,
     /// Variables that an evaluation sees besides those of the process.
     pub(crate) variables: std::collections::BTreeMap<String, String>,
+    /// Whether an evaluation that fails or calls `builtins.break` stops to be looked at.
+    pub(crate) debugger: bool,
     /// Where to write what evaluations read.
     pub(crate) record_reads: Option<std::path::PathBuf>,
     /// What is still to be said about the flags.
@@ -77,6 +79,7 @@ impl Common {
             repair: false,
             base_directory: None,
             variables: Default::default(),
+            debugger: false,
             record_reads: None,
             warnings: Vec::new(),
         })
@@ -120,6 +123,7 @@ impl Common {
                     self.warnings.push("'--eval-store' is not supported yet and ignored".into());
                 }
             }
+            "--debugger" => self.debugger = true,
             "--record-reads" => self.record_reads = Some(args.value(flag)?.into()),
             "--offline" => {
                 self.settings.set("substitute", "false")?;

@@ -11,6 +11,7 @@ mod caches;
 mod cancel;
 mod commands;
 mod common;
+mod debugging;
 mod daemon_service;
 mod derivations;
 mod dev_env;

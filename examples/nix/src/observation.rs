@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nixlang::eval::{Call, CallCounter, EvalError, EvalResult, Evaluator, Observer, Profiler, statistics_json};
+use nixlang::eval::{Call, CallCounter, Debugger, EvalError, EvalResult, Evaluator, Observer, Profiler, statistics_json};
+use nixlang::heap::Value;
 use nixlang::host::Reads;
 
 use crate::commands::Context;
@@ -62,6 +63,10 @@ impl<'h> Observer<'h> for All<'h> {
     fn leave(&self, eval: &Evaluator<'h>, call: &Call<'_, 'h>, error: Option<&EvalError>) {
         self.0.borrow().iter().for_each(|observer| observer.leave(eval, call, error));
     }
+
+    fn pause(&self, eval: &Evaluator<'h>, value: Value<'h>) -> EvalResult<()> {
+        self.0.borrow().iter().try_for_each(|observer| observer.pause(eval, value))
+    }
 }
 
 fn is_set(variable: &str) -> bool {
@@ -75,6 +80,9 @@ impl Observation {
         let mut observers: Vec<Rc<dyn Observer<'_>>> = Vec::new();
         if settings.is_on("trace-function-calls") {
             observers.push(Rc::new(Tracer(context.ui)));
+        }
+        if context.common.debugger {
+            observers.push(Rc::new(Debugger::new(crate::debugging::ask)));
         }
         let profiler = match settings.text("eval-profiler") {
             "disabled" => None,

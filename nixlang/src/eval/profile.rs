@@ -105,7 +105,7 @@ impl Profiler {
 }
 
 /// Returns a callee's name, and place if it has one.
-fn show_callee(eval: &Evaluator<'_>, callee: Callee) -> String {
+pub(super) fn show_callee(eval: &Evaluator<'_>, callee: Callee) -> String {
     match callee {
         Callee::Lambda(Some(name), pos) => format!("{} at {}", eval.text(name), eval.show_pos(pos)),
         Callee::Lambda(None, pos) => format!("anonymous lambda at {}", eval.show_pos(pos)),
