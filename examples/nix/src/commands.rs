@@ -26,6 +26,7 @@ mod prefetch;
 mod repl;
 mod realisation;
 mod run;
+mod search;
 mod serve;
 mod shell;
 mod source;
