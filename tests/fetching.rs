@@ -6,7 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use nixlang_store::binary_cache::{BinaryCache, BinaryCacheOptions};
+use nixlang_store::copy::copy_closure;
+use nixlang_store::memory::MemoryStore;
+use nixlang_store::store::Store;
+use nixlang_store::transfer::file::FileTransport;
 use nixlang_tests::{Answer, command, scratch};
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
@@ -94,4 +100,28 @@ fn files_are_fetched_ahead() {
     assert!(json.stdout.contains(&format!("\"storePath\":\"{path}\"")) && json.stdout.contains("\"hash\":\"sha256-"), "{json:?}");
     let wrong = ask(scratch.path(), &["nix-prefetch-url", &url, &"0".repeat(52)]);
     assert_eq!((wrong.status, wrong.error()), (Some(1), vec![format!("hash mismatch for '{url}'")]));
+}
+
+#[test]
+fn closures_come_from_a_cache() {
+    let scratch = scratch();
+    let url = format!("file://{}/cache", scratch.path().to_str().expect("scratch paths are UTF-8"));
+    let store = MemoryStore::default();
+    let path = store.add_text("greeting", b"hello", &Default::default()).expect("it is in memory");
+    let cache = BinaryCache::open(&url, Arc::new(FileTransport), BinaryCacheOptions::default()).expect("a scratch directory is writable");
+    copy_closure(&store, &cache, std::slice::from_ref(&path)).expect("a scratch directory is writable");
+    let path = store.store_dir().display(&path);
+    for (more, status, expected) in [
+        ("", 0, "\"hello\"".to_owned()),
+        ("inputAddressed = true;", 1, format!("The store object referred to by 'fromPath' at '{path}' is not input-addressed, but 'inputAddressed' is set to 'true'.")),
+        ("toPath = \"\";", 1, format!("rewriting '{path}' to content-addressed form yielded '/nix/store/")),
+        ("other = 1;", 1, "attribute 'other' isn't supported in call to 'fetchClosure'".to_owned()),
+    ] {
+        let expression = format!("builtins.readFile (builtins.fetchClosure {{ fromStore = \"{url}\"; fromPath = \"{path}\"; {more} }})");
+        let mut evaluate = command(scratch.path(), ["nix-instantiate", "--eval", "--extra-experimental-features", "fetch-closure", "-E", &expression]);
+        evaluate.env("XDG_DATA_HOME", scratch.path().join("data")).env("XDG_CACHE_HOME", scratch.path().join("cache-home")).env("_NIX_IN_TEST", "1");
+        let answer = Answer::from(evaluate.output().expect("the command under test runs"));
+        let said = if status == 0 { answer.stdout.clone() } else { answer.error().first().cloned().unwrap_or_default() };
+        assert!(answer.status == Some(status) && said.starts_with(&expected), "{expression}: {answer:?}");
+    }
 }

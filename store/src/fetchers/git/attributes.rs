@@ -6,6 +6,9 @@ use super::super::command::{Git, output};
 use super::super::{FetchError, FetchResult};
 use super::tree::Listed;
 
+/// How git ends when it doesn't know a flag.
+const USAGE: i32 = 129;
+
 /// Returns the paths that are `export-ignore`, files and directories.
 pub(super) fn export_ignored(git: &Git, revision: &str, listed: &[Listed]) -> FetchResult<BTreeSet<Vec<u8>>> {
     having(git, Some(revision), "export-ignore", b"set", listed)
@@ -32,13 +35,33 @@ pub(super) fn having(git: &Git, revision: Option<&str>, attribute: &str, value: 
         }
         paths.push(0);
     }
-    let mut command = git.command("check-attr");
-    match revision {
-        Some(revision) => command.arg(format!("--source={revision}")),
-        None => command.arg("--cached"),
+    let ask = |source: Option<String>, index: Option<&std::path::Path>| {
+        let mut command = git.command("check-attr");
+        match source {
+            Some(source) => command.arg(source),
+            None => command.arg("--cached"),
+        };
+        if let Some(index) = index {
+            command.env("GIT_INDEX_FILE", index);
+        }
+        command.args(["-z", "--stdin", attribute]);
+        output(&mut command, Some(&paths))
     };
-    command.args(["-z", "--stdin", attribute]);
-    let answer = output(&mut command, Some(&paths))?;
+    let mut answer = ask(revision.map(|revision| format!("--source={revision}")), None)?;
+    if let Some(revision) = revision
+        && answer.status.code() == Some(USAGE)
+    {
+        // A git before 2.40, which asks an index.
+        let made = tempfile::tempdir().map_err(FetchError::spool)?;
+        let index = made.path().join("index");
+        let mut command = git.command("read-tree");
+        command.env("GIT_INDEX_FILE", &index).arg(revision);
+        let read = output(&mut command, None)?;
+        if !read.status.success() {
+            return super::program_failed("read-tree", &read);
+        }
+        answer = ask(None, Some(&index))?;
+    }
     if !answer.status.success() {
         return super::program_failed("check-attr", &answer);
     }
