@@ -225,5 +225,9 @@ fn to_eval_error(eval: &Evaluator<'_>, error: LowerError) -> EvalError {
         LowerErrorKind::HomeInPureMode { .. } => ErrorKind::Restricted,
         _ => ErrorKind::Syntax,
     };
-    EvalError::new(kind, message).at(error.pos)
+    let shown = EvalError::new(kind, message).at(error.pos);
+    match error.kind {
+        LowerErrorKind::UndefinedVariable { suggestions, .. } if !suggestions.is_empty() => shown.suggest(suggestions),
+        _ => shown,
+    }
 }

@@ -29,7 +29,8 @@ pub(crate) fn ask(stopped: &Stopped<'_, '_>) -> Resume {
         say(&render(&Diagnostic::from_error(error, &stopped.eval.sources), &RenderOptions::default()));
     }
     say("(:? lists the commands)");
-    let mut number = 0;
+    // Of a call of `builtins.break`, who calls it is of interest.
+    let mut number = usize::from(stopped.reason == StopReason::Break && stopped.n_frames() > 1);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return Resume::Continue };
         let (command, argument) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));

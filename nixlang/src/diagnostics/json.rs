@@ -75,6 +75,7 @@ mod tests {
     fn tools_get_kind_place_and_hints() {
         let json = error("let length = 1;\nin lenght");
         assert_eq!(json["code"], "undefined-variable");
+        assert_eq!(json["suggestions"], json!(["length"]));
         assert_eq!(json["place"], json!({ "origin": "string", "path": null, "line": 2, "column": 4, "length": 6 }));
         let json = error("{ a = { colour = 1; }.color; }");
         assert_eq!(json["suggestions"], json!(["colour"]));

@@ -41,7 +41,9 @@ pub(super) fn render(diagnostic: &Diagnostic, options: &RenderOptions) -> String
     if let Some(place) = &diagnostic.place {
         body.place("", place);
     }
-    if let Some(hint) = diagnostic.hint() {
+    // The reference has none for variables.
+    let hint = diagnostic.hint().filter(|_| diagnostic.code != Some("undefined-variable"));
+    if let Some(hint) = hint {
         body.text.push_str(&hint);
         body.text.push('\n');
     }

@@ -47,6 +47,8 @@ pub enum LowerErrorKind {
     UndefinedVariable {
         /// The name.
         name: String,
+        /// Names in scope that may have been meant, best first.
+        suggestions: Vec<String>,
     },
     /// A lint that refuses what it speaks of.
     #[error("{0}")]

@@ -206,7 +206,14 @@ impl<'a, 'h> Resolver<'a, 'h> {
         };
         if scopes.is_empty() {
             let name = Show::new(&self.eval.symbols, &self.sets).symbol(symbol);
-            return Err(LowerError { kind: LowerErrorKind::UndefinedVariable { name }, pos });
+            let mut names = self.eval.global_names();
+            names.extend(self.scopes.names());
+            names.retain(|name| !self.eval.symbols.text(*name).starts_with(b"__"));
+            names.sort_unstable();
+            names.dedup();
+            let symbols = &self.eval.symbols;
+            let suggestions = self.eval.suggestions(symbols.text(symbol), names.into_iter().map(|name| symbols.text(name)));
+            return Err(LowerError { kind: LowerErrorKind::UndefinedVariable { name, suggestions }, pos });
         }
         Ok(Expr::Dynamic(self.heap.alloc(DynamicVariable { symbol, pos, scopes })))
     }

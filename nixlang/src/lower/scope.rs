@@ -82,6 +82,11 @@ impl Scopes {
         }
     }
 
+    /// Returns the names in scope, some more than once.
+    pub(super) fn names(&self) -> impl Iterator<Item = Symbol> + '_ {
+        self.entries.iter().map(|entry| entry.symbol)
+    }
+
     /// Returns level and slot of a name as it was bound at the mark.
     pub(super) fn find(&self, symbol: Symbol, mark: Mark) -> Option<(u32, u32)> {
         let mut index = *self.visible.get(&symbol)?;
