@@ -191,3 +191,7 @@ builtins.toPath "/a/../b"
 --- from-json-error-shows-the-text-since-the-last-string-or-number ---
 # error: [json.exception.parse_error.101] parse error at line 1, column 10: syntax error while parsing value - invalid literal; last read: '"a"  :  x'
 builtins.fromJSON "{\"a\"  :  x"
+
+--- builtin-fetch-git-of-nothing ---
+# error: Git repository "/definitely/not/there" does not exist.
+builtins.fetchGit "/definitely/not/there"
