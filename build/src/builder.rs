@@ -4,14 +4,16 @@
 //! The surprising part: a builder keeps nothing between runs but what `/bin/sh` is.
 
 mod building;
+mod elsewhere;
 mod run;
 mod substitution;
 
 use std::sync::{Arc, OnceLock};
 
-use nixlang_store::derivation::Derivation;
+use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
 
 use self::run::Run;
 use crate::error::BuildError;
@@ -20,6 +22,8 @@ use crate::executor::Executor;
 use crate::executor::local::LocalExecutor;
 use crate::options::BuildOptions;
 use crate::plan::{DerivedPath, Plan, plan, plan_one};
+use crate::known::Known;
+use crate::prepare::resolve::{is_resolved_first, resolve};
 use crate::result::BuildOutcome;
 use crate::sandbox::Shell;
 
@@ -92,6 +96,29 @@ impl Builder {
     /// The derivation makes no sense.
     pub fn plan_derivation(&self, path: &StorePath, derivation: &Derivation) -> Result<Plan, BuildError> {
         plan_one(&self.store, &self.options, path, derivation)
+    }
+
+    /// Returns the derivation that was built in place of a valid one, once what it needs was known; none if there is no
+    /// other, or it is not known any more.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be read, or the derivation makes no sense.
+    pub fn resolved(&self, path: &StorePath) -> Result<Option<StorePath>, BuildError> {
+        let derivation = self.store.read_derivation(path)?;
+        let known = Known::new(&self.store, self.options.has_feature("ca-derivations"));
+        if !is_resolved_first(&derivation, known.has_realisations()) {
+            return Ok(None);
+        }
+        let output = |input: &StorePath, name: &OutputName| {
+            let reason = "an output is not known".to_owned();
+            known.output(input, name)?.ok_or_else(|| BuildError::Missing { message: reason })
+        };
+        match resolve(self.store.store_dir(), path, &derivation, &output) {
+            Ok((resolved, _)) => Ok(Some(resolved)),
+            Err(BuildError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Carries a plan out. Returns when everything is done, or stopped.

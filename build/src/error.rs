@@ -165,6 +165,9 @@ pub enum BuildError {
         /// Which status that gives.
         status: BuildStatus,
     },
+    /// No other machine takes this build. It moves to this one; nobody outside sees this.
+    #[error("no other machine takes this build")]
+    Declined,
     /// The caller cancelled.
     #[error("interrupted by the user")]
     Cancelled,
@@ -266,7 +269,7 @@ impl BuildError {
             BuildError::Builder { transient: true, .. } => BuildStatus::TransientFailure,
             BuildError::Builder { .. } => BuildStatus::PermanentFailure,
             BuildError::Limit { status, .. } => *status,
-            BuildError::Cancelled => BuildStatus::Cancelled,
+            BuildError::Cancelled | BuildError::Declined => BuildStatus::Cancelled,
             BuildError::HashMismatch { .. } | BuildError::FixedOutputReferences { .. } => BuildStatus::HashMismatch,
             BuildError::NotDeterministic { .. } => BuildStatus::NotDeterministic,
             BuildError::MissingOutput { .. }

@@ -21,6 +21,13 @@ pub enum BuildEvent<'e> {
         /// How it is isolated.
         isolation: Isolation,
     },
+    /// A build starts on another machine.
+    StartedElsewhere {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// The address of the machine's store.
+        machine: &'e str,
+    },
     /// Another process builds the same; waiting for it.
     WaitingForLock {
         /// What is to be built.

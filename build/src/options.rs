@@ -10,6 +10,7 @@ use nixlang_store::substituter::Substituters;
 
 use crate::error::BuildError;
 use crate::executor::Limits;
+use crate::remote::RemoteBuilders;
 use crate::sandbox::linux::cgroup::ResourceLimits;
 use crate::sandbox::{Helper, Mount, SandboxMode, ShellChoice};
 
@@ -90,6 +91,8 @@ pub struct BuildOptions {
     pub use_cgroups: bool,
     /// What a build may use of the machine; needs control groups.
     pub resource_limits: ResourceLimits,
+    /// Other machines that builds are sent to (`builders`).
+    pub remote: Option<Arc<RemoteBuilders>>,
     /// Experimental features that are switched on (`experimental-features`).
     pub experimental_features: BTreeSet<String>,
     /// Keys that what is built is signed with (`secret-key-files`).
@@ -158,6 +161,7 @@ impl BuildOptions {
             id_count: 8_388_608,
             use_cgroups: false,
             resource_limits: ResourceLimits::default(),
+            remote: None,
             experimental_features: BTreeSet::new(),
             secret_keys: Vec::new(),
             post_build_hook: None,

@@ -316,7 +316,7 @@ fn known_output(task: Task<'_>, kind: DerivationType, name: &OutputName) -> Resu
 }
 
 /// Returns the paths that the builder may see: outputs of input derivations, input sources, and all they refer to.
-fn input_closure(
+pub(crate) fn input_closure(
     store: &LocalStore,
     known: &Known<'_>,
     path: &StorePath,

@@ -33,7 +33,6 @@ pub(crate) enum StepEnd {
     /// It has to run again after these.
     After(Vec<usize>),
     /// It has to run again with another kind of slot.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for machines that decline a build"))]
     Moved(Slot),
 }
 
@@ -46,7 +45,6 @@ pub(crate) enum Slot {
     #[cfg_attr(not(test), expect(dead_code, reason = "for substitution"))]
     Fetch,
     /// A place on another machine.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for builds on other machines"))]
     Remote,
     /// Processors of this machine.
     Build,

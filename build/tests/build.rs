@@ -583,10 +583,10 @@ fn failed_builds_can_be_kept() {
     let options = BuildOptions { keep_failed: true, ..world.options() };
     let (_, recorder) = world.build_with(options, std::slice::from_ref(&path));
     let kept = recorder.lines().into_iter().find_map(|line| {
-        line.strip_prefix("note: keeping build directory '")?.strip_suffix('\'').map(std::path::PathBuf::from)
+        line.strip_prefix("note: keeping build directory \"")?.strip_suffix('"').map(std::path::PathBuf::from)
     });
     let kept = kept.expect("the note says where");
-    assert_eq!(std::fs::read_to_string(kept.join("build/file")).unwrap(), "evidence\n");
+    assert_eq!(std::fs::read_to_string(kept.join("file")).unwrap(), "evidence\n");
 }
 
 #[test]

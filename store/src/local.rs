@@ -68,6 +68,9 @@ pub struct LocalStoreOptions {
     pub log_dir: Option<PathBuf>,
     /// Nothing is written, made or locked.
     pub read_only: bool,
+    /// Whether links that are made roots lead to logical paths, as the reference makes them, also where the files are
+    /// elsewhere. Otherwise they lead to the files.
+    pub logical_links: bool,
     /// Let the store directory be, or be below, a symbolic link.
     pub allow_symlinked_store: bool,
     /// `use-sqlite-wal`: write-ahead log. Without it, locks that work on network file systems.
@@ -104,6 +107,7 @@ impl Default for LocalStoreOptions {
             state_dir: None,
             log_dir: None,
             read_only: false,
+            logical_links: false,
             allow_symlinked_store: false,
             use_wal: true,
             fsync_metadata: true,
@@ -526,7 +530,7 @@ impl Store for LocalStore {
 
     fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()> {
         self.writable("adding a root")?;
-        crate::gc::roots::add_permanent(&self.layout, path, link)
+        crate::gc::roots::add_permanent(&self.layout, path, link, self.options.logical_links)
     }
 
     fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {

@@ -7,7 +7,9 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Connector, Transport};
@@ -33,6 +35,8 @@ pub struct SshHost {
     pub compress: bool,
     /// More arguments for `ssh` (`NIX_SSHOPTS`).
     pub arguments: Vec<OsString>,
+    /// Where standard error of commands goes; to that of this process without it.
+    pub stderr: Option<Arc<OwnedFd>>,
 }
 
 impl SshHost {
@@ -149,6 +153,9 @@ impl SshHost {
             run.args(command).env("SHELL", "/bin/sh");
             run
         };
+        if let Some(stderr) = &self.stderr {
+            run.stderr(Stdio::from(stderr.try_clone().map_err(spawning)?));
+        }
         let has_master = !self.is_fake() && self.has_master(known_hosts.as_ref());
         let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(spawning)?;
         let sink = child.stdin.take().expect("it is a pipe");

@@ -55,10 +55,11 @@ impl Run<'_> {
         message
     }
 
-    /// Builds one derivation, whose inputs are valid.
-    pub(super) fn build(&self, step: &BuildStep) -> BuildResult {
+    /// Builds one derivation, whose inputs are valid: on another machine if `elsewhere`. Returns none if it has to be here.
+    pub(super) fn build(&self, step: &BuildStep, elsewhere: bool) -> Option<BuildResult> {
         let mut result = BuildResult::new(BuildStatus::Built, "");
-        match self.resolve_and_build(step, &mut result) {
+        match self.resolve_and_build(step, &mut result, elsewhere) {
+            Err(BuildError::Declined) => return None,
             Ok((status, outputs)) => {
                 result.status = status;
                 result.outputs = outputs;
@@ -69,19 +70,20 @@ impl Run<'_> {
                 result.message = error.to_string();
             }
         }
-        result
+        Some(result)
     }
 
     fn resolve_and_build(
         &self,
         step: &BuildStep,
         result: &mut BuildResult,
+        elsewhere: bool,
     ) -> Result<(BuildStatus, OutputPaths), BuildError> {
         let Builder { store, options, .. } = self.builder;
         let mode = if step.is_top_level || options.mode == BuildMode::Repair { options.mode } else { BuildMode::Normal };
         let BuildStep { path, derivation, outputs, wanted, .. } = step;
         if !is_resolved_first(derivation, self.known.has_realisations()) {
-            return self.try_build(&Target { path, derivation, outputs: outputs.clone(), wanted, mode }, result);
+            return self.try_build(&Target { path, derivation, outputs: outputs.clone(), wanted, mode }, result, elsewhere);
         }
         options.require_feature("ca-derivations")?;
         let output = |input: &StorePath, name: &OutputName| {
@@ -104,12 +106,12 @@ impl Run<'_> {
         } else {
             // What is really built stays on record.
             store.write_derivation(&resolved)?;
-            self.try_build(&target, result)
+            self.try_build(&target, result, elsewhere)
         };
         let (status, outputs) = match built {
             Ok((BuildStatus::AlreadyValid, outputs)) => (BuildStatus::ResolvesToAlreadyValid, outputs),
             Ok(built) => built,
-            Err(BuildError::Cancelled) => return Err(BuildError::Cancelled),
+            Err(error @ (BuildError::Cancelled | BuildError::Declined)) => return Err(error),
             Err(error) => {
                 let mut failed = std::mem::replace(result, BuildResult::new(BuildStatus::Built, ""));
                 failed.status = error.status();
@@ -129,10 +131,17 @@ impl Run<'_> {
         &self,
         target: &Target<'_>,
         result: &mut BuildResult,
+        elsewhere: bool,
     ) -> Result<(BuildStatus, OutputPaths), BuildError> {
         let Builder { store, options, executor, .. } = self.builder;
         let Target { path, derivation, mode, .. } = *target;
-        self.refuse_wrong_machine(target)?;
+        let here = self.refuse_wrong_machine(target);
+        let place = if elsewhere {
+            Some(self.place_elsewhere(path, derivation, mode, here.is_ok())?.ok_or(BuildError::Declined)?)
+        } else {
+            here?;
+            None
+        };
         let locks = self.lock_outputs(target)?;
         let outputs = self.known.outputs(path, derivation)?;
         let target = &Target { outputs, ..*target };
@@ -143,6 +152,9 @@ impl Run<'_> {
         }
         if mode == BuildMode::Check && !is_done {
             return Err(BuildError::NothingToCheck { derivation: self.display(path) });
+        }
+        if let Some(place) = place {
+            return self.build_on(place, path, derivation, locks, result);
         }
         let shell = self.builder.shell()?;
         let outputs = &target.outputs;
@@ -190,7 +202,7 @@ impl Run<'_> {
         if made.is_err() && options.keep_failed && !derivation.is_builtin() {
             prepared.workspace.keep = true;
             if let Some(kept) = prepared.workspace.kept() {
-                let line = format!("note: keeping build directory '{}'", kept.display());
+                let line = format!("note: keeping build directory \"{}\"", kept.display());
                 self.observer.event(&BuildEvent::LogLine { derivation: path, line: line.as_bytes() });
             }
         }

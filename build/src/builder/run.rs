@@ -1,6 +1,6 @@
 //! One call of [`Builder::run`]: the steps of a plan, what they made, and what the plan grows by on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nixlang_store::derivation::OutputName;
@@ -26,6 +26,8 @@ pub(super) struct Run<'r> {
     /// The plan, as far as it has grown.
     plan: Mutex<Plan>,
     results: Mutex<BTreeMap<StorePath, BuildResult>>,
+    /// Steps that no other machine takes.
+    declined: Mutex<HashSet<usize>>,
 }
 
 impl<'r> Run<'r> {
@@ -37,6 +39,7 @@ impl<'r> Run<'r> {
             known: Known::new(&builder.store, builder.options.has_feature("ca-derivations")),
             plan: Mutex::new(plan),
             results: Mutex::default(),
+            declined: Mutex::default(),
         }
     }
 
@@ -46,6 +49,10 @@ impl<'r> Run<'r> {
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn declined(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.declined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn keep_result(&self, path: &StorePath, result: BuildResult) {
@@ -79,14 +86,17 @@ impl<'r> Run<'r> {
             let own = self.builder.store.layout().state_dir.join("builds");
             workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
         }
-        let ranks = if options.max_jobs <= 1 { ranks(&steps) } else { vec![None; steps.len()] };
-        let new: Vec<NewStep<'_>> = steps.iter().zip(ranks).map(|(step, rank)| new_step(step, rank)).collect();
+        let slot = if options.remote.is_some() { Slot::Remote } else { Slot::Build };
+        let has_order = options.max_jobs <= 1 && options.remote.is_none();
+        let ranks = if has_order { ranks(&steps) } else { vec![None; steps.len()] };
+        let new: Vec<NewStep<'_>> = steps.iter().zip(ranks).map(|(step, rank)| new_step(step, slot, rank)).collect();
         let run = |index: usize, scheduler: &Scheduler<'_>| self.step(index, scheduler);
         let progress = |counts: Counts| {
             let Counts { done, running, failed, total } = counts;
             self.observer.event(&BuildEvent::Progress { done, total, running, failed });
         };
-        let slots = [16, 16, 1, options.max_jobs];
+        let n_elsewhere = options.remote.as_ref().map_or(1, |remote| remote.n_slots());
+        let slots = [16, 16, n_elsewhere, options.max_jobs];
         let outcomes = run_steps(&new, slots, options.keep_going, &self.cancel, &run, &progress);
         drop(new);
         let steps = self.plan().steps.clone();
@@ -146,7 +156,11 @@ impl<'r> Run<'r> {
         let step = self.plan().steps[index].clone();
         match &step.work {
             Work::Build(step) => {
-                let result = self.build(step);
+                let elsewhere = self.builder.options.remote.is_some() && !self.declined().contains(&index);
+                let Some(result) = self.build(step, elsewhere) else {
+                    self.declined().insert(index);
+                    return StepEnd::Moved(Slot::Build);
+                };
                 self.observer.event(&BuildEvent::Finished { derivation: &step.path, result: &result });
                 let worked = result.status.is_success();
                 if worked {
@@ -181,8 +195,9 @@ impl<'r> Run<'r> {
         let mut plan = self.plan();
         let n_steps = plan.steps.len();
         let waiting_for = plan.extend(store, &self.builder.options, &self.known, path, want.clone())?;
+        let slot = if self.builder.options.remote.is_some() { Slot::Remote } else { Slot::Build };
         // Still holding the plan, so that numbers agree.
-        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step, None)).collect();
+        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step, slot, None)).collect();
         scheduler.add(&new);
         let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let is_done = |index: &usize| match &plan.steps[*index].work {
@@ -207,9 +222,9 @@ fn ranks(steps: &[Arc<Step>]) -> Vec<Option<usize>> {
     ranks
 }
 
-fn new_step(step: &Step, rank: Option<usize>) -> NewStep<'_> {
+fn new_step(step: &Step, build: Slot, rank: Option<usize>) -> NewStep<'_> {
     let slot = match step.work {
-        Work::Build(_) => Slot::Build,
+        Work::Build(_) => build,
         Work::Dynamic { .. } => Slot::Light,
     };
     NewStep { dependencies: &step.dependencies, slot, rank }

@@ -88,8 +88,8 @@ impl Workspace {
     }
 
     /// The build directory, if it is to be kept.
-    pub(crate) fn kept(&self) -> Option<&Path> {
-        if self.keep { Some(&self.top) } else { None }
+    pub(crate) fn kept(&self) -> Option<PathBuf> {
+        if self.keep { Some(self.top.join("build")) } else { None }
     }
 }
 

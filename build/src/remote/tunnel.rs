@@ -56,6 +56,11 @@ impl Observer for LogObserver<'_> {
                 let fields = vec![path.as_str().into(), "".into(), 1.into(), 1.into()];
                 self.start(derivation, activity::BUILD, format!("building '{path}'"), fields);
             }
+            BuildEvent::StartedElsewhere { derivation, machine } => {
+                let path = self.store_dir.display(derivation);
+                let fields = vec![path.as_str().into(), (*machine).into(), 1.into(), 1.into()];
+                self.start(derivation, activity::BUILD, format!("building '{path}' on '{machine}'"), fields);
+            }
             BuildEvent::LogLine { derivation, line } => {
                 self.result(derivation, activity::BUILD, result::BUILD_LOG_LINE, line);
             }

@@ -1,5 +1,6 @@
 //! Builds: from wanted paths to valid ones, with progress while it goes on and the reference's messages when it fails.
 
+mod machines;
 mod remote;
 
 use std::collections::BTreeSet;
@@ -52,7 +53,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
     }
     let mut options = options(context)?;
     options.mode = mode;
-    let builder = builder(context, options)?;
+    let builder = builder(context, &context.settings, options)?;
     let plan = builder.plan(wanted).map_err(|error| Failure::from_error(&error))?;
     if context.settings.is_on("print-missing") && !flags.is_silent {
         show_plan(context, &plan, if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO });
@@ -73,8 +74,13 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
 }
 
 /// Returns a builder for the store of this machine.
-pub(crate) fn builder(context: &Context, options: BuildOptions) -> Outcome<Builder> {
-    crate::remote_execution::builder(context, context.store.local()?.clone(), options)
+pub(crate) fn builder(context: &Context, settings: &Settings, mut options: BuildOptions) -> Outcome<Builder> {
+    let store = context.store.local()?.clone();
+    if let Some(features) = context.store.system_features() {
+        options.system_features = features.split_whitespace().map(str::to_owned).collect();
+    }
+    options.remote = machines::builders(context, settings, &store.layout().state_dir)?;
+    crate::remote_execution::builder(context, store, options)
 }
 
 /// For stores that can't build: makes sure that everything is valid.
@@ -289,7 +295,7 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     for path in settings.list("sandbox-paths") {
         options.sandbox_paths.push(sandbox_path(path));
     }
-    let has_shell = options.sandbox_paths.iter().any(|mount| std::path::Path::new("/bin/sh").starts_with(&mount.target));
+    let has_shell = options.sandbox_paths.iter().any(|mount| mount.target == std::path::Path::new("/bin/sh"));
     options.shell = match settings.text("sandbox-shell") {
         _ if has_shell => ShellChoice::None,
         "" => ShellChoice::Find,

@@ -58,7 +58,7 @@ impl LocalService {
             BuildMode::Repair => Mode::Repair,
             BuildMode::Check => Mode::Check,
         };
-        crate::building::builder(&self.context, options).map_err(failed)
+        crate::building::builder(&self.context, &settings, options).map_err(failed)
     }
 }
 

@@ -199,6 +199,10 @@ impl Shared {
                 let path = display(derivation);
                 start(derivation, Verbosity::INFO, activity::BUILD, &format!("building '{path}'"), &[path.clone().into(), "".into(), 1.into(), 1.into()]);
             }
+            BuildEvent::StartedElsewhere { derivation, machine } => {
+                let path = display(derivation);
+                start(derivation, Verbosity::INFO, activity::BUILD, &format!("building '{path}' on '{machine}'"), &[path.clone().into(), (*machine).into(), 1.into(), 1.into()]);
+            }
             BuildEvent::Resolved { derivation, resolved } => {
                 let (from, to) = (display(derivation), display(resolved));
                 start(derivation, Verbosity::INFO, activity::BUILD_WAITING, &format!("resolved derivation: '{from}' -> '{to}'"), &[from.clone().into(), to.clone().into()]);

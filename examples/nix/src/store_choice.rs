@@ -29,6 +29,8 @@ pub(crate) struct StoreChoice {
     ui: Ui,
     prints_logs: bool,
     is_classic: bool,
+    /// What the address says that builds in it may require.
+    system_features: Option<String>,
     opened: OnceLock<Result<Opened, String>>,
     cancel: CancelToken,
 }
@@ -82,10 +84,18 @@ impl StoreChoice {
         }
         options.state_dir = env("NIX_STATE_DIR");
         options.log_dir = env("NIX_LOG_DIR");
-        let kind = choose(settings.text("store"), &mut options)?;
+        let address = settings.text("store");
+        // Whoever names a store that lies elsewhere gets links as the reference makes them; to a user of a store of his
+        // own that nobody named such links would lead nowhere.
+        options.logical_links = !matches!(address, "" | "auto");
+        let kind = choose(address, &mut options)?;
+        let system_features = match parameter(address, "system-features") {
+            Some(features) if matches!(kind, Kind::Local) => Some(percent_decoded(features)?),
+            _ => None,
+        };
         let (ui, settings) = (Ui::plain(), settings.clone());
         let cancel = CancelToken::new();
-        Ok(StoreChoice { options, kind, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new(), cancel })
+        Ok(StoreChoice { options, kind, settings, ui, prints_logs: false, is_classic: false, system_features, opened: OnceLock::new(), cancel })
     }
 
     /// Stops what the store does with this token.
@@ -114,6 +124,19 @@ impl StoreChoice {
     /// Returns the logical directory of paths.
     pub(crate) fn store_dir(&self) -> &StoreDir {
         &self.options.store_dir
+    }
+
+    /// Sends what commands on other machines write to standard error somewhere else.
+    pub(crate) fn with_stderr(mut self, stderr: std::os::fd::OwnedFd) -> StoreChoice {
+        if let Kind::Remote(remote) = &mut self.kind {
+            remote.set_stderr(stderr);
+        }
+        self
+    }
+
+    /// Returns what the address says that builds in the store may require.
+    pub(crate) fn system_features(&self) -> Option<&str> {
+        self.system_features.as_deref()
     }
 
     /// Returns where the state of the machine's store is, if that is not the usual place.
@@ -196,6 +219,12 @@ impl StoreChoice {
         };
         matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
     }
+}
+
+/// Returns the text of a parameter of an address.
+fn parameter<'a>(address: &'a str, name: &str) -> Option<&'a str> {
+    let (_, parameters) = address.split_once('?')?;
+    parameters.split('&').find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Reads a store's address.

@@ -424,7 +424,7 @@ impl Store for DaemonStore {
         self.add_temp_roots(std::slice::from_ref(path))?;
         let logical = self.options.store_dir.as_str();
         let real = self.options.real_store_dir.as_deref().unwrap_or(Path::new(logical));
-        crate::gc::roots::make_link(logical, real, path, &link)?;
+        crate::gc::roots::make_link(logical, real, path, &link, true)?;
         self.add_indirect_root(&link)
     }
 

@@ -28,15 +28,21 @@ pub(crate) fn add_indirect(layout: &Layout, link: &Path) -> Result<()> {
     replace_symlink(&link, &auto.join(name))
 }
 
-/// Makes a link to a store path, real where the files are, and a root of it.
-pub(crate) fn add_permanent(layout: &Layout, path: &StorePath, link: &Path) -> Result<()> {
+/// Makes a link to a store path, real where the files are unless `is_logical`, and a root of it.
+pub(crate) fn add_permanent(layout: &Layout, path: &StorePath, link: &Path, is_logical: bool) -> Result<()> {
     let link = std::path::absolute(link).at("resolving", link)?;
-    make_link(layout.store_dir.as_str(), &layout.real_store_dir, path, &link)?;
+    make_link(layout.store_dir.as_str(), &layout.real_store_dir, path, &link, is_logical)?;
     add_indirect(layout, &link)
 }
 
 /// Makes a link to a store path, or makes one that leads into the store lead there. It is no root by that.
-pub(crate) fn make_link(store_dir: &str, real_store_dir: &Path, path: &StorePath, link: &Path) -> Result<()> {
+pub(crate) fn make_link(
+    store_dir: &str,
+    real_store_dir: &Path,
+    path: &StorePath,
+    link: &Path,
+    is_logical: bool,
+) -> Result<()> {
     let is_ours = |target: &Path| target.starts_with(store_dir) || target.starts_with(real_store_dir);
     if is_ours(link) {
         let error = std::io::Error::new(ErrorKind::InvalidInput, "a root can't be in the store itself");
@@ -52,7 +58,8 @@ pub(crate) fn make_link(store_dir: &str, real_store_dir: &Path, path: &StorePath
         }
         Err(error) => return Err(StoreError::io("reading the status of", link, error)),
     }
-    replace_symlink(&real_store_dir.join(path.base_name()), link)
+    let target = if is_logical { Path::new(store_dir) } else { real_store_dir };
+    replace_symlink(&target.join(path.base_name()), link)
 }
 
 /// Makes a symbolic link, replacing in one step what is there.

@@ -11,7 +11,8 @@ use std::io::{Read, Write};
 
 use super::version::Number;
 use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
-use crate::content_address::ContentAddress;
+use crate::content_address::{ContentAddress, ContentAddressError, ContentAddressMethod};
+use crate::hash::Algorithm;
 use crate::path::{StoreDir, StorePath};
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::signature::Signature;
@@ -222,6 +223,39 @@ impl Message for Option<ContentAddress> {
     }
 }
 
+/// A content-addressing method with its algorithm, as `text:sha256`, `fixed:sha256`, `fixed:r:sha256`. Derivations write
+/// them without `fixed:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodAndAlgorithm {
+    /// What is hashed.
+    pub method: ContentAddressMethod,
+    /// With what.
+    pub algorithm: Algorithm,
+}
+
+impl Message for MethodAndAlgorithm {
+    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let text = source.read_text(DEFAULT_LIMIT)?;
+        let malformed = |error| WireError::malformed("content-addressing method", error);
+        let (method, algorithm) = match text.strip_prefix("fixed:") {
+            Some(rest) => ContentAddressMethod::parse_with_algorithm(rest).map_err(malformed)?,
+            None => ContentAddressMethod::parse_with_algorithm(&text).map_err(malformed)?,
+        };
+        // Only texts go without the word.
+        if (method == ContentAddressMethod::Text) == text.starts_with("fixed:") {
+            let source = ContentAddressError::UnknownPrefix { prefix: text.split(':').next().unwrap_or_default().into() };
+            return Err(WireError::malformed("content-addressing method", source));
+        }
+        Ok(MethodAndAlgorithm { method, algorithm })
+    }
+
+    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+        let prefix = if self.method == ContentAddressMethod::Text { "" } else { "fixed:" };
+        let text = format!("{prefix}{}", self.method.with_algorithm(self.algorithm));
+        Ok(sink.write_bytes(text.as_bytes())?)
+    }
+}
+
 /// Reads signatures; each must have a name and base 64.
 pub fn read_signatures(source: &mut dyn Read) -> Result<BTreeSet<String>, WireError> {
     let n_items = source.read_length(DEFAULT_LIMIT)?;
@@ -287,5 +321,36 @@ impl Message for Option<Trust> {
             Some(Trust::NotTrusted) => 2,
         };
         Ok(sink.write_number(number)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::version::WORKER_LATEST;
+    use super::*;
+
+    /// What `nix-store --add`, `--add-fixed sha256` and `nix-instantiate` 2.34.8 send.
+    #[test]
+    fn methods_of_contents() {
+        let dir = StoreDir::default();
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let check = |text: &str, expected: Option<ContentAddressMethod>| {
+            let mut bytes = Vec::new();
+            bytes.write_bytes(text.as_bytes()).unwrap();
+            let read = MethodAndAlgorithm::read(&mut bytes.as_slice(), &dialect).ok();
+            assert_eq!(read.map(|read| read.method), expected, "{text}");
+            if let Some(read) = read {
+                let mut written = Vec::new();
+                read.write(&mut written, &dialect).unwrap();
+                assert_eq!(written, bytes);
+            }
+        };
+        check("fixed:r:sha256", Some(ContentAddressMethod::Nar));
+        check("fixed:sha256", Some(ContentAddressMethod::Flat));
+        check("fixed:git:sha1", Some(ContentAddressMethod::Git));
+        check("text:sha256", Some(ContentAddressMethod::Text));
+        for text in ["r:sha256", "sha256", "fixed:text:sha256", "fixed:r:sha3", ""] {
+            check(text, None);
+        }
     }
 }

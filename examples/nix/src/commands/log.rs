@@ -25,6 +25,14 @@ pub(crate) fn print(context: &Context, path: &StorePath) -> Outcome<()> {
     let store = context.store.any()?;
     let missing = || Failure::new(format!("build log of '{}' is not available", store.store_dir().display(path)));
     let mut log = store.build_log(path)?;
+    if log.is_none() && path.is_derivation() && context.store.service()?.is_none() && store.is_valid(path)? {
+        // What was really built has another name where inputs are content-addressed.
+        let options = crate::building::options(context)?;
+        let builder = crate::building::builder(context, &context.settings, options)?;
+        if let Some(resolved) = builder.resolved(path).map_err(|error| Failure::from_error(&error))? {
+            log = store.build_log(&resolved)?;
+        }
+    }
     if log.is_none()
         && let Some(substituters) = crate::caches::substituters(context)
     {

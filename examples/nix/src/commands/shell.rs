@@ -10,18 +10,34 @@ use super::{Context, Invocation};
 use crate::building::BuildFlags;
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, realise_targets};
-use crate::start::{EnvironmentFlags, command_of, start};
+use crate::start::{EnvironmentFlags, start};
 
-pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
+pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
+    let mut installables = Installables::default();
+    let mut words = Vec::new();
     let mut variables = EnvironmentFlags::default();
     let mut command: Vec<String> = Vec::new();
-    let (installables, context) = Installables::parse(invocation, |flag, args| match flag {
-        "-c" | "--command" => {
-            command = command_of(args)?;
+    invocation.parse(
+        |flag, args| {
+            match flag {
+                "-c" | "--command" => {
+                    command = args.take_rest();
+                    if command.is_empty() {
+                        return Err(Failure::Usage("--command requires at least one argument".into()));
+                    }
+                }
+                _ => return Ok(variables.flag(flag, args)? || installables.flag(flag, args)?),
+            }
             Ok(true)
-        }
-        _ => variables.flag(flag, args),
-    })?;
+        },
+        |word, _| {
+            words.push(word);
+            Ok(())
+        },
+    )?;
+    installables.words = words;
+    installables.check(&mut invocation.common)?;
+    let context = invocation.context()?;
     let targets = installables.targets(&context, true)?;
     realise_targets(&context, &targets, BuildFlags::default())?;
     let mut variables = variables.variables()?;

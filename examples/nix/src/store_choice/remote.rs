@@ -1,5 +1,6 @@
 //! Stores behind a connection: `daemon`, `unix://`, `ssh-ng://`, `ssh://`.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,6 +90,13 @@ impl Remote {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Sends what commands on other machines write to standard error somewhere else.
+    pub(super) fn set_stderr(&mut self, stderr: OwnedFd) {
+        if let Remote::SshNg(ssh) | Remote::Ssh(ssh) = self {
+            ssh.host.stderr = Some(Arc::new(stderr));
+        }
     }
 
     /// Makes the store. Nothing is connected to yet.

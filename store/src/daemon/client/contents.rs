@@ -14,7 +14,7 @@ use crate::error::{Result, StoreError};
 use crate::path::StorePath;
 use crate::path_info::PathInfo;
 use crate::store::{Addressing, Contents, FileKind, Filter, Store, Text, text_info};
-use crate::wire::message::{Dialect, Message};
+use crate::wire::message::{Dialect, Message, MethodAndAlgorithm};
 use crate::wire::operations::Operation;
 use crate::wire::{FramedWriter, WireError, WireWrite};
 
@@ -121,7 +121,8 @@ fn send(
 
 fn write_head(sink: &mut dyn Write, dialect: &Dialect<'_>, addressing: &Addressing<'_>) -> Result<(), WireError> {
     sink.write_bytes(addressing.name.as_bytes())?;
-    sink.write_bytes(addressing.method.with_algorithm(addressing.algorithm).as_bytes())?;
+    let Addressing { method, algorithm, .. } = *addressing;
+    MethodAndAlgorithm { method, algorithm }.write(sink, dialect)?;
     addressing.references.write(sink, dialect)?;
     // Nothing is repaired.
     false.write(sink, dialect)

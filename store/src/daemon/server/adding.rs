@@ -12,7 +12,7 @@ use crate::path::StorePath;
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{AddOptions, Addressing, Contents, Store};
-use crate::wire::message::{Dialect, Message, Protocol, read_signatures};
+use crate::wire::message::{Dialect, Message, MethodAndAlgorithm, Protocol, read_signatures};
 use crate::wire::path_info::{read_nar_hash, read_time};
 use crate::wire::version::Number;
 use crate::wire::{DEFAULT_LIMIT, FramedReader, WireError, WireRead};
@@ -44,12 +44,10 @@ impl Session<'_> {
             return self.add_to_store_old();
         }
         let name: String = self.read()?;
-        let method: String = self.read()?;
+        let MethodAndAlgorithm { method, algorithm } = self.read()?;
         let references: BTreeSet<StorePath> = self.read()?;
         let _repair: bool = self.read()?;
         let info = self.framed(|store, frames| {
-            let (method, algorithm) = ContentAddressMethod::parse_with_algorithm(&method)
-                .map_err(|error| StoreError::format("reading a content-addressing method", error))?;
             let addressing = Addressing { name: &name, method, algorithm, references };
             match method {
                 ContentAddressMethod::Flat | ContentAddressMethod::Text => {

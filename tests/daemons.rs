@@ -1,0 +1,275 @@
+//! Daemons and other machines, seen from the command line: our client and our daemon; with a real Nix (`REAL_NIX`) its
+//! client and our daemon, and builds sent from ours to its and from its to ours.
+//!
+//! `REAL_NIX` is a command that runs a real Nix's tools, such as `env` where one is installed. It must see the system's
+//! directory for temporary files (`TMPDIR`) under the same path. Without it those tests say that they are skipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nixlang_tests::{Answer, command, nixlang, scratch};
+
+/// A derivation per name, without a sandbox: nothing here is about that.
+const EXPRESSION: &str = r#"
+{ n ? "a", feature ? null }: derivation ({
+  name = "made-${n}";
+  system = "x86_64-linux";
+  builder = "/bin/sh";
+  args = [ "-c" "echo building ${n}; echo made ${n} > $out" ];
+} // (if feature == null then { } else { requiredSystemFeatures = [ feature ]; }))
+"#;
+
+/// A store with a daemon, and a copy of the program under test that others can run.
+struct World {
+    scratch: tempfile::TempDir,
+}
+
+struct Daemon {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let scratch = scratch();
+        fs::write(scratch.path().join("made.nix"), EXPRESSION).unwrap();
+        fs::write(scratch.path().join("file"), "some text").unwrap();
+        World { scratch }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Runs our command line.
+    fn ours(&self, arguments: &[&str]) -> Answer {
+        Answer::from(self.command(arguments).output().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut ours = command(self.scratch.path(), arguments);
+        ours.env("HOME", self.path("home")).env("NIX_CONFIG", "sandbox = false\nsubstituters =\n");
+        ours
+    }
+
+    /// Runs a command of the real Nix, if there is one.
+    fn real(&self, arguments: &[&str]) -> Option<Answer> {
+        let Some(real_nix) = std::env::var_os("REAL_NIX") else {
+            println!("skipped: REAL_NIX names no command that runs a real Nix");
+            return None;
+        };
+        let mut real = Command::new(real_nix);
+        real.args(arguments).current_dir(self.scratch.path()).stdin(Stdio::null()).env("HOME", self.path("home"));
+        let config = "sandbox = false\nsubstituters =\nbuild-users-group =\nexperimental-features = nix-command\n";
+        real.env("NIX_CONFIG", config).env_remove("NIX_STORE_DIR");
+        Some(Answer::from(real.output().unwrap()))
+    }
+
+    /// Starts our daemon.
+    fn daemon(&self, trust: &str) -> Daemon {
+        let (root, socket) = (self.path("root"), self.path("socket"));
+        let mut daemon = self.command(&["nix-daemon", "--store", text(&root), trust]);
+        daemon.env("NIX_DAEMON_SOCKET_PATH", &socket);
+        let child = daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let daemon = Daemon { child, address: format!("unix://{}?root={}", text(&socket), text(&root)) };
+        for _ in 0..1000 {
+            if socket.exists() {
+                return daemon;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the daemon does not come up");
+    }
+
+    /// Returns a name under which others can run our program, whatever they see of the file system.
+    fn program(&self) -> String {
+        let copy = self.path("nixlang");
+        if !copy.exists() {
+            fs::copy(&nixlang()[0], &copy).unwrap();
+        }
+        text(&copy).to_owned()
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[track_caller]
+fn good(answer: Answer) -> String {
+    assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+    answer.stdout.trim().to_owned()
+}
+
+#[test]
+fn our_client_and_our_daemon() {
+    let world = World::new();
+    let daemon = world.daemon("--default-trust");
+    let at = ["--store", daemon.address.as_str()];
+    let info = good(world.ours(&["store", "info", "--json", at[0], at[1]]));
+    assert!(info.contains("\"trusted\":true"), "{info}");
+    let made = world.ours(&["nix-build", "made.nix", at[0], at[1], "-o", "result"]);
+    assert!(made.stderr.contains("building a\n"), "the log comes over: {}", made.stderr);
+    let made = good(made);
+    assert_eq!(fs::read_to_string(world.path("root").join(made.trim_start_matches('/'))).unwrap(), "made a\n");
+    assert_eq!(text(&fs::read_link(world.path("result")).unwrap()), made);
+    let added = good(world.ours(&["store", "add", "file", at[0], at[1]]));
+    let dead = good(world.ours(&["nix-store", "--gc", "--print-dead", at[0], at[1]]));
+    assert!(dead.contains(&added) && !dead.contains(&made), "{dead}");
+    good(world.ours(&["nix-store", "--gc", at[0], at[1]]));
+    assert!(world.path("root").join(made.trim_start_matches('/')).exists());
+    assert!(!world.path("root").join(added.trim_start_matches('/')).exists());
+    let failed = world.ours(&["nix-build", "made.nix", at[0], at[1], "--argstr", "n", "b; exit 7", "--no-out-link"]);
+    assert_ne!(failed.status, Some(0));
+    drop(daemon);
+    let gone = world.ours(&["store", "info", at[0], at[1]]);
+    assert!(gone.stderr.contains("cannot connect to socket"), "{}", gone.stderr);
+}
+
+/// Builds go to other machines; one that is down is left out.
+#[test]
+fn builds_on_other_machines_of_ours() {
+    let world = World::new();
+    let program = world.program();
+    let machine = |scheme: &str, word: &str, name: &str, feature: &str| {
+        let store = world.path(name);
+        format!("{scheme}://localhost?remote-program={program}%20{word}&remote-store={}%3Fsystem-features={feature} - - 2 1 {feature}", text(&store))
+    };
+    let builders = [
+        "ssh-ng://localhost?remote-program=/nonexistent - - 4 9 one,two".to_owned(),
+        machine("ssh-ng", "nix-daemon", "machine1", "one"),
+        machine("ssh", "nix-store", "machine2", "two"),
+    ];
+    let root = world.path("root");
+    for (feature, name) in [("one", "machine1"), ("two", "machine2")] {
+        let answer = world.ours(&[
+            "nix-build", "made.nix", "--store", text(&root), "--builders", &builders.join(";"), "-j0", "--no-out-link", "--argstr", "n", feature, "--argstr",
+            "feature", feature,
+        ]);
+        let stderr = answer.stderr.clone();
+        let made = good(answer);
+        assert!(stderr.contains("cannot build on 'ssh-ng://localhost?remote-program=/nonexistent'"), "{stderr}");
+        assert!(stderr.contains(&format!("building {feature}")), "{stderr}");
+        for place in [&root, &world.path(name)] {
+            assert!(place.join(made.trim_start_matches('/')).exists(), "{feature}");
+        }
+    }
+    let nowhere = world.ours(&["nix-build", "made.nix", "--store", text(&root), "--builders", &builders.join(";"), "-j0", "--argstr", "feature", "three", "--no-out-link"]);
+    assert!(nowhere.stderr.contains("local builds are disabled"), "{}", nowhere.stderr);
+}
+
+#[test]
+fn the_client_of_a_real_nix_and_our_daemon() {
+    let world = World::new();
+    let daemon = world.daemon("--default-trust");
+    let at = ["--store", daemon.address.as_str()];
+    let real = |arguments: &[&str]| world.real(&[arguments, &at].concat());
+    let Some(info) = real(&["nix", "store", "info", "--json"]) else { return };
+    assert!(good(info).contains("\"trusted\":true"));
+    let made = good(real(&["nix-build", "made.nix", "--no-out-link"]).unwrap());
+    assert_eq!(fs::read_to_string(world.path("root").join(made.trim_start_matches('/'))).unwrap(), "made a\n");
+    let logged = real(&["nix", "build", "-f", "made.nix", "--argstr", "n", "b", "--no-link", "--print-out-paths", "-L"]).unwrap();
+    assert!(logged.stderr.contains("made-b> building b"), "{}", logged.stderr);
+    let second = good(logged);
+    let failed = real(&["nix-build", "made.nix", "--argstr", "n", "c; exit 7", "--no-out-link"]).unwrap();
+    assert!(failed.stderr.contains("builder failed with exit code 7"), "{}", failed.stderr);
+
+    // Everything that its clients ask for.
+    let added = good(real(&["nix-store", "--add", "file"]).unwrap());
+    let flat = good(real(&["nix-store", "--add-fixed", "sha256", "file"]).unwrap());
+    assert_ne!(added, flat);
+    good(real(&["nix", "path-info", "--json", &added, &flat, &made]).unwrap());
+    good(real(&["nix-store", "-q", "--referrers", &added]).unwrap());
+    good(real(&["nix-store", "-q", "--valid-derivers", &made]).unwrap());
+    good(real(&["nix-store", "--gc", "--print-roots"]).unwrap());
+    good(real(&["nix-store", "--verify", "--check-contents"]).unwrap());
+    good(real(&["nix", "store", "verify", "--all", "--no-trust"]).unwrap());
+    good(real(&["nix-store", "--optimise"]).unwrap());
+    good(real(&["nix-store", "--generate-binary-cache-key", "test", "secret", "public"]).unwrap());
+    good(real(&["nix", "store", "sign", "-k", "secret", &made]).unwrap());
+    good(real(&["nix-store", "-r", &second, "--add-root", text(&world.path("kept"))]).unwrap());
+
+    // Copies in both directions.
+    let other = world.path("other");
+    good(world.real(&["nix", "copy", "--from", at[1], "--to", text(&other), "--no-check-sigs", &made]).unwrap());
+    fs::write(world.path("file"), "more text").unwrap();
+    let more = good(world.real(&["nix-store", "--store", text(&other), "--add", "file"]).unwrap());
+    good(world.real(&["nix", "copy", "--from", text(&other), "--to", at[1], &more]).unwrap());
+    assert!(world.path("root").join(more.trim_start_matches('/')).exists());
+
+    good(real(&["nix-store", "--gc"]).unwrap());
+    let is_there = |path: &str| world.path("root").join(path.trim_start_matches('/')).exists();
+    assert!(is_there(&second) && !is_there(&made) && !is_there(&added) && !is_there(&more));
+    good(real(&["nix", "store", "delete", "--ignore-liveness", &added]).unwrap_or_else(|| unreachable!()).unless_refused());
+}
+
+/// A request that our daemon must refuse, as the real one does.
+trait Refused {
+    fn unless_refused(self) -> Answer;
+}
+
+impl Refused for Answer {
+    fn unless_refused(self) -> Answer {
+        assert!(self.stderr.contains("you are not allowed to ignore liveness"), "{}", self.stderr);
+        Answer { status: Some(0), ..self }
+    }
+}
+
+#[test]
+fn a_real_client_that_our_daemon_does_not_trust() {
+    let world = World::new();
+    let daemon = world.daemon("--force-untrusted");
+    let at = ["--store", daemon.address.as_str()];
+    let real = |arguments: &[&str]| world.real(&[arguments, &at].concat());
+    let Some(info) = real(&["nix", "store", "info", "--json"]) else { return };
+    assert!(good(info).contains("\"trusted\":false"));
+    let made = good(real(&["nix-build", "made.nix", "--no-out-link"]).unwrap());
+    let other = world.path("other");
+    let unsigned = good(world.real(&["nix-build", "--store", text(&other), "made.nix", "--argstr", "n", "z", "--no-out-link"]).unwrap());
+    let refused = world.real(&["nix", "copy", "--from", text(&other), "--to", at[1], "--no-check-sigs", &unsigned]).unwrap();
+    assert!(refused.stderr.contains("lacks a signature by a trusted key"), "{}", refused.stderr);
+    let restricted = real(&["nix-build", "made.nix", "--no-out-link", "--option", "post-build-hook", "/bin/true"]).unwrap();
+    assert!(restricted.stderr.contains("ignoring the client-specified setting 'post-build-hook'"), "{}", restricted.stderr);
+    let refused = real(&["nix-store", "-r", &made, "--repair"]).unwrap();
+    assert_ne!(refused.status, Some(0));
+    good(real(&["nix-store", "--gc"]).unwrap());
+}
+
+/// Each drives the other, over both protocols.
+#[test]
+fn builds_sent_to_and_by_a_real_nix() {
+    let world = World::new();
+    let Some(real_nix) = std::env::var("REAL_NIX").ok() else {
+        println!("skipped: REAL_NIX names no command that runs a real Nix");
+        return;
+    };
+    let program = world.program();
+    for (scheme, word) in [("ssh-ng", "nix-daemon"), ("ssh", "nix-store")] {
+        let machine = |program: &str, name: &str| {
+            format!("{scheme}://localhost?remote-program={}%20{word}&remote-store={} - - 1 1", program.replace(' ', "%20"), text(&world.path(name)))
+        };
+        // Ours sends to a real one.
+        let (from, to) = (format!("from-ours-{scheme}"), format!("to-real-{scheme}"));
+        let answer = world.ours(&["nix-build", "made.nix", "--store", text(&world.path(&from)), "--builders", &machine(&real_nix, &to), "-j0", "--no-out-link"]);
+        let made = good(answer);
+        for name in [&from, &to] {
+            assert!(world.path(name).join(made.trim_start_matches('/')).exists(), "{name}");
+        }
+        // A real one sends to ours.
+        let (from, to) = (format!("from-real-{scheme}"), format!("to-ours-{scheme}"));
+        let answer = world.real(&["nix-build", "made.nix", "--store", text(&world.path(&from)), "--builders", &machine(&program, &to), "-j0", "--no-out-link"]);
+        assert_eq!(good(answer.unwrap()), made);
+        for name in [&from, &to] {
+            assert!(world.path(name).join(made.trim_start_matches('/')).exists(), "{name}");
+        }
+    }
+}
