@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nixlang_tests::{Answer, command, nixlang, scratch};
+use nixlang_tests::{Answer, command, nixlang};
 
 /// A derivation per name, without a sandbox: nothing here is about that.
 const EXPRESSION: &str = r#"
-{ n ? "a", feature ? null }: derivation ({
+{ n ? "a", feature ? null, script ? "" }: derivation ({
   name = "made-${n}";
   system = "x86_64-linux";
   builder = "/bin/sh";
-  args = [ "-c" "echo building ${n}; echo made ${n} > $out" ];
+  args = [ "-c" "echo building ${n}; echo made ${n} > $out; ${script}" ];
 } // (if feature == null then { } else { requiredSystemFeatures = [ feature ]; }))
 "#;
 
@@ -40,7 +40,8 @@ impl Drop for Daemon {
 
 impl World {
     fn new() -> World {
-        let scratch = scratch();
+        // Below TMPDIR, where the real one sees it.
+        let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("made.nix"), EXPRESSION).unwrap();
         fs::write(scratch.path().join("file"), "some text").unwrap();
         World { scratch }
@@ -114,7 +115,8 @@ fn good(answer: Answer) -> String {
 fn our_client_and_our_daemon() {
     let world = World::new();
     let daemon = world.daemon("--default-trust");
-    let at = ["--store", daemon.address.as_str()];
+    let address = daemon.address.clone();
+    let at = ["--store", address.as_str()];
     let info = good(world.ours(&["store", "info", "--json", at[0], at[1]]));
     assert!(info.contains("\"trusted\":true"), "{info}");
     let made = world.ours(&["nix-build", "made.nix", at[0], at[1], "-o", "result"]);
@@ -128,8 +130,9 @@ fn our_client_and_our_daemon() {
     good(world.ours(&["nix-store", "--gc", at[0], at[1]]));
     assert!(world.path("root").join(made.trim_start_matches('/')).exists());
     assert!(!world.path("root").join(added.trim_start_matches('/')).exists());
-    let failed = world.ours(&["nix-build", "made.nix", at[0], at[1], "--argstr", "n", "b; exit 7", "--no-out-link"]);
-    assert_ne!(failed.status, Some(0));
+    let failed = world.ours(&["nix-build", "made.nix", at[0], at[1], "--argstr", "n", "b", "--argstr", "script", "exit 7", "--no-out-link"]);
+    assert_eq!(failed.status, Some(100), "{}", failed.stderr);
+    assert!(failed.stderr.contains("builder failed with exit code 7"), "{}", failed.stderr);
     drop(daemon);
     let gone = world.ours(&["store", "info", at[0], at[1]]);
     assert!(gone.stderr.contains("cannot connect to socket"), "{}", gone.stderr);
@@ -180,7 +183,7 @@ fn the_client_of_a_real_nix_and_our_daemon() {
     let logged = real(&["nix", "build", "-f", "made.nix", "--argstr", "n", "b", "--no-link", "--print-out-paths", "-L"]).unwrap();
     assert!(logged.stderr.contains("made-b> building b"), "{}", logged.stderr);
     let second = good(logged);
-    let failed = real(&["nix-build", "made.nix", "--argstr", "n", "c; exit 7", "--no-out-link"]).unwrap();
+    let failed = real(&["nix-build", "made.nix", "--argstr", "n", "c", "--argstr", "script", "exit 7", "--no-out-link"]).unwrap();
     assert!(failed.stderr.contains("builder failed with exit code 7"), "{}", failed.stderr);
 
     // Everything that its clients ask for.

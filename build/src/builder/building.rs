@@ -211,16 +211,21 @@ impl Run<'_> {
         let registered: Vec<_> = made.values().map(|path| store.to_real_path(path)).collect();
         prepared.workspace.scratch.retain(|path| !registered.contains(path));
         drop(prepared);
-        if let Some(hook) = &options.post_build_hook {
-            self.observer.event(&BuildEvent::HookStarted { derivation: path, program: hook });
-            let mut line = |line: &[u8]| self.observer.event(&BuildEvent::HookLine { derivation: path, line });
-            let outputs: Vec<&StorePath> = made.values().collect();
-            let ran = hooks::run_post_build_hook(hook, options, store, path, &outputs, &mut line);
-            self.observer.event(&BuildEvent::HookFinished { derivation: path });
-            ran?;
-        }
+        self.run_post_build_hook(path, &made)?;
         drop(locks);
         Ok((BuildStatus::Built, made))
+    }
+
+    /// Runs the hook after a build, if there is one.
+    pub(super) fn run_post_build_hook(&self, path: &StorePath, made: &OutputPaths) -> Result<(), BuildError> {
+        let Builder { store, options, .. } = self.builder;
+        let Some(hook) = &options.post_build_hook else { return Ok(()) };
+        self.observer.event(&BuildEvent::HookStarted { derivation: path, program: hook });
+        let mut line = |line: &[u8]| self.observer.event(&BuildEvent::HookLine { derivation: path, line });
+        let outputs: Vec<&StorePath> = made.values().collect();
+        let ran = hooks::run_post_build_hook(hook, options, store, path, &outputs, &mut line);
+        self.observer.event(&BuildEvent::HookFinished { derivation: path });
+        Ok(ran?)
     }
 
     /// Takes a user for a build, waiting until one is free. Returns none where builds run as the calling user.

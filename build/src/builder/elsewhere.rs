@@ -96,6 +96,7 @@ impl Run<'_> {
         let (there, outputs) = built?;
         (result.start_time, result.stop_time) = (there.start_time, there.stop_time);
         (result.cpu_user, result.cpu_system) = (there.cpu_user, there.cpu_system);
+        self.run_post_build_hook(path, &outputs)?;
         Ok((BuildStatus::Built, outputs))
     }
 

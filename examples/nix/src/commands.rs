@@ -3,6 +3,7 @@
 mod build;
 mod copy_closure;
 mod daemon;
+mod doctor;
 mod collect_garbage;
 mod config;
 mod copy;
@@ -127,6 +128,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("fmt", "format files in the standard style", fmt::run),
     word("doc", "print the documentation comment of something in a file", source::doc),
     word("flake prefetch", "fetch the tree of a flake reference into the store", prefetch::flake),
+    word("config check", "look for what is wrong with the setup", doctor::run),
+    word("doctor", "look for what is wrong with the setup", doctor::run),
     word("config show", "show settings", config::show),
     word("daemon", "answer clients that use the store", daemon::run),
     word("link-commands", "make links named for the classic commands", link_commands::run),

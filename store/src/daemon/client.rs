@@ -45,6 +45,8 @@ pub struct DaemonStoreOptions {
     pub settings: Option<ClientOptions>,
     /// Where logs of builds are on this machine.
     pub log_dir: Option<PathBuf>,
+    /// Whether the daemon makes links that are to be roots, rather than this process: on the machine where it is.
+    pub daemon_makes_links: bool,
     /// Takes what the daemon says while it works.
     pub log: Arc<dyn LogSink>,
 }
@@ -57,6 +59,7 @@ impl DaemonStoreOptions {
             real_store_dir: None,
             settings: None,
             log_dir: None,
+            daemon_makes_links: false,
             log: Arc::new(()),
         }
     }
@@ -420,6 +423,13 @@ impl Store for DaemonStore {
 
     fn add_permanent_root(&self, path: &StorePath, link: &Path) -> Result<()> {
         let link = std::path::absolute(link).map_err(|error| StoreError::io("resolving", link, error))?;
+        if self.options.daemon_makes_links {
+            let write: &Write1<'_> = &|sink, dialect| {
+                path.write(sink, dialect)?;
+                Ok(sink.write_bytes(link.as_os_str().as_encoded_bytes())?)
+            };
+            return self.request(Operation::AddPermRoot, write, &|source, _| source.read_bytes(DEFAULT_LIMIT).map(drop));
+        }
         // A root for the time until the link is one.
         self.add_temp_roots(std::slice::from_ref(path))?;
         let logical = self.options.store_dir.as_str();
@@ -560,6 +570,10 @@ impl DaemonService for DaemonStore {
 
     fn version(&self) -> Result<Option<String>> {
         Ok(self.daemon_info()?.0.version)
+    }
+
+    fn protocol(&self) -> Result<Option<Number>> {
+        Ok(Some(self.daemon_info()?.1))
     }
 
     /// Connections that are open keep their settings.

@@ -11,6 +11,7 @@ use crate::wire::build_result::{BuildMode, BuildResult, KeyedBuildResult};
 use crate::wire::derived_path::DerivedPath;
 use crate::wire::log::LogSink;
 use crate::wire::operations::{ClientOptions, Missing, SubstitutableInfo};
+use crate::wire::version::Number;
 
 /// Building, fetching, and settings of clients. `()` can do none of it: a daemon that only keeps objects.
 ///
@@ -92,6 +93,14 @@ pub trait DaemonService: Send + Sync {
     /// # Errors
     /// When it can't be reached.
     fn version(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Returns the version of the protocol that is spoken with it, if it is somewhere else.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    fn protocol(&self) -> Result<Option<Number>> {
         Ok(None)
     }
 

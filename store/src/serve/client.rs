@@ -382,6 +382,10 @@ impl DaemonService for ServeStore {
         crate::daemon::first_failure(&self.store_dir, &results)
     }
 
+    fn protocol(&self) -> Result<Option<Number>> {
+        self.version().map(Some)
+    }
+
     fn substitute_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<()> {
         self.query_valid_paths(&paths.iter().cloned().collect(), false, true).map(drop)
     }

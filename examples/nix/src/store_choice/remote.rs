@@ -25,6 +25,8 @@ pub(super) enum Remote {
     Unix { socket: PathBuf, address: String },
     /// A daemon's standard streams on another machine.
     SshNg(Ssh),
+    /// The same, where that machine's files are seen at the same place here.
+    MountedSshNg(Ssh),
     /// `nix-store --serve` on another machine.
     Ssh(Ssh),
 }
@@ -73,6 +75,7 @@ impl Remote {
                 Remote::Unix { socket, address }
             }
             "ssh-ng" => Remote::SshNg(Ssh::new(rest, address, "nix-daemon")?),
+            "mounted-ssh-ng" => Remote::MountedSshNg(Ssh::new(rest, address, "nix-daemon")?),
             "ssh" => Remote::Ssh(Ssh::new(rest, address, "nix-store")?),
             _ => return Ok(None),
         }))
@@ -80,7 +83,7 @@ impl Remote {
 
     /// Takes a parameter.
     pub(super) fn parameter(&mut self, name: &str, value: &str) -> Outcome<()> {
-        let (Remote::SshNg(ssh) | Remote::Ssh(ssh)) = self else { return Ok(()) };
+        let (Remote::SshNg(ssh) | Remote::MountedSshNg(ssh) | Remote::Ssh(ssh)) = self else { return Ok(()) };
         match name {
             "remote-program" => ssh.program = value.split_whitespace().map(str::to_owned).collect(),
             "remote-store" => ssh.remote_store = Some(value.to_owned()).filter(|store| !store.is_empty()),
@@ -94,7 +97,7 @@ impl Remote {
 
     /// Sends what commands on other machines write to standard error somewhere else.
     pub(super) fn set_stderr(&mut self, stderr: OwnedFd) {
-        if let Remote::SshNg(ssh) | Remote::Ssh(ssh) = self {
+        if let Remote::SshNg(ssh) | Remote::MountedSshNg(ssh) | Remote::Ssh(ssh) = self {
             ssh.host.stderr = Some(Arc::new(stderr));
         }
     }
@@ -114,6 +117,13 @@ impl Remote {
             }
             Remote::SshNg(ssh) => {
                 let store = Arc::new(DaemonStore::new(ssh.connector(&["--stdio"]), options));
+                Opened { store: store.clone(), service: store }
+            }
+            Remote::MountedSshNg(ssh) => {
+                options.real_store_dir = real;
+                options.log_dir = Some(log_dir);
+                options.daemon_makes_links = true;
+                let store = Arc::new(DaemonStore::new(ssh.connector(&["--stdio", "--process-ops"]), options));
                 Opened { store: store.clone(), service: store }
             }
             Remote::Ssh(ssh) => {
