@@ -338,6 +338,10 @@ impl Store for DaemonStore {
     }
 
     fn add_nar(&self, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()> {
+        // One question is cheaper than an archive that nobody wants.
+        if !options.repair && self.is_valid(&info.path)? {
+            return Ok(());
+        }
         let mut nar = BufReader::with_capacity(64 * 1024, nar);
         self.upload(
             Operation::AddToStoreNar,

@@ -4,6 +4,7 @@
 //! leaves it in the middle of something, and then it is not used again.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::transport::Transport;
@@ -182,7 +183,14 @@ impl Connection {
                 answered
             });
             let mut frames = Frames { inner: FramedWriter::new(&mut *sink), is_answered };
-            let sent = send(&mut frames);
+            // A source that panics must not leave both sides waiting for each other.
+            let sent = match std::panic::catch_unwind(AssertUnwindSafe(|| send(&mut frames))) {
+                Ok(sent) => sent,
+                Err(panic) => {
+                    hang_up();
+                    std::panic::resume_unwind(panic)
+                }
+            };
             let was_answered = frames.is_answered.load(Ordering::Acquire);
             // Half a stream must not look like a whole one. If the daemon has answered it only waits for the end.
             let ended = if sent.is_ok() || was_answered { frames.inner.finish().map(drop) } else { Ok(()) };
