@@ -220,6 +220,7 @@ fn build_options(settings: &Settings) -> Result<BuildOptions, String> {
         options.system_features = settings.list("system-features").into_iter().collect();
     }
     options.hashed_mirrors = settings.list("hashed-mirrors");
+    options.experimental_features = settings.list("experimental-features").into_iter().collect();
     Ok(options)
 }
 
@@ -286,6 +287,8 @@ mod tests {
         assert_eq!(again.address, store.address);
         assert_eq!(OpenStore::open("dummy://", &[], &Settings::default()).expect("it opens").address, "dummy://");
         assert!(OpenStore::open("invalid://", &[], &Settings::default()).is_err());
+        let cache = OpenStore::open(&format!("file://{}", root.display()).replace(' ', "%20"), &[], &Settings::default());
+        assert_eq!(cache.expect("it opens").version(), None);
         assert_eq!(decode("a%2Fb%zz%"), "a/b%zz%");
     }
 }
