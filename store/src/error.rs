@@ -170,6 +170,22 @@ pub enum StoreError {
         /// The full logical store path.
         path: String,
     },
+    /// A profile has no such generation.
+    #[error("{}", no_generation(profile, *number, *older))]
+    NoGeneration {
+        /// The profile's link.
+        profile: PathBuf,
+        /// The number that was asked for, or that of the current one.
+        number: Option<u64>,
+        /// Whether any older one was asked for.
+        older: bool,
+    },
+    /// The current generation of a profile was to be deleted.
+    #[error("cannot delete current version of profile {profile:?}")]
+    CurrentGeneration {
+        /// The profile's link.
+        profile: PathBuf,
+    },
     /// A file in a tree is neither regular, nor a directory, nor a symbolic link.
     #[error("file {path:?} has an unsupported type")]
     UnsupportedFileType {
@@ -320,6 +336,13 @@ pub(crate) fn without_number(error: &io::Error) -> String {
         text.truncate(end);
     }
     text
+}
+
+fn no_generation(profile: &Path, number: Option<u64>, older: bool) -> String {
+    match (number, older) {
+        (Some(number), false) => format!("profile version {number} does not exist"),
+        (number, _) => format!("no profile version older than the current ({}) exists in {profile:?}", number.unwrap_or(0)),
+    }
 }
 
 /// Short for results of the half with effects.

@@ -125,6 +125,8 @@ pub mod serve;
 #[cfg(feature = "effects")]
 pub mod ssh;
 #[cfg(feature = "effects")]
+pub mod profile;
+#[cfg(feature = "effects")]
 pub mod store;
 #[cfg(feature = "compression")]
 pub mod substituter;

@@ -20,6 +20,7 @@ mod listing;
 pub(crate) mod log;
 mod nar;
 mod nix_build;
+mod nix_env;
 mod nix_shell;
 mod nix_store;
 pub(crate) mod path_info;
@@ -139,6 +140,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     classic("nix-daemon", "answer clients that use the store", daemon::run),
     classic("nix-store", "work on the store", nix_store::run),
     classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
+    classic("nix-env", "install packages into profiles", nix_env::run),
     classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
     classic("nix-prefetch-url", "download a file into the store and print its hash", prefetch::classic),
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
@@ -146,7 +148,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-env", "nix-channel", "flake",
+    "nix-channel", "flake",
     "profile", "bundle", "edit", "formatter", "registry", "upgrade-nix",
 ];
 

@@ -248,6 +248,11 @@ impl<'e, 'h> Evaluation<'e, 'h> {
         self.context
     }
 
+    /// Returns the set of `--arg` and `--argstr`.
+    pub(crate) fn auto_arguments(&self) -> Value<'h> {
+        self.auto_arguments
+    }
+
     /// Writes the derivations that were made. Comes before somebody is told of their paths.
     pub(crate) fn flush(&self) -> Outcome<()> {
         self.pending.flush(self.context)

@@ -22,6 +22,7 @@ mod host;
 mod installables;
 mod observation;
 mod json_log;
+mod profiles;
 mod progress;
 mod remote_log;
 mod repair;

@@ -210,14 +210,18 @@ impl StoreChoice {
         }
     }
 
-    /// Returns whether there is a store to read, without making one.
-    pub(crate) fn exists(&self) -> bool {
-        let state = match (&self.options.state_dir, &self.options.root) {
+    /// Returns the directory of database, roots and profiles.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        match (&self.options.state_dir, &self.options.root) {
             (Some(state), _) => state.clone(),
             (None, Some(root)) => root.join("nix/var/nix"),
             (None, None) => PathBuf::from("/nix/var/nix"),
-        };
-        matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && state.join("db/db.sqlite").exists()
+        }
+    }
+
+    /// Returns whether there is a store to read, without making one.
+    pub(crate) fn exists(&self) -> bool {
+        matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && self.state_dir().join("db/db.sqlite").exists()
     }
 }
 

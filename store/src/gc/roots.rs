@@ -63,7 +63,7 @@ pub(crate) fn make_link(
 }
 
 /// Makes a symbolic link, replacing in one step what is there.
-pub(crate) fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
+pub fn replace_symlink(target: &Path, link: &Path) -> Result<()> {
     for attempt in 0..1000u32 {
         let mut name = std::ffi::OsString::from(format!(".{attempt}-{}-", std::process::id()));
         name.push(link.file_name().unwrap_or_default());
