@@ -12,7 +12,7 @@ use crate::nar::{NarReader, NarWriter};
 use crate::path::StoreDir;
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
 use crate::references::{SelfReferenceHasher, SelfReferenceRule};
-use crate::store::Addressing;
+use crate::store::{Addressing, Contents};
 
 /// Something that writes a NAR.
 pub(crate) type WriteNar<'w> = dyn FnMut(&mut dyn Write) -> Result<()> + 'w;
@@ -20,9 +20,7 @@ pub(crate) type WriteNar<'w> = dyn FnMut(&mut dyn Write) -> Result<()> + 'w;
 /// Computes path and facts of an object whose NAR `write_nar` writes. It is called once.
 pub(crate) fn address(dir: &StoreDir, addressing: &Addressing<'_>, write_nar: &mut WriteNar<'_>) -> Result<PathInfo> {
     let Addressing { name, method, algorithm, ref references } = *addressing;
-    let mut sink = ContentsHasher::new(method, algorithm)?;
-    write_nar(&mut sink)?;
-    let (nar_hash, nar_size, hash) = sink.finish(name)?;
+    let (nar_hash, nar_size, hash) = hash_contents(method, algorithm, name, write_nar)?;
     let content =
         ContentAddressWithReferences { method, hash, references: references.clone(), self_reference: false };
     let path = dir
@@ -32,6 +30,19 @@ pub(crate) fn address(dir: &StoreDir, addressing: &Addressing<'_>, write_nar: &m
     info.references = content.references.clone();
     info.content_address = Some(content.content_address());
     Ok(PathInfo { path, info })
+}
+
+/// Computes path and facts of a content-addressed object without adding it anywhere.
+///
+/// # Errors
+/// As [`Store::add_contents`](crate::store::Store::add_contents).
+pub fn compute_info(dir: &StoreDir, addressing: &Addressing<'_>, contents: Contents<'_>) -> Result<PathInfo> {
+    let mut contents = Some(contents);
+    address(dir, addressing, &mut |sink| match contents.take().expect("asked for once") {
+        Contents::Bytes(bytes) => write_file_nar(sink, bytes),
+        Contents::Tree { path, filter } => crate::fs::dump(path, filter, sink),
+        Contents::Nar(nar) => parse_nar(&mut Tee::new(&mut io::BufReader::new(nar), sink)),
+    })
 }
 
 /// Makes sure that the contents of a path that claims a content address have it.
@@ -55,14 +66,71 @@ pub(crate) fn verify_contents(dir: &StoreDir, info: &PathInfo, write_nar: &mut W
     let got = if plain_nar {
         info.nar_hash
     } else {
-        let mut sink = ContentsHasher::new(content.method, content.hash.algorithm())?;
-        write_nar(&mut sink)?;
-        sink.finish(info.path.name())?.2
+        hash_contents(content.method, content.hash.algorithm(), info.path.name(), write_nar)?.2
     };
     if got == content.hash {
         return Ok(());
     }
     Err(mismatch(dir, info, &content.hash, &got))
+}
+
+/// Returns hash and size of the NAR that `write_nar` writes, and the hash that an address of it has.
+fn hash_contents(
+    method: ContentAddressMethod,
+    algorithm: Algorithm,
+    name: &str,
+    write_nar: &mut WriteNar<'_>,
+) -> Result<(Hash, u64, Hash)> {
+    if method == ContentAddressMethod::Git {
+        return hash_as_git(algorithm, write_nar);
+    }
+    let mut sink = ContentsHasher::new(method, algorithm);
+    write_nar(&mut sink)?;
+    sink.finish(name)
+}
+
+/// Git's hash is of a tree, so somebody has to read the NAR while it is written.
+fn hash_as_git(algorithm: Algorithm, write_nar: &mut WriteNar<'_>) -> Result<(Hash, u64, Hash)> {
+    if !matches!(algorithm, Algorithm::Sha1 | Algorithm::Sha256) {
+        return Err(StoreError::Unsupported { operation: "git hashing with other algorithms than sha1 and sha256" });
+    }
+    let failed = |error| StoreError::format("hashing a NAR as git does", error);
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let mut reader = io::BufReader::with_capacity(64 * 1024, reader);
+            let hash = crate::git_hash::hash_nar(algorithm, &mut reader);
+            // The writer shall not break off because of what follows the archive.
+            io::copy(&mut reader, &mut io::sink()).ok();
+            hash
+        });
+        let mut sink = NarAndPipe { nar: NarHasher::new(), pipe: io::BufWriter::with_capacity(64 * 1024, writer) };
+        let written = write_nar(&mut sink).and_then(|()| sink.pipe.flush().map_err(failed));
+        let NarAndPipe { nar, pipe } = sink;
+        drop(pipe.into_parts());
+        let hash = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written?;
+        let hash = hash.map_err(|error| StoreError::format("hashing a NAR as git does", error))?;
+        let (nar_hash, nar_size) = nar.finish();
+        Ok((nar_hash, nar_size, hash))
+    })
+}
+
+struct NarAndPipe {
+    nar: NarHasher,
+    pipe: io::BufWriter<io::PipeWriter>,
+}
+
+impl Write for NarAndPipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.nar.write_all(bytes)?;
+        self.pipe.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn mismatch(dir: &StoreDir, info: &PathInfo, specified: &Hash, got: &Hash) -> StoreError {
@@ -89,14 +157,14 @@ enum AddressHasher {
 }
 
 impl ContentsHasher {
-    fn new(method: ContentAddressMethod, algorithm: Algorithm) -> Result<ContentsHasher> {
+    fn new(method: ContentAddressMethod, algorithm: Algorithm) -> ContentsHasher {
         let address = match method {
             ContentAddressMethod::Nar if algorithm == Algorithm::Sha256 => AddressHasher::Nar,
-            ContentAddressMethod::Nar => AddressHasher::OtherNar(Hasher::new(algorithm)),
+            // Git's is another way.
+            ContentAddressMethod::Nar | ContentAddressMethod::Git => AddressHasher::OtherNar(Hasher::new(algorithm)),
             ContentAddressMethod::Flat | ContentAddressMethod::Text => AddressHasher::File(FileHasher::new(algorithm)),
-            ContentAddressMethod::Git => return Err(StoreError::Unsupported { operation: "git hashing" }),
         };
-        Ok(ContentsHasher { nar: NarHasher::new(), address })
+        ContentsHasher { nar: NarHasher::new(), address }
     }
 
     /// Returns hash and size of the NAR and the hash for the address.

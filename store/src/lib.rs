@@ -15,7 +15,7 @@
 //!
 //! 1. [`hash`], [`json`]: digests and their four encodings; JSON text as the reference prints it
 //! 2. [`path`] and [`content_address`]: store paths and how they are computed
-//! 3. [`nar`], [`references`], [`signature`], [`wire`]: archives, scanning, keys, protocol numbers
+//! 3. [`nar`], [`git_hash`], [`references`], [`signature`], [`wire`]: archives, scanning, keys, protocol numbers
 //! 4. [`derivation`], [`path_info`], [`narinfo`], [`realisation`]: what is known of objects; [`input`]: what a fetcher is asked for
 //! 5. the effect half
 //!
@@ -80,6 +80,7 @@ pub mod json;
 pub mod content_address;
 pub mod path;
 
+pub mod git_hash;
 pub mod nar;
 pub mod references;
 pub mod signature;

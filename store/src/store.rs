@@ -27,6 +27,7 @@ use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
 use crate::realisation::{DerivationOutputId, Realisation};
 
+pub use crate::addressed::compute_info;
 pub use contents::{AddOptions, Addressing, Contents, FileKind, Filter, Text};
 pub(crate) use derived::{
     check_info, check_same_realisation, parse_derivation, print_derivation, static_outputs, text_info,

@@ -13,7 +13,7 @@ use nixlang_store::gc::{GcAction, GcOptions};
 use nixlang_store::hash::HashFormat;
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
 use nixlang_store::path::StorePath;
-use nixlang_store::store::{Addressing, Contents, Store};
+use nixlang_store::store::{Addressing, Contents, Store, VerifyOptions};
 
 /// Runs a command of the real Nix; returns what it printed, or `None` if there is none.
 fn real_nix(dir: &Path, command: &[&str]) -> Option<String> {
@@ -238,4 +238,72 @@ fn both_write_the_same_paths() {
         shared.real_nix(&["nix-store", "--optimise"]).unwrap();
         assert_eq!(shared.open().optimise(&mut |_| {}).unwrap().files_linked, 0);
     }
+}
+
+/// A hundred and fifty additions of ours, eight collections of both, and instantiations of both sides, all at once: what
+/// each works with stays, and both find the store in order.
+#[test]
+fn both_write_and_collect_at_once() {
+    let shared = Shared::new();
+    let expression = r#"
+        let make = name: src: derivation { inherit name src; system = "s"; builder = "/bin/sh"; };
+        in builtins.foldl' (src: idx: make "y${toString idx}" "${src}") (builtins.toFile "f" "1") (builtins.genList (x: x) 10)
+    "#;
+    shared.open();
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| {
+            for round in 0..8 {
+                shared.real_nix(&["nix-instantiate", "-E", expression]);
+                if round % 2 == 0 {
+                    shared.real_nix(&["nix-store", "--gc"]);
+                }
+            }
+        });
+        let collector = scope.spawn(|| {
+            for _ in 0..4 {
+                shared.open().collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        });
+        let store = shared.open();
+        let mut written = Vec::new();
+        for idx in 0..150 {
+            let references = written.last().cloned().into_iter().collect();
+            written.push(store.add_text("ours", format!("{idx}").as_bytes(), &references).unwrap());
+        }
+        assert!(store.are_valid(&written).unwrap().iter().all(|valid| *valid));
+        theirs.join().unwrap();
+        collector.join().unwrap();
+        // Its handle held them all the time.
+        assert!(store.are_valid(&written).unwrap().iter().all(|valid| *valid));
+        assert!(written.iter().all(|path| store.to_real_path(path).exists()));
+    });
+    assert!(shared.open().verify(&VerifyOptions::new(true), &mut |event| panic!("{event:?}")).unwrap());
+    shared.real_nix(&["nix-store", "--verify", "--check-contents"]);
+    let database = rusqlite::Connection::open(Path::new(&shared.root).join("nix/var/nix/db/db.sqlite")).unwrap();
+    let integrity: String = database.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
+}
+
+/// What one exports the other imports, and the databases say the same.
+#[test]
+fn exports_and_databases_are_exchanged() {
+    let shared = Shared::new();
+    let store = shared.open();
+    let base = store.add_text("base", b"1", &BTreeSet::new()).unwrap();
+    let user = store.add_text("user", b"2", &BTreeSet::from([base.clone()])).unwrap();
+    let paths = BTreeSet::from([base, user]);
+    let mut ours = Vec::new();
+    nixlang_store::export::export_paths(&store, &paths, &mut ours).unwrap();
+    let full: Vec<String> = paths.iter().map(|path| store.store_dir().display(path)).collect();
+    let mut command = vec!["nix-store", "--store", shared.root.as_str(), "--export"];
+    command.extend(full.iter().map(String::as_str));
+    let Some(child) = spawn(shared.dir.path(), &command) else { return };
+    let theirs = child.wait_with_output().unwrap().stdout;
+    // Both are sorted so that references come first.
+    assert!(ours == theirs, "{} and {} bytes", ours.len(), theirs.len());
+    let other = nixlang_store::memory::MemoryStore::default();
+    let imported =
+        nixlang_store::export::import_paths(&other, &mut theirs.as_slice(), &nixlang_store::store::AddOptions::trusted());
+    assert_eq!(imported.unwrap().len(), 2);
 }

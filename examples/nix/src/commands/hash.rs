@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nixlang_store::hash::{Algorithm, Hash, HashError, HashFormat, Hasher};
+use nixlang_store::store::with_nar;
 
 use super::Invocation;
 use crate::failure::{Failure, Outcome, plain};
@@ -14,6 +15,7 @@ struct Flags {
     format: Option<HashFormat>,
     from: Option<HashFormat>,
     flat: bool,
+    git: bool,
     /// The words are hashes, not files.
     convert: bool,
     truncate: bool,
@@ -54,7 +56,14 @@ fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
                 "--from" => flags.from = Some(format_of(&args.value(flag)?)?),
                 "--format" => flags.format = Some(format_of(&args.value(flag)?)?),
                 "--flat" => flags.flat = true,
-                "--mode" => flags.flat = args.value(flag)? == "flat",
+                "--mode" => {
+                    (flags.flat, flags.git) = match args.value(flag)?.as_str() {
+                        "flat" => (true, false),
+                        "nar" | "recursive" => (false, false),
+                        "git" => (false, true),
+                        other => return Err(Failure::Usage(format!("unknown file ingestion method '{other}', expect 'flat', 'nar', or 'git'"))),
+                    }
+                }
                 "--truncate" => flags.truncate = true,
                 "--base16" | "--base32" | "--base64" | "--sri" => flags.format = Some(format_of(&flag[2..])?),
                 "--to-base16" | "--to-base32" | "--to-base64" | "--to-sri" => {
@@ -75,7 +84,7 @@ fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
     Ok(flags)
 }
 
-const DEFAULTS: Flags = Flags { algorithm: None, format: None, from: None, flat: false, convert: false, truncate: false, case_hack: false, words: Vec::new() };
+const DEFAULTS: Flags = Flags { algorithm: None, format: None, from: None, flat: false, git: false, convert: false, truncate: false, case_hack: false, words: Vec::new() };
 
 /// `hash file`, `hash path`
 pub(super) fn files(mut invocation: Invocation) -> Outcome<u8> {
@@ -133,6 +142,15 @@ pub(super) fn classic(mut invocation: Invocation) -> Outcome<u8> {
 
 /// Hashes a file's bytes, or the NAR of a file tree.
 fn hash(path: &Path, algorithm: Algorithm, flags: &Flags) -> Outcome<Hash> {
+    if flags.git {
+        let mut hash = None;
+        with_nar(&mut |sink| nixlang_store::fs::dump(path, None, sink), &mut |nar| {
+            let hashed = nixlang_store::git_hash::hash_nar(algorithm, std::io::BufReader::new(nar));
+            hash = Some(hashed.map_err(|error| nixlang_store::error::StoreError::format("hashing as git does", error))?);
+            Ok(())
+        })?;
+        return Ok(hash.expect("it was hashed"));
+    }
     let mut hasher = Hasher::new(algorithm);
     if flags.flat {
         let failed = |error: std::io::Error| Failure::new(format!("opening file {path:?}: {}", plain(&error)));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash};
-use nixlang_store::store::{Addressing, Contents};
+use nixlang_store::store::{Addressing, Contents, Store, compute_info};
 
 use super::Call;
 use crate::failure::{Failure, Outcome};
@@ -33,27 +33,29 @@ fn add(call: &Call, words: &[String], method: ContentAddressMethod, algorithm: A
     for word in words {
         let path = std::path::absolute(word)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        println!("{}", call.show(&add_path(&call.context, &name, &path, method, algorithm)?));
+        println!("{}", call.show(&add_path(&call.context, &name, &path, method, algorithm, false)?));
     }
     Ok(0)
 }
 
-/// Adds a file or directory to the store.
+/// Adds a file or directory to the store, or only computes its path with `dry_run`.
 pub(crate) fn add_path(
     context: &crate::commands::Context,
     name: &str,
     path: &Path,
     method: ContentAddressMethod,
     algorithm: Algorithm,
+    dry_run: bool,
 ) -> Outcome<nixlang_store::path::StorePath> {
     let addressing = Addressing { name, method, algorithm, references: BTreeSet::new() };
-    let store = context.store.open()?;
-    let info = if matches!(method, ContentAddressMethod::Flat | ContentAddressMethod::Text) {
-        let bytes = std::fs::read(path).map_err(|error| Failure::new(format!("reading file '{}': {}", path.display(), crate::failure::plain(&error))))?;
-        store.add_contents(&addressing, Contents::Bytes(&bytes))?
+    let bytes;
+    let contents = if matches!(method, ContentAddressMethod::Flat | ContentAddressMethod::Text) {
+        bytes = std::fs::read(path).map_err(|error| Failure::new(format!("reading file '{}': {}", path.display(), crate::failure::plain(&error))))?;
+        Contents::Bytes(&bytes)
     } else {
-        store.add_contents(&addressing, Contents::Tree { path, filter: None })?
+        Contents::Tree { path, filter: None }
     };
+    let info = if dry_run { compute_info(context.store.store_dir(), &addressing, contents)? } else { context.store.any()?.add_contents(&addressing, contents)? };
     Ok(info.path)
 }
 
