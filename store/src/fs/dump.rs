@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
+use crate::fs::restore::TreeWriter;
 use crate::fs::{CASE_HACK, MAX_DEPTH, list};
 use crate::nar::{NarError, NarWriter};
 use crate::store::{FileKind, Filter};
@@ -34,6 +35,12 @@ pub fn dump(path: &Path, filter: Option<&mut Filter<'_>>, sink: &mut dyn Write) 
 /// # Errors
 /// As [`dump`], and when two names are one then.
 pub fn dump_with(path: &Path, filter: Option<&mut Filter<'_>>, case_hack: bool, sink: &mut dyn Write) -> Result<()> {
+    let (dir, name) = parent_and_name(path)?;
+    dump_tree(dir.as_fd(), &name, path, filter, case_hack, sink)
+}
+
+/// Opens the directory that a path lies in; returns it with the path's name there.
+fn parent_and_name(path: &Path) -> Result<(OwnedFd, CString)> {
     // A path like `.` or `/` has no name; it can only be a directory.
     let (parent, name) = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if parent.as_os_str().is_empty() => (Path::new("."), name),
@@ -43,7 +50,7 @@ pub fn dump_with(path: &Path, filter: Option<&mut Filter<'_>>, case_hack: bool, 
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(|error| StoreError::io("opening", path, error))?;
     let name = CString::new(name.as_bytes()).map_err(|_| StoreError::io("opening", path, Errno::INVAL))?;
-    dump_tree(dir.as_fd(), &name, path, filter, case_hack, sink)
+    Ok((dir, name))
 }
 
 /// As [`dump`], for a file in a directory that is held open.
@@ -57,6 +64,19 @@ pub(crate) fn dump_at(
     dump_tree(dir, name, path, filter, false, sink)
 }
 
+/// As [`dump`], and makes the same tree again with `copy` on the way, so that what is archived is what was copied.
+pub(crate) fn dump_and_copy(
+    path: &Path,
+    filter: Option<&mut Filter<'_>>,
+    sink: &mut dyn Write,
+    copy: TreeWriter<'_>,
+) -> Result<()> {
+    let (dir, name) = parent_and_name(path)?;
+    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack: false, copy: Some(copy), buffer: vec![0; 64 * 1024] };
+    walk.run(dir.as_fd(), &name, path)?;
+    walk.nar.finish().map_err(nar_error).map(drop)
+}
+
 fn dump_tree(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -65,15 +85,16 @@ fn dump_tree(
     case_hack: bool,
     sink: &mut dyn Write,
 ) -> Result<()> {
-    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack, buffer: vec![0; 64 * 1024] };
+    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack, copy: None, buffer: vec![0; 64 * 1024] };
     walk.run(dir, name, path)?;
     walk.nar.finish().map_err(nar_error).map(drop)
 }
 
-struct Walk<'s, 'f, 'g> {
+struct Walk<'s, 'f, 'g, 'c> {
     nar: NarWriter<&'s mut dyn Write>,
     filter: Option<&'f mut Filter<'g>>,
     case_hack: bool,
+    copy: Option<TreeWriter<'c>>,
     buffer: Vec<u8>,
 }
 
@@ -85,7 +106,7 @@ struct Level {
     entries: Vec<(CString, FileType)>,
 }
 
-impl<'s> Walk<'s, '_, '_> {
+impl<'s> Walk<'s, '_, '_, '_> {
     fn run(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<()> {
         let kind = file_kind(dir, name, FileType::Unknown, path)?;
         let mut stack: Vec<Level> = Vec::new();
@@ -93,6 +114,9 @@ impl<'s> Walk<'s, '_, '_> {
         while let Some(level) = stack.last_mut() {
             let Some((name, kind)) = level.entries.pop() else {
                 self.nar(NarWriter::end_directory)?;
+                if let Some(copy) = &mut self.copy {
+                    copy.end_directory()?;
+                }
                 stack.pop();
                 continue;
             };
@@ -105,6 +129,9 @@ impl<'s> Walk<'s, '_, '_> {
             }
             let shown = if self.case_hack { without_hack(&name) } else { name.to_bytes() };
             self.nar(|nar| nar.entry(shown))?;
+            if let Some(copy) = &mut self.copy {
+                copy.entry(shown)?;
+            }
             if let Some(below) = self.node(level.fd.as_fd(), &name, kind, &path)? {
                 if stack.len() > MAX_DEPTH {
                     return Err(StoreError::TooDeep { path, limit: MAX_DEPTH });
@@ -130,6 +157,9 @@ impl<'s> Walk<'s, '_, '_> {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())
                     .map_err(|error| StoreError::io("reading symbolic link", path, error))?;
                 self.nar(|nar| nar.symlink(target.to_bytes()))?;
+                if let Some(copy) = &mut self.copy {
+                    copy.symlink(target.to_bytes())?;
+                }
                 Ok(None)
             }
             FileKind::Directory => {
@@ -146,6 +176,9 @@ impl<'s> Walk<'s, '_, '_> {
                     entries.sort_unstable_by(|a, b| b.0.cmp(&a.0));
                 }
                 self.nar(NarWriter::directory)?;
+                if let Some(copy) = &mut self.copy {
+                    copy.start_directory()?;
+                }
                 Ok(Some(Level { fd, path: path.to_owned(), entries }))
             }
         }
@@ -162,6 +195,7 @@ impl<'s> Walk<'s, '_, '_> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let executable = stat.st_mode & 0o100 != 0;
         self.nar(|nar| nar.begin_file(executable, size))?;
+        let mut copied = self.copy.as_mut().map(|copy| copy.start_file(executable)).transpose()?;
         let mut file = File::from(fd);
         let mut got = 0u64;
         loop {
@@ -176,9 +210,15 @@ impl<'s> Walk<'s, '_, '_> {
                 return Err(StoreError::SizeChanged { path: path.to_owned(), expected: size, got });
             }
             self.nar.contents(&self.buffer[..n_read]).map_err(nar_error)?;
+            if let Some(copied) = &mut copied {
+                copied.write_all(&self.buffer[..n_read]).map_err(|error| StoreError::io("copying", path, error))?;
+            }
             if got == size && n_read < self.buffer.len() {
                 break;
             }
+        }
+        if let (Some(copy), Some(copied)) = (&mut self.copy, copied) {
+            copy.end_file(copied, executable)?;
         }
         self.nar(NarWriter::end_file)
     }

@@ -5,7 +5,7 @@
 //! without a row is a left-over of somebody who was interrupted, and replaced.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, RenameFlags};
@@ -144,7 +144,7 @@ fn from_tree(
     Ok(info)
 }
 
-/// Copies a tree that is too large for memory by archiving it again, and makes sure that it is still the same.
+/// Copies a tree that is too large for memory, and makes sure that it is still the one that was hashed.
 fn copy_tree(
     store: &LocalStore,
     path: &Path,
@@ -152,31 +152,9 @@ fn copy_tree(
     staged: &Staged<'_>,
     info: &PathInfo,
 ) -> Result<()> {
-    let (reader, mut writer) = std::io::pipe().map_err(|error| StoreError::io("copying", path, error))?;
-    let (dumped, restored) = std::thread::scope(|scope| {
-        let restoring = scope.spawn(move || {
-            let mut hasher = NarHasher::new();
-            let mut reader = BufReader::with_capacity(64 * 1024, reader);
-            restore(store, &mut Tee::new(&mut reader, &mut hasher), staged).map(|()| hasher.finish())
-        });
-        let mut buffered = std::io::BufWriter::with_capacity(64 * 1024, &mut writer);
-        let dumped = dump(path, filter, &mut buffered)
-            .and_then(|()| buffered.flush().map_err(|error| StoreError::io("copying", path, error)));
-        // What a failed flush left over must not be tried again when the buffer is dropped.
-        let _ = buffered.into_parts();
-        drop(writer);
-        let restored = restoring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (dumped, restored)
-    });
-    match (dumped, restored) {
-        (Ok(()), Ok((hash, _))) if hash == info.nar_hash => Ok(()),
-        (Ok(()), Ok(_)) => Err(StoreError::TreeChanged { path: path.to_owned() }),
-        // A reader that gave up is why the writer could not go on.
-        (Err(StoreError::Io { source, .. }), Err(error)) if source.kind() == std::io::ErrorKind::BrokenPipe => {
-            Err(error)
-        }
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    }
+    let mut hasher = NarHasher::new();
+    crate::fs::dump::dump_and_copy(path, filter, &mut hasher, tree_writer(store, staged))?;
+    if hasher.finish().0 == info.nar_hash { Ok(()) } else { Err(StoreError::TreeChanged { path: path.to_owned() }) }
 }
 
 /// See [`Store::add_texts`].
