@@ -10,7 +10,7 @@ use crate::settings::{home, state_home};
 use crate::ui::Verbosity;
 
 fn state_dir(context: &Context) -> PathBuf {
-    context.store.state_dir()
+    context.store.state_directory()
 }
 
 /// Returns the directory of the user's profiles.

@@ -211,7 +211,7 @@ impl StoreChoice {
     }
 
     /// Returns the directory of database, roots and profiles.
-    pub(crate) fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_directory(&self) -> PathBuf {
         match (&self.options.state_dir, &self.options.root) {
             (Some(state), _) => state.clone(),
             (None, Some(root)) => root.join("nix/var/nix"),
@@ -221,7 +221,7 @@ impl StoreChoice {
 
     /// Returns whether there is a store to read, without making one.
     pub(crate) fn exists(&self) -> bool {
-        matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && self.state_dir().join("db/db.sqlite").exists()
+        matches!(self.kind, Kind::Remote(_) | Kind::Cache(_)) || matches!(self.kind, Kind::Local) && self.state_directory().join("db/db.sqlite").exists()
     }
 }
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::profile::{Old, Profile};
-use nixlang_store::store::Store;
 use serde_json::Value;
 
 use super::diff_closures::split_name;

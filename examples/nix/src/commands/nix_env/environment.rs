@@ -8,7 +8,7 @@ use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::derivation::{Derivation, DerivationOutput};
 use nixlang_store::path::StorePath;
 use nixlang_store::profile::Profile;
-use nixlang_store::store::{Store, Text};
+use nixlang_store::store::Text;
 use serde_json::{Map, Value};
 
 use super::super::Context;

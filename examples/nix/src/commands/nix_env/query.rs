@@ -1,7 +1,6 @@
 //! `nix-env --query`: what is installed or available, as a table or as JSON.
 
 use nixlang_store::path::StorePath;
-use nixlang_store::store::Store;
 use serde_json::{Map, Value, json};
 
 use super::super::diff_closures::split_name;

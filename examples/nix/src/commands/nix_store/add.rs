@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash};
-use nixlang_store::store::{Addressing, Contents, Store, compute_info};
+use nixlang_store::store::{Addressing, Contents, compute_info};
 
 use super::Call;
 use crate::failure::{Failure, Outcome};
