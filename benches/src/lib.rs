@@ -49,6 +49,25 @@ pub fn measure(command: &mut Command) -> io::Result<Run> {
     })
 }
 
+/// Runs a command to its end with the standard input and output that it was given, and returns what it cost.
+///
+/// # Errors
+///
+/// When the command can't be started or its errors can't be read. A failing command is not an error here.
+pub fn measure_as_is(command: &mut Command) -> io::Result<Run> {
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut stderr = Vec::new();
+    child.stderr.take().expect("standard error was set to a pipe above").read_to_end(&mut stderr)?;
+    let end = child.wait4()?;
+    Ok(Run {
+        cpu_s: (end.rusage.utime + end.rusage.stime).as_secs_f64(),
+        peak_mib: end.rusage.maxrss as f64 / (1024.0 * 1024.0),
+        success: end.status.success(),
+        stdout: String::new(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    })
+}
+
 /// Median, smallest and largest of a row of measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {

@@ -182,7 +182,9 @@ impl<'s> Collection<'s> {
         }
         let dead: Vec<u32> = (0..).zip(&self.live).filter(|(_, live)| !**live).map(|(node, _)| node).collect();
         let order = self.referrers_first(&dead);
-        for group in order.chunks(GROUP) {
+        // Who wants little to be freed shall not lose more than that.
+        let group_size = if self.options.max_freed == u64::MAX { GROUP } else { 1 };
+        for group in order.chunks(group_size) {
             self.delete_group(group, deleting)?;
             if self.limit_reached() {
                 return Ok(());

@@ -36,24 +36,55 @@ fn write(root: &Path, round: u32) -> usize {
     texts.len() + 1
 }
 
-/// Not a test of its own: the process that the other one kills.
+/// Not a test of its own: the process that the others kill. Its variable says what to do and where.
 #[test]
 fn writer() {
-    let Some(root) = std::env::var_os(VARIABLE) else { return };
-    for round in 0.. {
-        write(Path::new(&root), round);
+    let Some(task) = std::env::var(VARIABLE).ok() else { return };
+    let (role, root) = task.split_once(':').unwrap();
+    let root = Path::new(root);
+    for round in std::process::id().. {
+        match role {
+            "add" => drop(write(root, round)),
+            "copy" => {
+                let from = open(&root.join("from"));
+                let to = open(&root.join("store"));
+                nixlang_store::copy::copy_closure(&from, &to, &from.all_valid_paths().unwrap()).unwrap();
+                drop(to);
+                collect(&root.join("store"));
+            }
+            "gc" => {
+                write(root, round);
+                collect(&root.join("store"));
+            }
+            "optimise" => {
+                write(root, round);
+                open(&root.join("store")).optimise(&mut |_| {}).unwrap();
+            }
+            other => panic!("unknown role {other}"),
+        }
     }
 }
 
-#[test]
-fn killed_writers_leave_only_whole_paths_and_garbage() {
+fn collect(store: &Path) {
+    open(store).collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap();
+}
+
+/// Lets processes do something and kills each a little later than the one before: fifty of them.
+fn kill_again_and_again(role: &str) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
-    // Each process gets a little further than the one before; the first ones die while the store is being made.
+    if role == "copy" {
+        write(dir.path(), 0);
+        std::fs::rename(&root, dir.path().join("from")).unwrap();
+    }
+    // A root that must survive whatever is collected.
+    let kept = open(&root).add_text("kept", b"kept", &BTreeSet::new()).unwrap();
+    open(&root).add_permanent_root(&kept, &dir.path().join("root")).unwrap();
+    // Each process gets a little further than the one before; the first ones die while the store is being opened.
     for attempt in 0..50 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer"])
-            .env(VARIABLE, dir.path())
+            .env(VARIABLE, format!("{role}:{}", dir.path().display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -62,14 +93,38 @@ fn killed_writers_leave_only_whole_paths_and_garbage() {
         child.kill().unwrap();
         assert!(child.wait().unwrap().code().is_none(), "killed, and not failed before");
         let mut problems = Vec::new();
-        assert!(open(&root).verify(&VerifyOptions::new(true), &mut |event| problems.push(event)).unwrap(), "{problems:?}");
-        assert_eq!(problems, [], "after attempt {attempt}");
+        let is_right = open(&root).verify(&VerifyOptions::new(true), &mut |event| problems.push(event));
+        assert!(is_right.unwrap(), "{problems:?}");
+        assert_eq!(problems, [], "after attempt {attempt} to {role}");
+        assert!(open(&root).is_valid(&kept).unwrap());
     }
     let n_added = write(dir.path(), 0);
     let store = open(&root);
-    assert!(store.all_valid_paths().unwrap().len() >= n_added);
-    store.collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap();
-    assert_eq!(store.all_valid_paths().unwrap(), []);
-    let left: Vec<_> = std::fs::read_dir(root.join("nix/store")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, [".links"]);
+    assert!(store.all_valid_paths().unwrap().len() > n_added);
+    drop(store);
+    collect(&root);
+    let store = open(&root);
+    assert_eq!(store.all_valid_paths().unwrap(), [kept.clone()]);
+    let left: BTreeSet<_> = std::fs::read_dir(root.join("nix/store")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, BTreeSet::from([".links".into(), kept.base_name().into()]));
+}
+
+#[test]
+fn killed_writers_leave_only_whole_paths_and_garbage() {
+    kill_again_and_again("add");
+}
+
+#[test]
+fn killed_copies_leave_only_whole_paths_and_garbage() {
+    kill_again_and_again("copy");
+}
+
+#[test]
+fn killed_collections_leave_only_whole_paths_and_garbage() {
+    kill_again_and_again("gc");
+}
+
+#[test]
+fn killed_optimisations_change_no_contents() {
+    kill_again_and_again("optimise");
 }

@@ -32,6 +32,8 @@ pub(crate) fn output(derivation: &StorePath, outputs: impl IntoIterator<Item = i
 pub(crate) struct BuildFlags {
     /// Build again what is built, and compare.
     pub(crate) check: bool,
+    /// Build again what is damaged.
+    pub(crate) repair: bool,
     /// Only say what would be built.
     pub(crate) dry_run: bool,
     /// Say nothing beforehand.
@@ -43,7 +45,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
     if context.store.is_cache() {
         return all_there(context, wanted);
     }
-    let mode = match (context.common.repair, flags.check) {
+    let mode = match (context.common.repair || flags.repair, flags.check) {
         (true, _) => BuildMode::Repair,
         (false, true) => BuildMode::Check,
         (false, false) => BuildMode::Normal,
@@ -62,15 +64,39 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Ok(BuildOutcome::default());
     }
     let progress = Progress::new(context);
-    let outcome = builder.run(&plan, &progress, &context.cancel);
+    let outcome = keeping_space(context, || builder.run(&plan, &progress, &context.cancel))?;
     progress.finish();
     if outcome.is_success() {
+        if context.common.repair && !flags.repair {
+            crate::repair::repair_closure(context, wanted)?;
+        }
         return Ok(outcome);
     }
     if context.cancel.is_cancelled() {
         return Err(Failure::new("interrupted by the user"));
     }
     Err(failure(context, wanted, &outcome))
+}
+
+/// Collects garbage while builds run, whenever free disk space gets low and the settings ask for that.
+fn keeping_space<T>(context: &Context, body: impl FnOnce() -> T) -> Outcome<T> {
+    let store = context.store.local()?;
+    if store.options().space_guard.min_free == 0 {
+        return Ok(body());
+    }
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    Ok(std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(std::time::Duration::from_secs(1)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                if let Err(error) = store.collect_if_space_is_low() {
+                    context.ui.warn(format!("freeing disk space failed: {}", crate::failure::message(&error)));
+                }
+            }
+        });
+        let result = body();
+        drop(done);
+        result
+    }))
 }
 
 /// Returns a builder for the store of this machine.

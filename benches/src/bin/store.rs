@@ -1,0 +1,272 @@
+//! Side by side with an installed real Nix: CPU time and peak memory of work on stores.
+//!
+//! usage: `REAL_NIX=COMMAND store [--runs N] [--nixlang PROGRAM] [--dir DIRECTORY] [WORKLOAD...]`
+//!
+//! REAL_NIX runs the command line behind it with the real Nix in its PATH. Everything happens below DIRECTORY, which that
+//! Nix must see: a generated tree of 53 000 small files, one file of 1 GiB, and rooted stores. Each run is a process of its
+//! own, ours and theirs in turn; what is made before (a store to collect in) is not counted. What REAL_NIX itself costs is
+//! measured with `true` and taken off.
+
+use std::env;
+use std::error::Error;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use nixlang_benches::{Run, Spread, measure, measure_as_is};
+use nixlang_store::local::{LocalStore, LocalStoreOptions};
+use nixlang_store::store::{Store, Text};
+
+/// What is measured: a command line in which STORE, TREE, BIG, NAR, OUT, PATH and EXPRESSION stand for this run's.
+struct Workload {
+    name: &'static str,
+    command: &'static str,
+    /// What the run begins with.
+    before: Before,
+    /// What is read from standard input.
+    stdin: Option<&'static str>,
+    /// The goal: ours may need at most this part of their CPU time.
+    goal: f64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    /// An empty store.
+    Empty,
+    /// A store that has the tree.
+    WithTree,
+    /// A store with 30 000 paths that nothing keeps alive.
+    Dead,
+    /// The same with what TREE, BIG or PATH was added; nothing else.
+    Nothing,
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload { name: "dump", command: "nix-store --dump TREE", before: Before::Nothing, stdin: None, goal: 0.5 },
+    Workload { name: "hash", command: "nix-hash --type sha256 TREE", before: Before::Nothing, stdin: None, goal: 0.5 },
+    Workload { name: "add", command: "nix-store --store STORE --add TREE", before: Before::Empty, stdin: None, goal: 0.5 },
+    Workload { name: "add-again", command: "nix-store --store STORE --add TREE", before: Before::WithTree, stdin: None, goal: 0.5 },
+    Workload { name: "restore", command: "nix-store --restore OUT", before: Before::Nothing, stdin: Some("NAR"), goal: 0.9 },
+    Workload { name: "drvs", command: "nix-instantiate --store STORE EXPRESSION", before: Before::Empty, stdin: None, goal: 0.5 },
+    Workload { name: "gc", command: "nix-store --store STORE --gc", before: Before::Dead, stdin: None, goal: 0.5 },
+    Workload { name: "path-info", command: "nix --extra-experimental-features nix-command path-info -r --store STORE PATH", before: Before::Dead, stdin: None, goal: 0.5 },
+    Workload { name: "closure-size", command: "nix --extra-experimental-features nix-command path-info -S --store STORE PATH", before: Before::Dead, stdin: None, goal: 0.5 },
+    Workload { name: "big-dump", command: "nix-store --dump BIG", before: Before::Nothing, stdin: None, goal: 1.05 },
+    Workload { name: "big-hash", command: "nix-hash --type sha256 BIG", before: Before::Nothing, stdin: None, goal: 1.05 },
+    Workload { name: "big-add", command: "nix-store --store STORE --add BIG", before: Before::Empty, stdin: None, goal: 1.05 },
+    Workload { name: "big-restore", command: "nix-store --restore OUT", before: Before::Nothing, stdin: Some("BIGNAR"), goal: 1.05 },
+];
+
+const N_FILES: usize = 53_000;
+const N_DEAD: usize = 30_000;
+
+struct Bench {
+    real_nix: PathBuf,
+    nixlang: PathBuf,
+    dir: PathBuf,
+    n_runs: usize,
+    wrapper_s: f64,
+    /// The path whose closure is asked for in a store of dead paths.
+    top: String,
+}
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+fn make_tree(root: &Path) -> std::io::Result<()> {
+    let mut numbers = Numbers(1);
+    for i in 0..N_FILES {
+        // As in Nixpkgs: most files are alone or two in their directory.
+        let dir = root.join(format!("pkgs/{:02x}/package-{}", (i / 3) % 97, i / 3));
+        std::fs::create_dir_all(&dir)?;
+        let size = (numbers.next() % 4096) as usize;
+        let contents: Vec<u8> = (0..size / 8 + 1).flat_map(|_| numbers.next().to_le_bytes()).collect();
+        std::fs::write(dir.join(["default.nix", "build.patch", "notes.txt"][i % 3]), &contents[..size])?;
+    }
+    Ok(())
+}
+
+fn make_big(path: &Path) -> std::io::Result<()> {
+    let mut file = std::io::BufWriter::new(File::create(path)?);
+    let mut numbers = Numbers(2);
+    for _ in 0..1 << 27 {
+        std::io::Write::write_all(&mut file, &numbers.next().to_le_bytes())?;
+    }
+    std::io::Write::flush(&mut file)
+}
+
+/// Makes a store of texts, each with three earlier ones as references. Returns the path of the last.
+fn make_dead(root: &Path) -> Result<String, Box<dyn Error>> {
+    let store = LocalStore::open(LocalStoreOptions::rooted(root))?;
+    let mut paths = Vec::with_capacity(N_DEAD);
+    let mut numbers = Numbers(3);
+    for chunk in 0..N_DEAD / 100 {
+        let names: Vec<String> = (0..100).map(|i| format!("text-{}", chunk * 100 + i)).collect();
+        let texts: Vec<Text<'_>> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| {
+                let n = paths.len();
+                let mut references = std::collections::BTreeSet::new();
+                if n > 0 {
+                    references.extend((0..3).map(|_| nixlang_store::path::StorePath::clone(&paths[numbers.next() as usize % n])));
+                    references.insert(paths[n - 100 + i].clone());
+                }
+                Text { name, contents: name.as_bytes(), references }
+            })
+            .collect();
+        paths.extend(store.add_texts(&texts)?);
+    }
+    let top = store.add_text("top", b"", &paths[N_DEAD - 100..].iter().cloned().collect())?;
+    Ok(store.store_dir().display(&top))
+}
+
+impl Bench {
+    fn new(arguments: &mut Vec<String>) -> Result<Bench, Box<dyn Error>> {
+        let mut value = |flag: &str| -> Option<String> {
+            let place = arguments.iter().position(|argument| argument == flag)?;
+            arguments.remove(place);
+            (place < arguments.len()).then(|| arguments.remove(place))
+        };
+        let real_nix: PathBuf = env::var_os("REAL_NIX").ok_or("REAL_NIX is not set: it says how to run the real Nix")?.into();
+        let n_runs = value("--runs").map_or(Ok(3), |runs| runs.parse())?;
+        let nixlang = value("--nixlang").map_or(env::current_exe()?.with_file_name("nixlang"), PathBuf::from).canonicalize()?;
+        let dir = value("--dir").map_or_else(env::temp_dir, PathBuf::from).join("store-bench");
+        std::fs::create_dir_all(&dir)?;
+        Ok(Bench { real_nix, nixlang, dir: dir.canonicalize()?, n_runs, wrapper_s: 0.0, top: String::new() })
+    }
+
+    /// Makes what all runs work on, unless it is there.
+    fn prepare(&mut self, needs_big: bool) -> Result<(), Box<dyn Error>> {
+        let dir = &self.dir;
+        let fresh = |name: &str, make: &dyn Fn(&Path) -> Result<(), Box<dyn Error>>| -> Result<(), Box<dyn Error>> {
+            let path = dir.join(name);
+            if !path.exists() {
+                let partial = dir.join(format!("{name}.partial"));
+                let _ = nixlang_store::fs::remove_tree(&partial);
+                make(&partial)?;
+                std::fs::rename(partial, path)?;
+            }
+            Ok(())
+        };
+        let nar = |of: &'static str| {
+            move |path: &Path| -> Result<(), Box<dyn Error>> {
+                let mut file = std::io::BufWriter::new(File::create(path)?);
+                Ok(nixlang_store::fs::dump(&dir.join(of), None, &mut file)?)
+            }
+        };
+        fresh("tree", &|path| Ok(make_tree(path)?))?;
+        fresh("tree.nar", &nar("tree"))?;
+        if needs_big {
+            fresh("big", &|path| Ok(make_big(path)?))?;
+            fresh("big.nar", &nar("big"))?;
+        }
+        let expression = "builtins.genList (i: derivation { name = \"d-${toString i}\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; args = [ \"-c\" \"echo ${toString i} > $out\" ]; }) 10000";
+        std::fs::write(dir.join("drvs.nix"), expression)?;
+        let top_file = dir.join("dead.top");
+        fresh("dead", &|path| Ok(std::fs::write(&top_file, make_dead(path)?)?))?;
+        self.top = std::fs::read_to_string(top_file)?;
+        let wrapper: Result<Vec<f64>, std::io::Error> = (0..5).map(|_| Ok(measure(Command::new(&self.real_nix).arg("true"))?.cpu_s)).collect();
+        self.wrapper_s = Spread::of(wrapper?).expect("five runs were made").median;
+        Ok(())
+    }
+
+    fn run(&self, workload: &Workload, is_ours: bool) -> Result<Run, Box<dyn Error>> {
+        let (store, out) = (self.dir.join("run-store"), self.dir.join("run-out"));
+        nixlang_store::fs::remove_tree(&store)?;
+        nixlang_store::fs::remove_tree(&out)?;
+        match workload.before {
+            Before::Nothing | Before::Empty => {}
+            Before::WithTree => {
+                // By the one who is measured, so that neither works in a store of the other's.
+                self.measured(workload, is_ours, &store, &out)?;
+            }
+            Before::Dead => {
+                let status = Command::new("cp").arg("-a").arg(self.dir.join("dead")).arg(&store).status()?;
+                if !status.success() {
+                    return Err("copying a store failed".into());
+                }
+            }
+        }
+        self.measured(workload, is_ours, &store, &out)
+    }
+
+    fn measured(&self, workload: &Workload, is_ours: bool, store: &Path, out: &Path) -> Result<Run, Box<dyn Error>> {
+        let word = |word: &str| -> std::ffi::OsString {
+            match word {
+                "STORE" => store.into(),
+                "OUT" => out.into(),
+                "TREE" => self.dir.join("tree").into(),
+                "BIG" => self.dir.join("big").into(),
+                "NAR" => self.dir.join("tree.nar").into(),
+                "BIGNAR" => self.dir.join("big.nar").into(),
+                "EXPRESSION" => self.dir.join("drvs.nix").into(),
+                "PATH" => self.top.clone().into(),
+                word => word.into(),
+            }
+        };
+        let mut command = Command::new(if is_ours { &self.nixlang } else { &self.real_nix });
+        let words = workload.command.split(' ').filter(|word| !is_ours || *word != "nix");
+        command.args(words.map(word)).current_dir("/").env("HOME", "/homeless-shelter").env("NIX_PATH", "").stdout(Stdio::null());
+        match workload.stdin {
+            Some(name) => command.stdin(File::open(PathBuf::from(word(name)))?),
+            None => command.stdin(Stdio::null()),
+        };
+        let mut run = measure_as_is(&mut command)?;
+        if !run.success {
+            return Err(format!("{} ({}) failed:\n{}", workload.name, if is_ours { "ours" } else { "theirs" }, run.stderr).into());
+        }
+        if !is_ours {
+            run.cpu_s -= self.wrapper_s;
+        }
+        Ok(run)
+    }
+}
+
+fn main_with(mut arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
+    let mut bench = Bench::new(&mut arguments)?;
+    let workloads: Vec<&Workload> = WORKLOADS.iter().filter(|workload| arguments.is_empty() || arguments.iter().any(|name| name == workload.name)).collect();
+    bench.prepare(workloads.iter().any(|workload| workload.name.starts_with("big-")))?;
+    println!("runs: {}   taken off theirs for REAL_NIX itself: {:.0} ms\n", bench.n_runs, bench.wrapper_s * 1000.0);
+    println!("{:13} {:22} {:22} {:20} {:>5}  {:10} {:10}", "", "CPU s: ours", "theirs", "ratio", "goal", "MiB: ours", "theirs");
+    for workload in workloads {
+        // One pair that does not count fills the page cache.
+        bench.run(workload, true)?;
+        let mut pairs = Vec::new();
+        for _ in 0..bench.n_runs {
+            pairs.push((bench.run(workload, true)?, bench.run(workload, false)?));
+        }
+        let spread = |of: &dyn Fn(&(Run, Run)) -> f64| Spread::of(pairs.iter().map(of)).expect("at least one pair was run");
+        println!(
+            "{:13} {:22} {:22} {:20} {:5}  {:<10.0} {:<10.0}",
+            workload.name,
+            spread(&|(ours, _)| ours.cpu_s).to_string(),
+            spread(&|(_, theirs)| theirs.cpu_s).to_string(),
+            spread(&|(ours, theirs)| ours.cpu_s / theirs.cpu_s).to_string(),
+            workload.goal,
+            spread(&|(ours, _)| ours.peak_mib).median,
+            spread(&|(_, theirs)| theirs.peak_mib).median,
+        );
+    }
+    println!("\nmedian (smallest–largest); a ratio is of one pair of runs: below 1 ours needs less");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match main_with(env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("store: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
