@@ -259,7 +259,19 @@ pub unsafe extern "C-unwind" fn nix_get_derivation(context: *mut Context, state:
             let value = cell(value)?.argument();
             evaluate(state, |eval, _| {
                 let value = on(eval, &value)?;
-                let is_derivation = match eval.force(value).and_then(|value| eval.is_derivation(value)) {
+                // A derivation whose name can't be had is none, if assertions don't count.
+                let look = || -> nixlang::eval::EvalResult<bool> {
+                    let value = eval.force(value)?;
+                    let is_derivation = eval.is_derivation(value)?;
+                    if let nixlang::heap::Kind::Attrs(attrs) = value.kind()
+                        && let Some(name) = attrs.get(eval.names.name)
+                        && is_derivation
+                    {
+                        eval.force(name.get())?;
+                    }
+                    Ok(is_derivation)
+                };
+                let is_derivation = match look() {
                     Err(error) if ignore_assertion_failures && error.kind() == nixlang::eval::ErrorKind::Assertion => return Ok(std::ptr::null_mut()),
                     other => checked(eval, other)?,
                 };
