@@ -145,3 +145,20 @@ fn a_derivation_may_be_built() {
     // Known from now on, so that there is nothing to do.
     assert!(builder.plan(&plan.wanted).unwrap().is_empty());
 }
+
+#[test]
+fn a_derivation_that_claims_the_outputs_of_another_is_refused() {
+    let world = World::new();
+    let (_, good) = world.add_one(sh("x", "echo good > $out"));
+    let (bad, own) = world.add_one(sh("x", "echo bad > $out"));
+    let text = String::from_utf8(world.store.read_file(&bad).unwrap()).unwrap();
+    let dir = world.store.store_dir();
+    let stolen = text.replace(&dir.display(&own), &dir.display(&good));
+    let addressing = nixlang_store::store::Addressing {
+        method: ContentAddressMethod::Text,
+        ..nixlang_store::store::Addressing::source("x.drv")
+    };
+    let added = world.store.add_contents(&addressing, nixlang_store::store::Contents::Bytes(stolen.as_bytes()));
+    let message = format!("{:?}", added.unwrap_err());
+    assert!(message.contains("WrongPath"), "{message}");
+}

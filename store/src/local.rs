@@ -37,7 +37,7 @@ pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 pub use space::SpaceGuard;
 
-use crate::derivation::{Derivation, DerivationType};
+use crate::derivation::{Derivation, DerivationType, HashModulo};
 use crate::error::{IoContext, Result, StoreError};
 use crate::gc::temp_roots::TempRoots;
 use crate::local::index::{Index, Registration};
@@ -288,6 +288,7 @@ impl LocalStore {
         &self,
         infos: impl IntoIterator<Item = (&'i PathInfo, Option<Vec<(String, String)>>)>,
     ) -> Result<Vec<Registration>> {
+        let mut hashes = HashMap::new();
         infos
             .into_iter()
             .map(|(info, outputs)| {
@@ -297,6 +298,7 @@ impl LocalStore {
                     None if info.path.is_derivation() => {
                         let bytes = self.read_unregistered_file(&info.path)?;
                         let derivation = parse_derivation(&self.layout.store_dir, &info.path, &bytes)?;
+                        self.refuse_wrong_outputs(&info.path, &derivation, &mut hashes)?;
                         self.output_rows(&derivation)?
                     }
                     None => Vec::new(),
@@ -304,6 +306,20 @@ impl LocalStore {
                 Ok(Registration { row: rows::to_row(&self.layout.store_dir, info), outputs })
             })
             .collect()
+    }
+
+    /// Refuses a derivation that claims the output paths of another one: whoever builds it would put something else there.
+    fn refuse_wrong_outputs(
+        &self,
+        path: &StorePath,
+        derivation: &Derivation,
+        hashes: &mut HashMap<StorePath, HashModulo>,
+    ) -> Result<()> {
+        let dir = &self.layout.store_dir;
+        // Inputs may be registered together with it.
+        let mut lookup = |path: &StorePath| Ok(parse_derivation(dir, path, &self.read_unregistered_file(path)?)?);
+        let checked = derivation.check_output_paths(dir, hashes, &mut lookup);
+        checked.map_err(|error| StoreError::format(format!("derivation '{}'", dir.display(path)), error))
     }
 
     /// Returns names and full paths of the outputs whose paths are known.

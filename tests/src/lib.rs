@@ -67,7 +67,10 @@ where
     let words = nixlang();
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args(arguments).current_dir(directory).stdin(Stdio::null());
-    command.env("HOME", "/homeless-shelter").env("NIX_PATH", "").env("LC_ALL", "C.UTF-8");
+    // A home of its own, since there must be none at the place that the sandbox promises.
+    let home = target().join("scratch/home");
+    let _ = fs::create_dir_all(&home);
+    command.env("HOME", home).env("NIX_PATH", "").env("LC_ALL", "C.UTF-8");
     // Where there is no /nix that it may write to, ours keeps a store here.
     command.env("XDG_DATA_HOME", target().join("scratch/data"));
     command.env_remove("NIX_CONFIG").env_remove("NIX_STORE_DIR").env_remove("XDG_CONFIG_HOME");

@@ -88,7 +88,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
 fn run(program: &Path, arguments: &[&str]) -> Result<Run, Box<dyn Error>> {
     let mut command = Command::new(program);
     // One thread, and nothing of the user's: no search path, no configuration of Nixpkgs.
-    command.args(arguments).current_dir("/").env("RAYON_NUM_THREADS", "1").env("NIX_PATH", "").env("HOME", "/homeless-shelter");
+    command.args(arguments).current_dir("/").env("RAYON_NUM_THREADS", "1").env("NIX_PATH", "").env("HOME", std::env::temp_dir().join("nixlang-benches"));
     command.env_remove("NIXPKGS_CONFIG").env_remove("NIXPKGS_ALLOW_UNFREE").env_remove("XDG_CONFIG_HOME");
     let run = measure(&mut command).map_err(|e| format!("{}: {e}", program.display()))?;
     if !run.success {

@@ -216,7 +216,7 @@ impl Bench {
         };
         let mut command = Command::new(if is_ours { &self.nixlang } else { &self.real_nix });
         let words = workload.command.split(' ').filter(|word| !is_ours || *word != "nix");
-        command.args(words.map(word)).current_dir("/").env("HOME", "/homeless-shelter").env("NIX_PATH", "").stdout(Stdio::null());
+        command.args(words.map(word)).current_dir("/").env("HOME", std::env::temp_dir().join("nixlang-benches")).env("NIX_PATH", "").stdout(Stdio::null());
         match workload.stdin {
             Some(name) => command.stdin(File::open(PathBuf::from(word(name)))?),
             None => command.stdin(Stdio::null()),

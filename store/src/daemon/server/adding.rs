@@ -92,7 +92,10 @@ impl Session<'_> {
         let name: String = self.read()?;
         let contents: Vec<u8> = self.read()?;
         let references: BTreeSet<StorePath> = self.read()?;
-        self.reply(|| self.store.add_text(&name, &contents, &references))
+        // Not `add_text`, which believes what derivations say about their outputs.
+        let (method, algorithm) = (ContentAddressMethod::Text, Algorithm::Sha256);
+        let addressing = Addressing { name: &name, method, algorithm, references };
+        self.reply(|| Ok(self.store.add_contents(&addressing, Contents::Bytes(&contents))?.path))
     }
 
     pub(super) fn add_nar(&mut self) -> Result<()> {

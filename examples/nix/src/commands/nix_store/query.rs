@@ -142,7 +142,10 @@ fn with_outputs(call: &Call, always: bool) -> Outcome<Vec<StorePath>> {
     let mut all = Vec::new();
     for path in paths {
         if path.is_derivation() {
-            all.extend(call.store()?.derivation_outputs(&path)?.into_values().flatten().collect::<BTreeSet<_>>());
+            for output in call.store()?.derivation_outputs(&path)?.into_values().collect::<BTreeSet<_>>() {
+                let unknown = "Cannot use output path of floating content-addressing derivation until we know what it is (e.g. by building it)";
+                all.push(output.ok_or_else(|| crate::failure::Failure::new(unknown))?);
+            }
         } else {
             all.push(path);
         }
