@@ -321,14 +321,6 @@ fn one_output_of_a_derivation_that_was_made_before() {
     assert_eq!(answer.error(), [format!("building more than one derivation output is not supported, in '{TWO_DRV}!dev,out'")]);
 }
 
-/// Until it works: success would say that something was mended.
-#[test]
-fn repairs_are_refused() {
-    let scratch = scratch();
-    let answer = scripted(scratch.path(), &["nix-build", "--no-out-link", "--repair", "-E", TWO_OUTPUTS], b"");
-    assert_eq!((answer.status, answer.error()), (Some(1), vec!["'--repair' is not supported yet".to_owned()]), "{answer:?}");
-}
-
 #[test]
 fn derivations_come_back_from_json() {
     let scratch = scratch();

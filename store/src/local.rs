@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 mod add;
 pub mod canonicalise;
+mod derivations;
 pub(crate) mod index;
 mod layout;
 pub mod locks;
@@ -37,7 +38,7 @@ pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 pub use space::SpaceGuard;
 
-use crate::derivation::{Derivation, DerivationType, HashModulo};
+use crate::derivation::DerivationType;
 use crate::error::{IoContext, Result, StoreError};
 use crate::gc::temp_roots::TempRoots;
 use crate::local::index::{Index, Registration};
@@ -306,27 +307,6 @@ impl LocalStore {
                 Ok(Registration { row: rows::to_row(&self.layout.store_dir, info), outputs })
             })
             .collect()
-    }
-
-    /// Refuses a derivation that claims the output paths of another one: whoever builds it would put something else there.
-    fn refuse_wrong_outputs(
-        &self,
-        path: &StorePath,
-        derivation: &Derivation,
-        hashes: &mut HashMap<StorePath, HashModulo>,
-    ) -> Result<()> {
-        let dir = &self.layout.store_dir;
-        // Inputs may be registered together with it.
-        let mut lookup = |path: &StorePath| Ok(parse_derivation(dir, path, &self.read_unregistered_file(path)?)?);
-        let checked = derivation.check_output_paths(dir, hashes, &mut lookup);
-        checked.map_err(|error| StoreError::format(format!("derivation '{}'", dir.display(path)), error))
-    }
-
-    /// Returns names and full paths of the outputs whose paths are known.
-    fn output_rows(&self, derivation: &Derivation) -> Result<Vec<(String, String)>> {
-        let dir = &self.layout.store_dir;
-        let outputs = static_outputs(dir, derivation)?;
-        Ok(outputs.into_iter().filter_map(|(name, path)| Some((name, dir.display(&path?)))).collect())
     }
 
     fn register(&self, registrations: &[Registration]) -> Result<()> {

@@ -16,7 +16,6 @@ use crate::addressed::{Tee, parse_nar};
 use crate::content_address::ContentAddress;
 use crate::derivation::Derivation;
 use crate::error::{Result, StoreError};
-use crate::nar::{Event, NarReader};
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
 use crate::realisation::{DerivationOutputId, Realisation};
@@ -584,19 +583,4 @@ impl DaemonService for DaemonStore {
     fn set_options(&self, options: &ClientOptions, _is_trusted: bool, log: &dyn LogSink) -> Result<()> {
         self.with(|connection| connection.set_options(&self.options.store_dir, log, options))
     }
-}
-
-/// Returns the bytes of the one regular file in an archive, piece by piece.
-fn copy_file_of_nar(nar: &mut dyn Read, name: &str, sink: &mut dyn Write) -> Result<()> {
-    let mut reader = NarReader::new(BufReader::new(nar));
-    let mut is_file = false;
-    while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
-        match event {
-            Event::File { .. } => is_file = true,
-            Event::Contents(bytes) => sink.write_all(bytes).map_err(WireError::from)?,
-            Event::EndFile => {}
-            _ => break,
-        }
-    }
-    if is_file { Ok(()) } else { Err(StoreError::UnsupportedFileType { path: name.into() }) }
 }

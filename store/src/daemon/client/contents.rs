@@ -4,13 +4,14 @@
 //! asked for; only what is missing travels.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
-use super::{DaemonStore, copy_file_of_nar};
+use super::DaemonStore;
 use crate::addressed::{Spool, Tee, address, parse_nar, write_file_nar};
 use crate::content_address::ContentAddressMethod;
 use crate::error::{Result, StoreError};
+use crate::nar::{Event, NarReader};
 use crate::path::StorePath;
 use crate::path_info::PathInfo;
 use crate::store::{Addressing, Contents, FileKind, Filter, Store, Text, text_info};
@@ -163,4 +164,19 @@ pub(super) fn add_texts(store: &DaemonStore, texts: &[Text<'_>]) -> Result<Vec<S
         connection.batch(dir, log, Operation::AddToStore, &requests, &|source, dialect| PathInfo::read(source, dialect))
     })?;
     Ok(paths)
+}
+
+/// Returns the bytes of the one regular file in an archive, piece by piece.
+pub(super) fn copy_file_of_nar(nar: &mut dyn Read, name: &str, sink: &mut dyn Write) -> Result<()> {
+    let mut reader = NarReader::new(BufReader::new(nar));
+    let mut is_file = false;
+    while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
+        match event {
+            Event::File { .. } => is_file = true,
+            Event::Contents(bytes) => sink.write_all(bytes).map_err(WireError::from)?,
+            Event::EndFile => {}
+            _ => break,
+        }
+    }
+    if is_file { Ok(()) } else { Err(StoreError::UnsupportedFileType { path: name.into() }) }
 }
