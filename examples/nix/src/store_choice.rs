@@ -290,7 +290,8 @@ fn automatic(options: &mut LocalStoreOptions) -> Outcome<Option<Remote>> {
     if !is_usable && daemon_socket(options.state_dir.as_ref()).exists() {
         return Remote::parse("daemon", "daemon", options.state_dir.as_ref());
     }
-    if !is_usable {
+    // Who names a place means that place, whatever it takes.
+    if !is_usable && !is_elsewhere {
         options.root = Some(data_home().join("nixlang/root"));
         options.state_dir = None;
         options.log_dir = None;

@@ -62,7 +62,7 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
     let mut info = info.clone();
     info.info.nar_size = nar_size;
     if was_valid {
-        exchange(store, &staged, &info.path)?;
+        exchange(store, staged, &info.path)?;
         return register_or_remove(store, &info, false);
     }
     install(store, staged, &info.path)?;
@@ -279,18 +279,14 @@ fn install(store: &LocalStore, mut staged: Staged<'_>, path: &StorePath) -> Resu
 }
 
 /// Puts a finished object in the place of a valid one, which is removed with the staged name.
-fn exchange(store: &LocalStore, staged: &Staged<'_>, path: &StorePath) -> Result<()> {
+fn exchange(store: &LocalStore, staged: Staged<'_>, path: &StorePath) -> Result<()> {
     let name = path.base_name();
     match rustix::fs::renameat_with(staged.dir(), staged.name(), &store.store_fd, &name, RenameFlags::EXCHANGE) {
-        Ok(()) => {}
-        Err(Errno::NOENT | Errno::ACCESS | Errno::INVAL | Errno::NOSYS) => {
-            remove(store, path)?;
-            rustix::fs::renameat(staged.dir(), staged.name(), &store.store_fd, &name)
-                .map_err(|error| StoreError::io("renaming to", store.to_real_path(path), error))?;
-        }
-        Err(error) => return Err(StoreError::io("renaming to", store.to_real_path(path), error)),
+        Ok(()) => sync_store_dir(store),
+        // Directories that their owner can't write don't change places, and not every file system knows how.
+        Err(Errno::NOENT | Errno::ACCESS | Errno::INVAL | Errno::NOSYS) => install(store, staged, path),
+        Err(error) => Err(StoreError::io("renaming to", store.to_real_path(path), error)),
     }
-    sync_store_dir(store)
 }
 
 fn sync_store_dir(store: &LocalStore) -> Result<()> {

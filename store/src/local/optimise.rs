@@ -46,6 +46,8 @@ impl LocalStore {
             return Err(self.invalid(path));
         }
         let mut optimiser = Optimiser::new(self, events)?;
+        // What was just put right must not be exchanged for what was wrong.
+        optimiser.checks_links = true;
         optimiser.tree(path)?;
         Ok(optimiser.stats)
     }
@@ -59,6 +61,8 @@ struct Optimiser<'o> {
     staging: std::sync::Arc<Staging>,
     /// Inodes that have a link already.
     known: HashSet<u64>,
+    /// Whether links are read before they are used: somebody may have written to the file that they share.
+    checks_links: bool,
     stats: OptimiseStats,
 }
 
@@ -92,6 +96,7 @@ impl<'o> Optimiser<'o> {
             links_path,
             staging: store.staging()?,
             known,
+            checks_links: false,
             stats: OptimiseStats::default(),
         })
     }
@@ -171,7 +176,7 @@ impl<'o> Optimiser<'o> {
             Err(error) => Err(io("reading the status of", error)),
         };
         let mut known = link_status()?;
-        if known.is_some_and(|known| known.st_size != stat.st_size) {
+        if known.is_some_and(|known| known.st_size != stat.st_size || self.is_changed(&link_name, &link_path)) {
             (self.events)(OptimiseEvent::CorruptLink { path: link_path.clone() });
             let _ = rustix::fs::unlinkat(&self.links, &link_name, AtFlags::empty());
             known = None;
@@ -215,6 +220,13 @@ impl<'o> Optimiser<'o> {
         self.stats.files_linked += 1;
         self.stats.bytes_freed += u64::try_from(stat.st_size).unwrap_or(0);
         Ok(true)
+    }
+
+    /// Whether a link is not what its name says, as far as that is to be looked at.
+    fn is_changed(&self, name: &str, path: &Path) -> bool {
+        let c_name = CString::new(name).expect("digits have no NUL byte");
+        let hash = || self.hash(self.links.as_fd(), &c_name, path);
+        self.checks_links && hash().is_ok_and(|hash| hash.format(HashFormat::Nix32, false) != name)
     }
 
     fn hash(&self, dir: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<Hash> {
