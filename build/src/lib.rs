@@ -22,7 +22,7 @@
 //! - Build directories are called `nix-nixlang-…`, are locked while in use and are removed after a crash.
 //! - Ready steps are run longest chain first, not by name.
 //!
-//! Not here yet: recursive builds, build users, cgroups, substitution, remote builders.
+//! Not here yet: recursive builds, external builders, an allow-list for the network of fixed outputs.
 #![deny(unsafe_code)]
 
 mod builder;
