@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nixlang_store::derivation::Derivation;
+use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
 use super::environment::{self, Context, Environment, Rewrites};
 use super::references_graph;
+use super::resolve::{is_resolved_first, resolve};
 use crate::error::BuildError;
 use crate::known::Known;
 use crate::options::BuildOptions;
@@ -39,6 +40,20 @@ pub fn shell_environment(
     directory: &Path,
 ) -> Result<ShellEnvironment, BuildError> {
     let dir = store.store_dir();
+    let known = Known::new(store, options.has_feature("ca-derivations"));
+    let resolved;
+    let derivation = if is_resolved_first(derivation, known.has_realisations()) {
+        let output = |input: &StorePath, name: &OutputName| {
+            known.output(input, name)?.ok_or_else(|| BuildError::Derivation {
+                derivation: dir.display(path),
+                reason: format!("output '{name}' of input derivation '{}' is not known", dir.display(input)),
+            })
+        };
+        resolved = resolve(dir, path, derivation, &output)?.1;
+        &resolved
+    } else {
+        derivation
+    };
     let derivation_options = super::read_options(dir, path, derivation)?;
     let in_directory = |name: &str| directory.join(name).as_os_str().as_bytes().to_vec();
     let mut made = ShellEnvironment::default();
@@ -54,7 +69,6 @@ pub fn shell_environment(
         }
         return Ok(made);
     }
-    let known = Known::new(store, options.has_feature("ca-derivations"));
     let inputs = super::input_closure(store, &known, path, derivation)?;
     let exports = references_graph::exports(store, &known, &derivation_options, &inputs, true)?;
     let context =

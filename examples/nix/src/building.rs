@@ -321,7 +321,7 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     for path in settings.list("sandbox-paths") {
         options.sandbox_paths.push(sandbox_path(path));
     }
-    let has_shell = options.sandbox_paths.iter().any(|mount| mount.target == std::path::Path::new("/bin/sh"));
+    let has_shell = options.sandbox_paths.iter().any(|mount| std::path::Path::new("/bin/sh").starts_with(&mount.target));
     options.shell = match settings.text("sandbox-shell") {
         _ if has_shell => ShellChoice::None,
         "" => ShellChoice::Find,

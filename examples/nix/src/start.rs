@@ -78,6 +78,12 @@ impl EnvironmentFlags {
     }
 }
 
+/// Takes the rest of the command line: the command of `--command`.
+pub(crate) fn command_of(args: &mut Args) -> Outcome<Vec<String>> {
+    let command = args.take_rest();
+    if command.is_empty() { Err(Failure::Usage("--command requires at least one argument".into())) } else { Ok(command) }
+}
+
 /// Returns a text as one word of a shell.
 pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))

@@ -12,16 +12,21 @@ use crate::args::Args;
 use crate::dev_env::{DevEnv, of_target};
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, Target};
-use crate::start::{EnvironmentFlags, quote, start};
+use crate::start::{EnvironmentFlags, command_of, quote, start};
 use crate::ui::Verbosity;
 
 /// What both commands take.
 #[derive(Debug, Default)]
 struct Flags {
-    installables: Installables,
     /// Paths to replace by directories: what stands for them, and where.
     redirects: Vec<(String, String)>,
     profile: Option<PathBuf>,
+}
+
+/// What both commands work on.
+struct Wanted {
+    installables: Installables,
+    flags: Flags,
 }
 
 impl Flags {
@@ -29,17 +34,18 @@ impl Flags {
         match flag {
             "--redirect" => self.redirects.push(args.two_values(flag)?),
             "--profile" => self.profile = Some(args.value(flag)?.into()),
-            _ => return self.installables.flag(flag, args),
+            _ => return Ok(false),
         }
         Ok(true)
     }
+}
 
-    fn plain(&mut self, word: String) -> Outcome<()> {
-        if !self.installables.words.is_empty() {
-            return Err(Failure::Usage(format!("unexpected argument '{word}'")));
+impl Wanted {
+    fn new(installables: Installables, flags: Flags) -> Outcome<Wanted> {
+        match installables.words.get(1) {
+            Some(word) => Err(Failure::Usage(format!("unexpected argument '{word}'"))),
+            None => Ok(Wanted { installables, flags }),
         }
-        self.installables.words.push(word);
-        Ok(())
     }
 
     /// Builds the environment. Returns where it is, too.
@@ -59,7 +65,7 @@ impl Flags {
             Target::Nested { .. } => return Err(Failure::new(format!("the derivation of '{word}' is not known before it is built"))),
         };
         let (path, environment) = of_target(context, path)?;
-        if let Some(profile) = &self.profile {
+        if let Some(profile) = &self.flags.profile {
             crate::roots::make(context, &path, profile)?;
         }
         Ok((path, environment))
@@ -69,7 +75,7 @@ impl Flags {
     fn script(&self, context: &Arc<Context>, environment: &DevEnv, files: &Path) -> Outcome<String> {
         let mut replaced = Vec::new();
         let plain = environment.script(&std::env::current_dir()?.join("outputs"), files, &[])?;
-        for (word, directory) in &self.redirects {
+        for (word, directory) in &self.flags.redirects {
             let directory = std::path::absolute(directory)?.display().to_string();
             let targets = Installables { words: vec![word.clone()], derivations: false, ..self.installables.clone() }.targets(context, true)?;
             for target in &targets {
@@ -88,77 +94,54 @@ impl Flags {
     }
 }
 
-pub(super) fn print_dev_env(mut invocation: Invocation) -> Outcome<u8> {
+pub(super) fn print_dev_env(invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
-    let mut words = Vec::new();
     let (mut json, mut pretty) = (false, false);
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "--json" => json = true,
-                "--pretty" => pretty = true,
-                "--no-pretty" => pretty = false,
-                _ => return flags.flag(flag, args),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    words.into_iter().try_for_each(|word| flags.plain(word))?;
-    flags.installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
-    let (_, environment) = flags.environment(&context)?;
+    let (installables, context) = Installables::parse(invocation, |flag, args| {
+        match flag {
+            "--json" => json = true,
+            "--pretty" => pretty = true,
+            "--no-pretty" => pretty = false,
+            _ => return flags.flag(flag, args),
+        }
+        Ok(true)
+    })?;
+    let wanted = Wanted::new(installables, flags)?;
+    let (_, environment) = wanted.environment(&context)?;
     if json {
         let json = environment.to_json()?;
         println!("{}", if pretty { nixlang_store::json::to_string_pretty(&json) } else { nixlang_store::json::to_string(&json) });
     } else {
         // The files of structured attributes are gone with the command, as with the reference: it is the script that is asked for.
         let files = tempfile::Builder::new().prefix("nix-dev-env").tempdir()?;
-        print!("{}", flags.script(&context, &environment, files.path())?);
+        print!("{}", wanted.script(&context, &environment, files.path())?);
     }
     Ok(0)
 }
 
-pub(super) fn develop(mut invocation: Invocation) -> Outcome<u8> {
+pub(super) fn develop(invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
-    let mut words = Vec::new();
     let mut variables = EnvironmentFlags::default();
     let mut command: Vec<String> = Vec::new();
     let mut phase: Option<String> = None;
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-c" | "--command" => {
-                    command = args.take_rest();
-                    if command.is_empty() {
-                        return Err(Failure::Usage("--command requires at least one argument".into()));
-                    }
-                }
-                "--phase" => phase = Some(args.value(flag)?),
-                "--unpack" | "--configure" | "--build" | "--check" | "--install" => phase = Some(flag[2..].to_owned()),
-                "--installcheck" => phase = Some("installCheck".to_owned()),
-                _ => return Ok(variables.flag(flag, args)? || flags.flag(flag, args)?),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    words.into_iter().try_for_each(|word| flags.plain(word))?;
-    flags.installables.check(&mut invocation.common)?;
+    let (installables, context) = Installables::parse(invocation, |flag, args| {
+        match flag {
+            "-c" | "--command" => command = command_of(args)?,
+            "--phase" => phase = Some(args.value(flag)?),
+            "--unpack" | "--configure" | "--build" | "--check" | "--install" => phase = Some(flag[2..].to_owned()),
+            "--installcheck" => phase = Some("installCheck".to_owned()),
+            _ => return Ok(variables.flag(flag, args)? || flags.flag(flag, args)?),
+        }
+        Ok(true)
+    })?;
     if phase.is_some() && !command.is_empty() {
         return Err(Failure::Usage("you cannot use both '--command' and '--phase'".into()));
     }
-    let context = invocation.context()?;
+    let wanted = Wanted::new(installables, flags)?;
     let mut variables = variables.variables()?;
-    let (path, environment) = flags.environment(&context)?;
+    let (path, environment) = wanted.environment(&context)?;
     let files = tempfile::Builder::new().prefix("nix-develop").tempdir()?;
-    let mut script = flags.script(&context, &environment, files.path())?;
+    let mut script = wanted.script(&context, &environment, files.path())?;
     if context.ui.verbosity >= Verbosity::DEBUG {
         script.push_str("set -x\n");
     }

@@ -10,34 +10,18 @@ use super::{Context, Invocation};
 use crate::building::BuildFlags;
 use crate::failure::{Failure, Outcome};
 use crate::installables::{Installables, realise_targets};
-use crate::start::{EnvironmentFlags, start};
+use crate::start::{EnvironmentFlags, command_of, start};
 
-pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
-    let mut words = Vec::new();
+pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     let mut variables = EnvironmentFlags::default();
     let mut command: Vec<String> = Vec::new();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-c" | "--command" => {
-                    command = args.take_rest();
-                    if command.is_empty() {
-                        return Err(Failure::Usage("--command requires at least one argument".into()));
-                    }
-                }
-                _ => return Ok(variables.flag(flag, args)? || installables.flag(flag, args)?),
-            }
+    let (installables, context) = Installables::parse(invocation, |flag, args| match flag {
+        "-c" | "--command" => {
+            command = command_of(args)?;
             Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
-    installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+        }
+        _ => variables.flag(flag, args),
+    })?;
     let targets = installables.targets(&context, true)?;
     realise_targets(&context, &targets, BuildFlags::default())?;
     let mut variables = variables.variables()?;
