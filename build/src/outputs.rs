@@ -165,7 +165,6 @@ impl Outputs<'_> {
     /// Finds one output, makes it canonical, hashes and scans it.
     fn find(&self, name: &OutputName, seen: &mut InodesSeen) -> Result<Found, BuildError> {
         let at = self.prepared.outputs[name].made_at.clone();
-        self.refuse_redirection(name, &at)?;
         let Ok(metadata) = fs::symlink_metadata(&at) else {
             return Err(BuildError::MissingOutput {
                 derivation: self.derivation_text(),
@@ -338,20 +337,6 @@ impl Outputs<'_> {
             ContentAddressMethod::Git => return git_hash(at, algorithm),
         }
         Ok(hasher.finish())
-    }
-
-    /// Refuses a sandbox whose store directory the builder has replaced by a link to somewhere on this machine.
-    fn refuse_redirection(&self, name: &OutputName, made_at: &Path) -> Result<(), BuildError> {
-        let Some(sandbox) = &self.prepared.request.sandbox else { return Ok(()) };
-        let inside = made_at.strip_prefix(&sandbox.root).ok().and_then(Path::parent);
-        let mut directory = sandbox.root.clone();
-        for component in inside.into_iter().flat_map(Path::components) {
-            directory.push(component);
-            if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
-                return Err(BuildError::SuspiciousOutput { output: name.to_string(), path: directory });
-            }
-        }
-        Ok(())
     }
 
     /// As the rest of [`Outputs::finish`]. What was made is copied, because a builder with network could have given

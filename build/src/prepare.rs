@@ -8,13 +8,15 @@
 pub(crate) mod environment;
 mod references_graph;
 pub(crate) mod shell;
+pub(crate) mod spares;
 pub(crate) mod resolve;
 pub(crate) mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::sync::Arc;
 use std::path::{Path, PathBuf};
 
 use nixlang_store::content_address::ContentAddressMethod;
@@ -27,6 +29,7 @@ use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::store::Store;
 
 use self::environment::{Context, Environment, Rewrites};
+use self::spares::Spares;
 use self::workspace::Workspace;
 use crate::bytes::Bytes;
 use crate::error::BuildError;
@@ -37,6 +40,9 @@ use crate::options::{BuildMode, BuildOptions};
 use crate::sandbox::helper::base_name;
 use crate::users::BuildUser;
 use crate::sandbox::{HostIds, Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
+
+/// Limit for what a builder writes beside its build directory, its outputs and `/tmp`; that is in memory.
+const ROOT_SIZE: &str = "1g";
 
 /// A build that is ready to run, with its directories.
 pub(crate) struct Prepared {
@@ -81,6 +87,8 @@ pub(crate) struct Task<'t> {
     /// Its outputs, as far as they are known.
     pub(crate) outputs: &'t BTreeMap<OutputName, Option<StorePath>>,
     pub(crate) mode: BuildMode,
+    /// Directories of builds before.
+    pub(crate) spares: &'t Arc<Spares>,
     /// Gives the user that the build runs as, for so many numbers, in a sandbox or not.
     pub(crate) user: &'t dyn Fn(u32, bool) -> Result<Option<BuildUser>, BuildError>,
 }
@@ -109,23 +117,19 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     }
     let inputs = input_closure(store, known, path, derivation)?;
 
-    let parent = options.build_dir.clone().unwrap_or_else(|| store.layout().state_dir.join("builds"));
-    let mut workspace = Workspace::make(&parent)?;
+    // What belongs to a user of its own is that user's; see there.
+    let mut workspace = Workspace::make(task.spares, sandboxed, user.is_none())?;
     let top = workspace.top().to_owned();
     let build_dir = if sandboxed { top.join("build") } else { top };
     let build_dir_inside = if sandboxed { options.sandbox_build_dir.clone() } else { build_dir.clone() };
     let build_dir_text =
         build_dir_inside.to_str().ok_or_else(|| reject(format!("the build directory {build_dir_inside:?} is not UTF-8")))?;
-    if sandboxed {
-        make_directory(&build_dir, 0o700)?;
-    }
     if let Some(user) = &user {
-        refuse_world_writable(&parent)?;
+        refuse_world_writable(task.spares.parent())?;
         std::os::unix::fs::chown(&build_dir, Some(user.uid), Some(user.gid)).map_err(BuildError::io("changing the owner of", &build_dir))?;
     }
 
     let chroot = store.to_real_path(path).with_added_extension("chroot");
-    let root = chroot.join("root");
     let logical_store = Path::new(dir.as_str());
     let mut outputs = BTreeMap::new();
     for name in derivation.outputs.keys() {
@@ -140,7 +144,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             Some(known) => redirected(store, path, known).map_err(reject)?,
         };
         let made_at = if sandboxed {
-            root.join(logical_store.strip_prefix("/").unwrap_or(logical_store)).join(scratch.base_name())
+            chroot.join("store").join(scratch.base_name())
         } else {
             let made_at = store.to_real_path(&scratch);
             // What a build that was killed left there.
@@ -192,14 +196,16 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     };
 
     let sandbox = if sandboxed {
-        workspace.make_chroot(chroot)?;
-        make_directory(&root, 0o750)?;
+        workspace.make_chroot(chroot.clone())?;
+        let [root, made_in, tmp] = spares::CHROOT_PARTS.map(|(name, _)| chroot.join(name));
         if let Some(user) = &user {
             let owner = (user.n_ids > 1).then_some(user.uid);
-            std::os::unix::fs::chown(&root, owner, Some(user.gid)).map_err(BuildError::io("changing the owner of", &root))?;
+            for (path, owner) in [(&root, owner), (&made_in, None)] {
+                std::os::unix::fs::chown(path, owner, Some(user.gid)).map_err(BuildError::io("changing the owner of", path))?;
+            }
         }
         let network = if kind.is_sandboxed() { Network::Private } else { Network::Host };
-        let spec = SandboxSpec::for_build(SpecOptions {
+        let mut spec = SandboxSpec::for_build(SpecOptions {
             root,
             store_dir: logical_store.to_owned(),
             build_dir,
@@ -212,8 +218,19 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             allow_new_privileges: options.allow_new_privileges,
             ids: user.as_ref().map(|user| HostIds { uid: user.uid, gid: user.gid, n_ids: user.n_ids }),
         });
+        // One who is root inside may fill its root directory.
+        spec.root_size = (!has_range).then(|| ROOT_SIZE.to_owned());
+        let writable = |source: PathBuf, target: &Path| Mount { source, target: target.into(), optional: false, read_only: false };
+        spec.scratch = vec![writable(made_in, logical_store), writable(tmp, Path::new("/tmp"))];
         let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.scratch).collect();
-        Some(add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?)
+        let spec = add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?;
+        for mount in spec.mounts.iter().filter(|mount| mount.target.parent() == Some(logical_store)) {
+            let is_directory = fs::symlink_metadata(&mount.source).is_ok_and(|metadata| metadata.is_dir());
+            if let Some(name) = mount.target.file_name().and_then(|name| name.to_str()).filter(|_| is_directory) {
+                workspace.make_mount_point(name)?;
+            }
+        }
+        Some(spec)
     } else {
         None
     };
@@ -518,10 +535,6 @@ fn refuse_world_writable(directory: &Path) -> Result<(), BuildError> {
         path = ancestor.parent();
     }
     Ok(())
-}
-
-fn make_directory(path: &Path, mode: u32) -> Result<(), BuildError> {
-    fs::DirBuilder::new().mode(mode).create(path).map_err(BuildError::io("creating", path))
 }
 
 /// Writes a file of the build directory; `path` must not exist.

@@ -108,8 +108,13 @@ pub enum Network {
 pub struct SandboxSpec {
     /// Empty directory on the machine that becomes `/`.
     pub root: PathBuf,
+    /// Size of a directory in memory that becomes `/` instead, as tmpfs takes it; it is mounted on `root`, and nobody
+    /// outside sees it.
+    pub root_size: Option<String>,
     /// Made first, in this order.
     pub entries: Vec<Entry>,
+    /// Empty directories on the machine, mounted before all else where the builder may write.
+    pub scratch: Vec<Mount>,
     /// Mounted next, in this order.
     pub mounts: Vec<Mount>,
     /// The network.
@@ -237,7 +242,9 @@ impl SandboxSpec {
         });
         SandboxSpec {
             root: options.root,
+            root_size: None,
             entries,
+            scratch: Vec::new(),
             mounts,
             network: options.network,
             uid,

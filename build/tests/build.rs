@@ -285,7 +285,7 @@ fn builders_see_inputs_only_and_cannot_change_them() {
 }
 
 #[test]
-fn a_store_directory_replaced_by_a_link_is_refused() {
+fn a_store_directory_replaced_by_a_link_leads_nowhere() {
     let world = World::new();
     let target = world.scratch.path().join("target");
     std::fs::create_dir(&target).unwrap();
@@ -302,7 +302,7 @@ fn a_store_directory_replaced_by_a_link_is_refused() {
     let options = BuildOptions { sandbox_paths: links, shell, ..world.options() };
     let (outcome, recorder) = world.build_with(options, std::slice::from_ref(&path));
     let message = &outcome.results[&path].message;
-    assert!(message.starts_with("suspicious ownership or permission"), "{message} {:?}", recorder.lines());
+    assert!(message.contains("failed to produce output path"), "{message} {:?}", recorder.lines());
     assert!(target.join(out.base_name()).exists());
 }
 

@@ -182,7 +182,7 @@ fn a_descriptor_that_was_given_away_changes_nothing_later() {
         assert!(!job.wait_timeout(Duration::from_millis(5)), "it ended early");
     }
     // As an accomplice outside would have it, through a socket.
-    let made = world.real(&path).with_added_extension("chroot").join("root/nix/store").join(out.base_name());
+    let made = world.real(&path).with_added_extension("chroot").join("store").join(out.base_name());
     let mut descriptor = std::fs::File::options().write(true).open(&made).unwrap();
     std::fs::write(shared.join("go"), "").unwrap();
     let outcome = job.wait();

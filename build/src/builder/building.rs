@@ -160,7 +160,7 @@ impl Run<'_> {
         let outputs = &target.outputs;
         let user = |n_ids: u32, sandboxed: bool| self.take_user(path, n_ids, sandboxed);
         let known = &self.known;
-        let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, user: &user })?;
+        let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, spares: &self.spares, user: &user })?;
         let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
         self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
         for message in prepare::warnings(&prepared.options) {

@@ -12,6 +12,7 @@ use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::known::{Known, OutputPaths};
 use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Step, Want, WantedOutputs, Work};
+use crate::prepare::spares::Spares;
 use crate::prepare::workspace;
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 use crate::scheduler::{Counts, NewStep, Outcome, Scheduler, Slot, StepEnd, run_steps};
@@ -26,14 +27,17 @@ pub(super) struct Run<'r> {
     /// The plan, as far as it has grown.
     plan: Mutex<Plan>,
     results: Mutex<BTreeMap<StorePath, BuildResult>>,
+    pub(super) spares: Arc<Spares>,
     /// Steps that no other machine takes.
     declined: Mutex<HashSet<usize>>,
 }
 
 impl<'r> Run<'r> {
     pub(super) fn new(builder: &'r Builder, plan: Plan, observer: &'r dyn Observer, cancel: CancelToken) -> Run<'r> {
+        let own = builder.store.layout().state_dir.join("builds");
         Run {
             builder,
+            spares: Arc::new(Spares::new(builder.options.build_dir.clone().unwrap_or(own))),
             observer,
             cancel,
             known: Known::new(&builder.store, builder.options.has_feature("ca-derivations")),
@@ -82,10 +86,8 @@ impl<'r> Run<'r> {
             return outcome;
         }
 
-        if !steps.is_empty() {
-            let own = self.builder.store.layout().state_dir.join("builds");
-            workspace::sweep(options.build_dir.as_ref().unwrap_or(&own));
-        }
+        // Also where nothing is to be done: what was killed may have been done but for this.
+        workspace::sweep(self.spares.parent());
         let slot = if options.remote.is_some() { Slot::Remote } else { Slot::Build };
         let has_order = options.max_jobs <= 1 && options.remote.is_none();
         let ranks = if has_order { ranks(&steps) } else { vec![None; steps.len()] };

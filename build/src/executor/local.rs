@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,22 +10,24 @@ use rustix::io::Errno;
 
 use super::{BuildRequest, End, ExecuteError, Execution, Executor};
 use crate::event::CancelToken;
-use crate::sandbox::helper::{Helper, Reply, Request, Running, parse_replies};
+use crate::sandbox::helper::launcher::{Launcher, Running};
+use crate::sandbox::helper::{Helper, Reply, Request, parse_replies};
 use crate::sandbox::{Isolation, SandboxSpec};
 
 /// How long a builder may live that has closed its output, before it is killed. One that ends closes it an instant earlier.
 const LIFE_WITHOUT_LOG: Duration = Duration::from_secs(1);
 
-/// Runs builds on this machine.
+/// Runs builds on this machine. Copies share one helper process, which starts with the first build and ends with the last
+/// copy.
 #[derive(Clone, Debug)]
 pub struct LocalExecutor {
-    helper: Helper,
+    launcher: Arc<Launcher>,
 }
 
 impl LocalExecutor {
     /// Returns an executor that uses this helper.
     pub fn new(helper: Helper) -> LocalExecutor {
-        LocalExecutor { helper }
+        LocalExecutor { launcher: Arc::new(Launcher::new(helper)) }
     }
 }
 
@@ -42,7 +45,7 @@ impl Executor for LocalExecutor {
             user: request.user.clone(),
             cgroup: request.cgroup.clone(),
         };
-        let running = self.helper.start(&message).map_err(|source| ExecuteError::Helper { source })?;
+        let running = self.launcher.start(&message).map_err(|source| ExecuteError::Helper { source })?;
         let mut watch = Watch {
             running,
             request,
@@ -57,8 +60,7 @@ impl Executor for LocalExecutor {
             setup_failure: None,
         };
         let result = watch.run(log);
-        let Watch { running, forced, finished, setup_failure, .. } = watch;
-        let _ = running.wait();
+        let Watch { forced, finished, setup_failure, .. } = watch;
         result?;
 
         if let Some(error) = setup_failure {
@@ -93,11 +95,11 @@ struct Watch<'w> {
 }
 
 impl Watch<'_> {
-    /// Returns when both the log and the replies have ended.
+    /// Returns when the log has ended and the helper has said so, or says nothing more.
     fn run(&mut self, log: &mut dyn FnMut(&[u8])) -> Result<(), ExecuteError> {
         let mut buffer = vec![0; 64 << 10];
         let (mut log_open, mut replies_open) = (true, true);
-        while log_open || replies_open {
+        while log_open || (replies_open && self.finished.is_none()) {
             let timeout = self.check_limits();
             let timeout = timeout.map(|left| Timespec {
                 tv_sec: left.as_secs().min(i64::MAX as u64) as i64,
@@ -151,7 +153,6 @@ impl Watch<'_> {
     fn take_replies(&mut self) {
         for reply in parse_replies(&mut self.replies) {
             match reply {
-                Reply::Started => {}
                 Reply::SetupFailed { step, reason, hint } => {
                     self.setup_failure.get_or_insert(ExecuteError::Sandbox { step, reason, hint });
                 }

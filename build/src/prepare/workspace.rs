@@ -7,38 +7,36 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nixlang_store::fs::remove_tree;
 use rustix::fs::{FlockOperation, flock};
 
+use super::spares::Spares;
 use crate::error::BuildError;
 
 /// Begins as the reference's do, for scripts that look for `nix-*` in `build-dir`.
 const PREFIX: &str = "nix-nixlang-";
 /// Permissions of a directory that goes with its build.
-const PRIVATE: u32 = 0o700;
+pub(super) const PRIVATE: u32 = 0o700;
 /// Permissions of a directory that was kept.
 const KEPT: u32 = 0o755;
 
-/// Directories of one build; removed when dropped.
+/// A private directory in the place of build directories, locked; removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Workspace {
-    /// Holds the build directory.
-    top: PathBuf,
-    /// The lock that says that `top` is in use.
+pub(crate) struct Top {
+    pub(crate) path: PathBuf,
+    /// Whether it was made with a directory `build` in it.
+    pub(crate) has_build: bool,
+    /// Says that it is in use.
     _lock: File,
-    /// Holds the sandbox's root.
-    chroot: Option<PathBuf>,
-    /// Without a sandbox: where outputs are made. Those that were registered are taken out.
-    pub(crate) scratch: Vec<PathBuf>,
-    /// Keep the build directory.
-    pub(crate) keep: bool,
+    /// Stays when dropped.
+    keep: bool,
 }
 
-impl Workspace {
+impl Top {
     /// Makes a directory of its own in `parent`.
-    pub(crate) fn make(parent: &Path) -> Result<Workspace, BuildError> {
+    pub(crate) fn make(parent: &Path, has_build: bool) -> Result<Top, BuildError> {
         fs::create_dir_all(parent).map_err(BuildError::io("creating", parent))?;
         let prefix = format!("{PREFIX}{}-", std::process::id());
         loop {
@@ -46,65 +44,123 @@ impl Workspace {
                 .prefix(&prefix)
                 .permissions(fs::Permissions::from_mode(PRIVATE))
                 .tempdir_in(parent);
-            let top = made.map_err(BuildError::io("creating a directory in", parent))?.keep();
-            let Ok(lock) = File::open(&top) else { continue };
+            let path = made.map_err(BuildError::io("creating a directory in", parent))?.keep();
+            let Ok(lock) = File::open(&path) else { continue };
             flock(&lock, FlockOperation::LockExclusive)
-                .map_err(|error| BuildError::io("locking", &top)(error.into()))?;
+                .map_err(|error| BuildError::io("locking", &path)(error.into()))?;
             // Somebody may have swept it away before it was locked.
-            if is_at(&lock, &top) {
-                return Ok(Workspace { top, _lock: lock, chroot: None, scratch: Vec::new(), keep: false });
+            if !is_at(&lock, &path) {
+                continue;
             }
+            let top = Top { path, has_build, _lock: lock, keep: false };
+            if has_build {
+                let build = top.path.join("build");
+                fs::DirBuilder::new().mode(PRIVATE).create(&build).map_err(BuildError::io("creating", &build))?;
+            }
+            return Ok(top);
         }
+    }
+}
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        if self.keep {
+            let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(KEPT));
+        } else {
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+/// Directories of one build; removed when dropped, or kept for the next one.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    spares: Arc<Spares>,
+    /// Holds the build directory. There until this is dropped.
+    top: Option<Top>,
+    /// Holds what becomes the sandbox's root, store and `/tmp`.
+    chroot: Mutex<Option<PathBuf>>,
+    /// Places in the sandbox's store where directories are mounted.
+    mount_points: Vec<PathBuf>,
+    /// Without a sandbox: where outputs are made. Those that were registered are taken out.
+    pub(crate) scratch: Vec<PathBuf>,
+    /// Keep the build directory.
+    pub(crate) keep: bool,
+    /// Whether the next build may have the directories.
+    is_reusable: bool,
+}
+
+impl Workspace {
+    /// Takes or makes a directory for a build; that of a sandboxed one is in it, called `build`.
+    pub(crate) fn make(spares: &Arc<Spares>, sandboxed: bool, is_reusable: bool) -> Result<Workspace, BuildError> {
+        let top = if is_reusable { spares.top(sandboxed)? } else { Top::make(spares.parent(), sandboxed)? };
+        Ok(Workspace {
+            spares: Arc::clone(spares),
+            top: Some(top),
+            chroot: Mutex::new(None),
+            mount_points: Vec::new(),
+            scratch: Vec::new(),
+            keep: false,
+            is_reusable,
+        })
+    }
+
+    fn chroot(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.chroot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory made.
     pub(crate) fn top(&self) -> &Path {
-        &self.top
+        self.top.as_ref().map_or(Path::new(""), |top| &top.path)
     }
 
-    /// Makes the directory for the sandbox's root, removing what a killed build left.
+    /// Makes the directory for a sandbox, removing what a killed build left.
     pub(crate) fn make_chroot(&mut self, chroot: PathBuf) -> Result<(), BuildError> {
-        // The processes of a build that was killed with its host end a moment after that, and may still write.
-        let mut n_attempts = 0;
-        while let Err(error) = remove_tree(&chroot) {
-            n_attempts += 1;
-            if n_attempts == 100 {
-                return Err(error.into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        fs::DirBuilder::new().mode(0o700).create(&chroot).map_err(BuildError::io("creating", &chroot))?;
-        self.chroot = Some(chroot);
+        self.spares.place_chroot(&chroot)?;
+        *self.chroot() = Some(chroot);
         Ok(())
     }
 
-    /// Removes the sandbox's root. Done before outputs are registered: a build killed after that would not run again, and
-    /// nobody would clean up.
+    /// Makes a place for a directory in the sandbox's store.
+    pub(crate) fn make_mount_point(&mut self, name: &str) -> Result<(), BuildError> {
+        let chroot = self.chroot().clone();
+        if let Some(chroot) = chroot {
+            let place = chroot.join("store").join(name);
+            self.spares.place_empty(&place)?;
+            self.mount_points.push(place);
+        }
+        Ok(())
+    }
+
+    /// Takes the directory for the sandbox away. Done before outputs are registered: a build killed after that would not
+    /// run again, and nobody would clean up.
     pub(crate) fn remove_chroot(&self) -> Result<(), BuildError> {
-        if let Some(chroot) = &self.chroot {
-            remove_tree(chroot)?;
+        let chroot = self.chroot().take();
+        if let Some(chroot) = chroot
+            && !(self.is_reusable && self.spares.keep_chroot(&chroot, &self.mount_points))
+        {
+            remove_tree(&chroot)?;
         }
         Ok(())
     }
 
     /// The build directory, if it is to be kept.
     pub(crate) fn kept(&self) -> Option<PathBuf> {
-        if self.keep { Some(self.top.join("build")) } else { None }
+        if self.keep { Some(self.top().join("build")) } else { None }
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Some(chroot) = &self.chroot {
-            let _ = remove_tree(chroot);
-        }
+        let _ = self.remove_chroot();
         for scratch in &self.scratch {
             let _ = remove_tree(scratch);
         }
+        let Some(mut top) = self.top.take() else { return };
         if self.keep {
-            let _ = fs::set_permissions(&self.top, fs::Permissions::from_mode(KEPT));
-        } else {
-            let _ = remove_tree(&self.top);
+            top.keep = true;
+        } else if self.is_reusable {
+            self.spares.keep_top(top);
         }
     }
 }
@@ -141,7 +197,7 @@ mod tests {
     #[test]
     fn only_what_nobody_uses_is_swept() {
         let scratch = tempfile::tempdir().unwrap();
-        let used = Workspace::make(scratch.path()).unwrap();
+        let used = Workspace::make(&Arc::new(Spares::new(scratch.path().to_owned())), true, false).unwrap();
         let kept = scratch.path().join(format!("{PREFIX}kept"));
         let stale = scratch.path().join(format!("{PREFIX}stale"));
         let foreign = scratch.path().join("nix-1-x");

@@ -66,8 +66,33 @@ fn create_dir_all(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
-/// Makes the entries of the root directory.
+/// Makes the root directory where that can't be left to the sandbox's first process. Runs outside.
+///
+/// Where builds have users of their own the calling user, to whom the root directory belongs, is unknown inside; so one
+/// in memory is mounted here, in a mount namespace of the calling process.
 pub(crate) fn prepare_root(spec: &SandboxSpec) -> Result<(), StepError> {
+    if spec.root_size.is_none() {
+        return make_entries(spec);
+    }
+    let Some(ids) = spec.ids else { return Ok(()) };
+    syscall::unshare(rustix::thread::UnshareFlags::NEWNS).step(|| "making a mount namespace".to_owned())?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .step(|| "making '/' private".to_owned())?;
+    mount_root(spec)?;
+    make_entries(spec)?;
+    std::os::unix::fs::chown(&spec.root, None, Some(ids.gid)).step(|| "changing the group of '/'".to_owned())
+}
+
+/// Mounts the root directory in memory.
+fn mount_root(spec: &SandboxSpec) -> Result<(), StepError> {
+    let size = spec.root_size.as_deref().unwrap_or_default();
+    let phrase = || "mounting a root directory in memory".to_owned();
+    let data = std::ffi::CString::new(format!("mode=0750,size={size}")).map_err(io::Error::from).step(phrase)?;
+    mount("none", &spec.root, "tmpfs", MountFlags::NODEV, data.as_c_str()).step(phrase)
+}
+
+/// Makes the entries of the root directory.
+fn make_entries(spec: &SandboxSpec) -> Result<(), StepError> {
     for Entry { path, kind } in &spec.entries {
         let real = in_root(spec, path);
         let made = match kind {
@@ -91,15 +116,21 @@ fn parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), create_dir_all)
 }
 
-/// Maps the sandbox's user and group to the calling ones. Runs outside, while the child waits.
-pub(crate) fn write_id_maps(pid: i32, spec: &SandboxSpec) -> Result<(), StepError> {
-    let process = PathBuf::from(format!("/proc/{pid}"));
+/// Returns whether a process in the sandbox may map its ids itself: it may only to those that it has outside.
+pub(crate) fn maps_itself(spec: &SandboxSpec) -> bool {
+    spec.ids.is_none()
+}
+
+/// Maps the sandbox's user and group to those of the specification, or `caller`'s. Runs outside for the process that is
+/// named, which waits, or inside for itself.
+pub(crate) fn write_id_maps(process: &str, spec: &SandboxSpec, caller: (u32, u32)) -> Result<(), StepError> {
+    let process = Path::new("/proc").join(process);
     let write = |name: &str, text: String| {
         fs::write(process.join(name), text).step(|| format!("writing {name} of the build's user namespace"))
     };
     let (uid, gid, n_ids) = match spec.ids {
         Some(ids) => (ids.uid, ids.gid, ids.n_ids),
-        None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw(), 1),
+        None => (caller.0, caller.1, 1),
     };
     write("uid_map", format!("{} {uid} {n_ids}", spec.uid))?;
     if n_ids == 1 {
@@ -121,9 +152,14 @@ pub(crate) fn enter(spec: &SandboxSpec, has_cgroup: bool) -> Result<bool, StepEr
 
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "making '/' private".to_owned())?;
-    // pivot_root needs a mount point.
-    mount_bind(&spec.root, &spec.root).step(|| format!("bind mounting '{}'", spec.root.display()))?;
-    for mount in &spec.mounts {
+    if spec.root_size.is_some() && spec.ids.is_none() {
+        mount_root(spec)?;
+        make_entries(spec)?;
+    } else {
+        // pivot_root needs a mount point.
+        mount_bind(&spec.root, &spec.root).step(|| format!("bind mounting '{}'", spec.root.display()))?;
+    }
+    for mount in spec.scratch.iter().chain(&spec.mounts) {
         bind(spec, mount)?;
     }
     mount_kernel_filesystems(spec)?;

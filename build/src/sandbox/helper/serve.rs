@@ -1,0 +1,285 @@
+//! Inside the helper: it waits for builds and forks itself for each; the new process looks after that one build.
+//!
+//! The surprising part: a build's process is never left to itself. It goes when the host closes the build's socket, when
+//! the host is no more, whoever else may hold a copy of that socket, and when the helper is no more.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, wait, waitpid};
+
+use super::builder::build;
+use super::{Program, Reply, Request, RunAs, send};
+use crate::executor::builtin;
+use crate::sandbox::linux::cgroup::Cgroup;
+use crate::sandbox::linux::syscall::{self, Fork};
+use crate::sandbox::linux::{self, StepError};
+
+/// Longest request that is read: far above what `execve` accepts.
+const MAX_REQUEST: u32 = 1 << 30;
+
+pub(super) const NAMESPACES: &str = "making namespaces for the build";
+
+/// The descriptors of one build.
+struct Build {
+    control: File,
+    replies: File,
+    terminal: OwnedFd,
+}
+
+/// The helper's `main`. Returns its exit status, or that of a process for one build.
+pub(super) fn serve() -> i32 {
+    // In a session of its own the helper doesn't get the signals of the host's terminal.
+    let _ = rustix::process::setsid();
+    if syscall::close_from(3).is_err() {
+        return 1;
+    }
+    // As builders expect them; what a process handles or ignores, those that it forks do as well.
+    syscall::reset_signals();
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    let Ok(socket) = syscall::take_standard(0) else { return 1 };
+    if replace_standards().is_err() || syscall::reap_automatically(true).is_err() {
+        return 1;
+    }
+    // Where a kernel has no such descriptors the end of the socket has to do.
+    let host = rustix::process::getppid().and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let own = rustix::process::getpid();
+    while let Some(build) = next(&socket, host.as_ref()) {
+        match syscall::fork_with(0) {
+            Ok(Fork::Child) => {
+                drop(socket);
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                if rustix::process::getppid() != Some(own) {
+                    return 1;
+                }
+                return serve_one(build, host);
+            }
+            Ok(Fork::Parent { .. }) => {}
+            Err(error) => {
+                let mut replies = build.replies;
+                let step = "forking the helper process".to_owned();
+                send(&mut replies, &Reply::SetupFailed { step, reason: error.to_string(), hint: String::new() });
+            }
+        }
+    }
+    // Nobody needs what still runs; each process sees that by itself and cleans up. This waits for all of them.
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return 0,
+        }
+    }
+}
+
+fn replace_standards() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    (0..=2).try_for_each(|standard| syscall::replace_standard(null.as_fd(), standard))
+}
+
+/// Waits for the next build. Returns none when the host has gone, or wants no more.
+fn next(socket: &OwnedFd, host: Option<&OwnedFd>) -> Option<Build> {
+    loop {
+        let mut events = vec![PollFd::new(socket, PollFlags::IN)];
+        events.extend(host.map(|host| PollFd::new(host, PollFlags::IN)));
+        match poll(&mut events, None) {
+            Err(Errno::INTR) => continue,
+            Err(_) => return None,
+            Ok(_) => {}
+        }
+        if events[0].revents().is_empty() {
+            return None;
+        }
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        match received {
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Ok(message) if message.bytes > 0 => {}
+            _ => return None,
+        }
+        let mut descriptors = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        if let Ok([control, replies, terminal]) = <[OwnedFd; 3]>::try_from(descriptors) {
+            return Some(Build { control: control.into(), replies: replies.into(), terminal });
+        }
+    }
+}
+
+/// The `main` of a process for one build. Returns its exit status.
+fn serve_one(build: Build, host: Option<OwnedFd>) -> i32 {
+    let Build { mut control, mut replies, terminal } = build;
+    if syscall::replace_standard(terminal.as_fd(), 2).is_err() || syscall::reap_automatically(false).is_err() {
+        return 1;
+    }
+    drop(terminal);
+    let Ok(request) = read_request(&mut control) else { return 1 };
+    let ends: Vec<BorrowedFd<'_>> = std::iter::once(control.as_fd()).chain(host.as_ref().map(AsFd::as_fd)).collect();
+    match supervise(&request, &ends, &mut replies) {
+        Ok(()) => 0,
+        Err(StepError { step, error }) => {
+            let hint = if step == NAMESPACES { linux::why_no_namespaces(&error) } else { String::new() };
+            send(&mut replies, &Reply::SetupFailed { step, reason: error.to_string(), hint });
+            1
+        }
+    }
+}
+
+fn read_request(control: &mut File) -> io::Result<Request> {
+    let mut length = [0; 4];
+    control.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > MAX_REQUEST {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    let mut json = Vec::with_capacity(length.min(1 << 20) as usize);
+    control.take(length.into()).read_to_end(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+pub(super) fn step_error(step: &str) -> impl FnOnce(io::Error) -> StepError + '_ {
+    move |error| StepError { step: step.to_owned(), error }
+}
+
+/// Starts the builder, waits for it or for one of `ends` to be readable, and reports.
+fn supervise(request: &Request, ends: &[BorrowedFd<'_>], replies: &mut File) -> Result<(), StepError> {
+    if let Some(spec) = &request.sandbox {
+        linux::prepare_root(spec)?;
+        // Not permitted to ordinary users, who can't drop groups in a user namespace of one id either.
+        let _ = rustix::thread::set_thread_groups(&[]);
+    }
+    if let Program::Builtin(builtin) = &request.program {
+        builtin::prepare(builtin);
+    }
+    let owner = match (&request.sandbox, &request.user) {
+        (Some(spec), _) => spec.ids.map(|ids| ids.uid),
+        (None, user) => user.as_ref().map(|user| user.uid),
+    };
+    if let Some(uid) = owner {
+        // So that the builder can open its terminal by name.
+        let _ = rustix::fs::fchown(rustix::stdio::stderr(), Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let (go, ready) = UnixStream::pair().map_err(step_error("making a socket"))?;
+    let cgroup = match &request.cgroup {
+        Some((name, limits)) => Some(Cgroup::make(name, limits).map_err(step_error("making a control group"))?),
+        None => None,
+    };
+    let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let namespaces = request.sandbox.as_ref().map_or(0, linux::namespaces);
+    let (pid, pidfd) = match syscall::fork_with(namespaces).map_err(step_error(NAMESPACES))? {
+        Fork::Child => {
+            drop(ready);
+            let status = build(request, &go.into(), caller, replies);
+            syscall::exit_now(status);
+        }
+        Fork::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(go);
+    let placed = match &request.sandbox {
+        Some(spec) if !linux::maps_itself(spec) => linux::write_id_maps(&pid.to_string(), spec, caller),
+        _ => Ok(()),
+    };
+    let placed = placed.and_then(|()| match &cgroup {
+        Some(cgroup) => cgroup.add(pid).map_err(step_error("entering a control group")),
+        None => Ok(()),
+    });
+    if let Err(error) = placed {
+        // The child sees its pipe closed without a word, and ends.
+        drop(ready);
+        end_descendants(pid);
+        return Err(error);
+    }
+    if super::builder::waits(request) {
+        let _ = rustix::net::send(&ready, b"1", rustix::net::SendFlags::NOSIGNAL);
+    }
+    // From now on only the builder holds the terminal, so its end shows there.
+    let _ = syscall::replace_standard(rustix::stdio::stdin(), 2);
+
+    wait_for_end(ends, &pidfd);
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill();
+    }
+    if let Some(user) = &request.user {
+        end_user(user);
+    }
+    let (status, signal) = end_descendants(pid);
+    let cpu_us = cgroup.as_ref().and_then(Cgroup::cpu_us).unwrap_or_else(syscall::cpu_time_of_children);
+    send(replies, &Reply::Finished { status, signal, cpu_us });
+    drop(ready);
+    Ok(())
+}
+
+/// Kills everything that runs as a user of builds, whoever its parent is.
+fn end_user(user: &RunAs) {
+    match syscall::fork_with(0) {
+        Ok(Fork::Child) => {
+            let is_other = rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(user.uid)).is_ok();
+            if is_other && user.uid != 0 {
+                syscall::kill_everything_permitted();
+            }
+            syscall::exit_now(0);
+        }
+        Ok(Fork::Parent { pid, .. }) => {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+        }
+        Err(_) => {}
+    }
+}
+
+/// Returns when the builder has ended or the host wants it to: it sends nothing more, so whatever happens to a
+/// descriptor of `ends` is its end.
+fn wait_for_end(ends: &[BorrowedFd<'_>], builder: &OwnedFd) {
+    loop {
+        let mut events: Vec<PollFd<'_>> = ends.iter().map(|end| PollFd::from_borrowed_fd(*end, PollFlags::IN)).collect();
+        events.push(PollFd::new(builder, PollFlags::IN));
+        match poll(&mut events, None) {
+            Err(Errno::INTR) => continue,
+            _ => return,
+        }
+    }
+}
+
+/// Kills and reaps every descendant; as a subreaper this process inherits them all. Returns how `builder` ended.
+///
+/// With a pid namespace the kernel has already done that when its first process ended.
+fn end_descendants(builder: i32) -> (Option<i32>, Option<i32>) {
+    let mut end = (None, None);
+    let mut options = WaitOptions::NOHANG;
+    loop {
+        match wait(options) {
+            Ok(Some((pid, status))) => {
+                if pid.as_raw_nonzero().get() == builder {
+                    end = (status.exit_status(), status.terminating_signal());
+                }
+                options = WaitOptions::NOHANG;
+            }
+            Ok(None) => {
+                let own = rustix::thread::gettid().as_raw_nonzero();
+                let children = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+                for child in children.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+                    let _ = kill_process(child, Signal::KILL);
+                }
+                // One that was killed ends; then there may be new ones.
+                options = if children.is_empty() { WaitOptions::NOHANG } else { WaitOptions::empty() };
+            }
+            Err(Errno::INTR) => {}
+            Err(_) => return end,
+        }
+    }
+}
