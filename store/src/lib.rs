@@ -17,7 +17,7 @@
 //! 2. [`path`] and [`content_address`]: store paths and how they are computed
 //! 3. [`nar`], [`git_hash`], [`references`], [`signature`], [`wire`]: archives, scanning, keys, protocol numbers
 //! 4. [`derivation`], [`path_info`], [`narinfo`], [`realisation`]: what is known of objects; [`input`]: what a fetcher is asked for
-//! 5. the effect half
+//! 5. the effect half; on top of it [`mod@open`]: from addresses and settings to stores, substituters and fetchers
 //!
 //! # One path through it
 //!
@@ -102,6 +102,8 @@ pub mod closure;
 #[cfg(feature = "compression")]
 pub mod compression;
 #[cfg(feature = "effects")]
+pub mod configuration;
+#[cfg(feature = "effects")]
 pub mod copy;
 #[cfg(feature = "effects")]
 pub mod daemon;
@@ -119,6 +121,8 @@ pub mod local;
 pub mod make_content_addressed;
 #[cfg(feature = "effects")]
 pub mod memory;
+#[cfg(feature = "http")]
+pub mod open;
 #[cfg(feature = "effects")]
 mod parallel;
 #[cfg(feature = "effects")]

@@ -297,7 +297,7 @@ pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &st
 
 pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
     let mut options = options_of(&context.settings, &context.helper)?;
-    options.substituters = crate::caches::substituters(context);
+    options.substituters = crate::fetch::substituters(context, &context.settings);
     Ok(options)
 }
 

@@ -52,7 +52,7 @@ impl LocalService {
     fn builder(&self, mode: BuildMode) -> Result<Builder> {
         let settings = self.settings();
         let mut options = crate::building::options_of(&settings, &self.context.helper).map_err(failed)?;
-        options.substituters = crate::caches::substituters_of(&self.context, &settings);
+        options.substituters = crate::fetch::substituters(&self.context, &settings);
         options.mode = match mode {
             BuildMode::Normal => Mode::Normal,
             BuildMode::Repair => Mode::Repair,

@@ -274,8 +274,8 @@ impl<'e, 'h> Evaluation<'e, 'h> {
         if let Some(name) = argument.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
             return self.find_file(name);
         }
-        if crate::fetch::is_pseudo_url(argument) {
-            let request = FetchRequest { url: crate::fetch::resolve_pseudo_url(argument), name: "source".into(), unpack: true, sha256: None };
+        if nixlang_store::open::is_pseudo_url(argument) {
+            let request = FetchRequest { url: nixlang_store::open::resolve_pseudo_url(argument), name: "source".into(), unpack: true, sha256: None };
             let path = self.eval.host.fetch(&request).map_err(|error| self.eval.host_error(error))?;
             return Ok(self.eval.host.store_dir().display(&path).into_bytes());
         }

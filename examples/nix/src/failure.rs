@@ -29,15 +29,6 @@ impl Failure {
         Failure::Shown(Box::new(Diagnostic { exit_status, ..Diagnostic::error(message) }))
     }
 
-    /// Returns what there is to show of it.
-    pub(crate) fn into_message(self) -> String {
-        match self {
-            Failure::Shown(diagnostic) => diagnostic.message,
-            Failure::Usage(message) => message,
-            Failure::Status(_) | Failure::BrokenPipe => String::new(),
-        }
-    }
-
     /// Returns a failure from an error and its causes.
     pub(crate) fn from_error(error: &dyn std::error::Error) -> Failure {
         Failure::new(message(error))
@@ -82,6 +73,12 @@ impl From<std::io::Error> for Failure {
 
 impl From<nixlang_store::error::StoreError> for Failure {
     fn from(error: nixlang_store::error::StoreError) -> Failure {
+        Failure::from_error(&error)
+    }
+}
+
+impl From<nixlang_store::open::OpenError> for Failure {
+    fn from(error: nixlang_store::open::OpenError) -> Failure {
         Failure::from_error(&error)
     }
 }

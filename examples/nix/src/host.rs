@@ -132,7 +132,7 @@ impl StoreHost {
 
     fn fetchers(&self) -> HostResult<&Fetchers> {
         if self.fetchers.get().is_none() {
-            let _ = self.fetchers.set(crate::fetch::fetchers(&self.context).map_err(failed)?);
+            let _ = self.fetchers.set(crate::fetch::fetchers(&self.context));
         }
         Ok(self.fetchers.get().expect("it was set above"))
     }
@@ -336,16 +336,16 @@ impl Host for StoreHost {
     fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
         let from = crate::fetch::open_cache(&self.context, address).map_err(failed)?;
         let to = self.store()?;
-        let missing = nixlang_store::store::Store::closure(&from, std::slice::from_ref(path)).map_err(store_error)?;
+        let missing = nixlang_store::store::Store::closure(&*from, std::slice::from_ref(path)).map_err(store_error)?;
         let mut options = CopyOptions::default();
         options.check_signatures = self.context.settings.is_on("require-sigs");
-        nixlang_store::copy::copy(&from, &**to, &missing, &options, &()).map_err(store_error)?;
+        nixlang_store::copy::copy(&*from, &**to, &missing, &options, &()).map_err(store_error)?;
         Ok(())
     }
 
     fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
         let from = crate::fetch::open_cache(&self.context, address).map_err(failed)?;
-        let rewritten = make_content_addressed(&from, &**self.store()?, std::slice::from_ref(path), SelfReferenceRule::default()).map_err(store_error)?;
+        let rewritten = make_content_addressed(&*from, &**self.store()?, std::slice::from_ref(path), SelfReferenceRule::default()).map_err(store_error)?;
         rewritten.get(path).cloned().ok_or_else(|| HostError::Failed { message: format!("path '{}' is not valid", self.store_dir().display(path)) })
     }
 

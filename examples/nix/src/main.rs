@@ -7,7 +7,6 @@
 
 mod args;
 mod building;
-mod caches;
 mod cancel;
 mod commands;
 mod common;

@@ -7,7 +7,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use load::{config_dir, data_home, home, host_system, load, state_home};
+pub(crate) use load::{data_home, home, load, state_home};
 
 /// What a setting's text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,23 @@ impl Settings {
             "" => self.system(),
             system => system,
         }
+    }
+}
+
+impl nixlang_store::configuration::Configuration for Settings {
+    fn text(&self, name: &str) -> std::borrow::Cow<'_, str> {
+        match Settings::find(name) {
+            Some((setting, _)) => Settings::text(self, setting.name).into(),
+            None => "".into(),
+        }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        Settings::is_set(self, name)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        table::SETTINGS.iter().map(|setting| setting.name).collect()
     }
 }
 

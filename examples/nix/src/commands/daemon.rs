@@ -19,7 +19,7 @@ use super::{Context, Invocation, VERSION};
 use crate::daemon_service::LocalService;
 use crate::failure::{Failure, Outcome};
 use crate::settings::Settings;
-use crate::store_choice::daemon_socket;
+use nixlang_store::open::daemon_socket;
 use crate::ui::Verbosity;
 
 /// What the process for one client is called with; nobody else uses these.
@@ -57,7 +57,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         // Whoever can run this could use the store as well.
         return answer(&context, trust.unwrap_or(true));
     }
-    let socket = socket.unwrap_or_else(|| daemon_socket(context.store.state_dir().as_ref()));
+    let socket = socket.unwrap_or_else(|| daemon_socket(&context.settings, context.store.state_dir().as_ref()));
     listen(&context, &socket, trust)
 }
 

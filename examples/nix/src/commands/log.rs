@@ -34,7 +34,7 @@ pub(crate) fn print(context: &Context, path: &StorePath) -> Outcome<()> {
         }
     }
     if log.is_none()
-        && let Some(substituters) = crate::caches::substituters(context)
+        && let Some(substituters) = crate::fetch::substituters(context, &context.settings)
     {
         let derivation = if path.is_derivation() { Some(path.clone()) } else { store.query_path_info(path)?.and_then(|info| info.info.deriver) };
         let asked = derivation.as_ref().unwrap_or(path);

@@ -61,7 +61,7 @@ fn prefetch(context: &Context, store: &dyn Store, wanted: &Wanted) -> Outcome<(S
         }
         expected = Some(hash);
     }
-    let fetched = fetchers(context)?.prefetch(store, url, &name, *unpack, *executable, algorithm).map_err(failed)?;
+    let fetched = fetchers(context).prefetch(store, url, &name, *unpack, *executable, algorithm).map_err(failed)?;
     match expected.filter(|expected| *expected != fetched.1) {
         Some(_) => Err(Failure::new(format!("hash mismatch for '{url}'"))),
         None => Ok(fetched),
@@ -186,7 +186,7 @@ pub(super) fn flake(mut invocation: Invocation) -> Outcome<u8> {
     }
     let context = invocation.context()?;
     let store = context.store.any()?;
-    let fetchers = fetchers(&context)?;
+    let fetchers = fetchers(&context);
     let reference = absolute(words.first().map_or(".", String::as_str))?;
     let resolved = crate::fetch::resolve(&context, &fetchers, &*store, &reference, true).map_err(failed)?;
     let mut fetched = fetchers.fetch(&*store, &resolved.input).map_err(failed)?;

@@ -38,7 +38,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     )?;
     let context = invocation.context()?;
     for file in key_files {
-        options.secret_keys.push(crate::caches::secret_key(&file)?);
+        options.secret_keys.push(nixlang_store::open::secret_key(&file)?);
     }
     let cache = CacheServer::new(context.store.any()?, options);
     let address: SocketAddr = address.parse().map_err(|_| Failure::Usage(format!("'{address}' is not ADDRESS:PORT")))?;

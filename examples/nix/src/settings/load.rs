@@ -25,7 +25,7 @@ pub(crate) fn state_home() -> PathBuf {
 }
 
 /// Returns the system's directory of settings.
-pub(crate) fn config_dir() -> PathBuf {
+fn config_dir() -> PathBuf {
     env("NIX_CONF_DIR").unwrap_or_else(|| PathBuf::from("/etc/nix"))
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn load() -> Result<Settings, SettingError> {
 }
 
 /// Returns the name of this machine's kind.
-pub(crate) fn host_system() -> String {
+fn host_system() -> String {
     let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
     let arch = match std::env::consts::ARCH {
         "x86" => "i686",

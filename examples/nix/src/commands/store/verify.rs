@@ -9,7 +9,7 @@ use nixlang_store::store::Store;
 
 use super::super::{Context, Invocation};
 use crate::failure::{Failure, Outcome};
-use crate::store_choice::{StoreChoice, trusted_keys};
+use crate::store_choice::StoreChoice;
 use crate::store_paths::StorePaths;
 use crate::ui::Verbosity;
 
@@ -40,7 +40,7 @@ pub(in crate::commands) fn verify(invocation: Invocation) -> Outcome<u8> {
     })?;
     let store = context.store.any()?;
     let others = wanted.substituters.iter().map(|address| StoreChoice::at(&context.settings, address)?.any()).collect::<Outcome<Vec<_>>>()?;
-    let keys = trusted_keys(&context.settings)?;
+    let keys = nixlang_store::open::trusted_keys(&context.settings)?;
     let (mut corrupted, mut untrusted, mut failed) = (false, false, false);
     for path in paths.of(&context, &*store, false)? {
         let checked = store.path_info(&path).and_then(|info| {
