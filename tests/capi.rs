@@ -366,6 +366,98 @@ fn nix_c_api_is_reached_through_the_references_names() {
     }
 }
 
+/// A program of two lines, built in every way that the installed library offers.
+const TINY_PROGRAM: &str = "#include <nixlang.h>\n#include <stdio.h>\nint main(void) { nixlang_engine *engine = NULL;\n\
+    nixlang_error *error = nixlang_engine_new(NULL, &engine); nixlang_engine_free(engine);\n\
+    puts(error ? \"failed\" : \"works\"); return error != NULL; }\n";
+
+/// Runs a program and fails unless it says that it works. It may find the shared library only if its file names it.
+fn check_works(program: &Path) {
+    let output = Command::new(program).env_remove("LD_LIBRARY_PATH").output().expect("it runs");
+    assert!(output.status.success() && output.stdout == b"works\n", "{}", said(&output));
+    let needed = Command::new("readelf").arg("-d").arg(program).output().expect("readelf runs");
+    let is_shared = String::from_utf8_lossy(&needed.stdout).contains("libnixlang.so.1");
+    assert_eq!(is_shared, !program.ends_with("static"), "{}", program.display());
+}
+
+#[test]
+fn programs_are_built_with_pkg_config_shared_and_static() {
+    if !has("pkg-config") || !has("cc") {
+        eprintln!("skipped: pkg-config or cc is not installed");
+        return;
+    }
+    let directory = scratch();
+    // A prefix that was moved works all the same.
+    let moved = directory.path().join("moved");
+    assert!(Command::new("cp").args(["-a"]).arg(&*PREFIX).arg(&moved).status().expect("cp runs").success());
+    let source = directory.path().join("tiny.c");
+    fs::write(&source, TINY_PROGRAM).expect("written");
+    for (name, package) in [("shared", "nixlang"), ("static", "nixlang-static")] {
+        let program = directory.path().join(name);
+        let output = Command::new("pkg-config").env("PKG_CONFIG_PATH", moved.join("lib/pkgconfig")).args(["--libs", "--cflags", package]).output().expect("it runs");
+        assert!(output.status.success(), "{}", said(&output));
+        let flags = String::from_utf8(output.stdout).expect("flags");
+        let rpath = format!("-Wl,-rpath,{}", moved.join("lib").display());
+        let output = Command::new("cc").arg(&source).arg("-o").arg(&program).args(flags.split_whitespace()).arg(rpath).output().expect("cc runs");
+        assert!(output.status.success(), "{package}: {}", said(&output));
+        check_works(&program);
+    }
+}
+
+#[test]
+fn programs_are_built_with_cmake_shared_and_static() {
+    if !has("cmake") || !has("cc") {
+        eprintln!("skipped: cmake or cc is not installed");
+        return;
+    }
+    let directory = scratch();
+    fs::write(directory.path().join("tiny.c"), TINY_PROGRAM).expect("written");
+    let project = "cmake_minimum_required(VERSION 3.10)\nproject(tiny C)\nfind_package(nixlang 0.1 REQUIRED)\n\
+        add_executable(shared tiny.c)\ntarget_link_libraries(shared nixlang::nixlang)\n\
+        add_executable(static tiny.c)\ntarget_link_libraries(static nixlang::static)\n";
+    fs::write(directory.path().join("CMakeLists.txt"), project).expect("written");
+    let build = directory.path().join("build");
+    let run = |command: &mut Command| {
+        let output = command.current_dir(directory.path()).output().expect("cmake runs");
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    run(Command::new("cmake").args(["-S", ".", "-B", "build"]).arg(format!("-DCMAKE_PREFIX_PATH={}", PREFIX.display())));
+    run(Command::new("cmake").args(["--build", "build"]));
+    check_works(&build.join("shared"));
+    check_works(&build.join("static"));
+    // A version that it is not is not found.
+    fs::write(directory.path().join("CMakeLists.txt"), project.replace("nixlang 0.1", "nixlang 7")).expect("written");
+    let output = Command::new("cmake").current_dir(directory.path()).args(["-S", ".", "-B", "other"]).arg(format!("-DCMAKE_PREFIX_PATH={}", PREFIX.display())).output();
+    assert!(!output.expect("cmake runs").status.success(), "version 7 was found");
+}
+
+#[test]
+fn a_real_libnixstore_in_the_process_is_refused() {
+    if !has("cc") {
+        eprintln!("skipped: cc is not installed");
+        return;
+    }
+    let directory = scratch();
+    let flags = [format!("-I{}", PREFIX.join("include").display()), format!("-I{}", PREFIX.join("include/nix").display())];
+    let cc = |arguments: &[&std::ffi::OsStr]| {
+        let output = Command::new("cc").args(&flags).args(arguments).output().expect("cc runs");
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    // A library that is the reference's as far as the dynamic linker can tell: the file's name, and a symbol that only that one has.
+    let stand_in = directory.path().join("libnixstore.so");
+    fs::write(directory.path().join("stand_in.c"), "int _ZTIN3nix5StoreE;\n").expect("written");
+    cc(&["-shared".as_ref(), "-fPIC".as_ref(), "-o".as_ref(), stand_in.as_ref(), directory.path().join("stand_in.c").as_ref()]);
+    let source = directory.path().join("both.c");
+    fs::write(&source, include_str!("capi/two_libraries.c")).expect("written");
+    let (program, lib) = (directory.path().join("both"), PREFIX.join("lib"));
+    let (search, rpath) = (format!("-L{}", lib.display()), format!("-Wl,-rpath,{}", lib.display()));
+    cc(&[source.as_ref(), "-o".as_ref(), program.as_ref(), search.as_ref(), "-lnixlang".as_ref(), "-ldl".as_ref(), rpath.as_ref()]);
+    for (how, stand_in) in [("none", None), ("global", Some(&stand_in)), ("local", Some(&stand_in))] {
+        let output = Command::new(&program).arg(how).args(stand_in).env("HOME", directory.path()).output().expect("it runs");
+        assert!(output.status.success(), "{how}: {}", said(&output));
+    }
+}
+
 #[test]
 fn random_sequences_of_calls_break_nothing() {
     run_c("sequences", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);

@@ -14,7 +14,7 @@ int main() {
         } catch (const nixlang::error &failed) {
             std::cout << "code " << failed.code() << ": " << failed.what() << "\n";
             std::cout << "at " << failed.place().file << ":" << failed.place().line << ":" << failed.place().column << "\n";
-            std::cout << "meant: colour\n";
+            std::cout << "meant: " << failed.suggestions().at(0) << "\n";
             for (const nixlang::frame &frame : failed.trace()) std::cout << frame.message << "\n";
         }
         engine.add_builtin<1>("tea", [](const nixlang::value &) -> nixlang::value { throw out_of_tea("no tea"); });

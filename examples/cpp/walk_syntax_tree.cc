@@ -14,6 +14,6 @@ int main() {
             if (!text.empty() && text[0] == '#') std::cout << "comment: " << text << "\n";
         });
         std::cout << n_tokens << " tokens, " << n_bytes << " bytes\n";
-        for (const std::string &error : tree.errors()) std::cout << "20: " << error << "\n";
+        for (const nixlang::syntax_error &error : tree.errors()) std::cout << error.start << ": " << error.message << "\n";
     });
 }

@@ -14,6 +14,12 @@ koffi.struct("nixlang_output", { derivation: string, name: string, path: string 
 koffi.struct("nixlang_stored", {
   nar_hash: string, nar_size: "uint64_t", references: "void *", n_references: "size_t", deriver: string, signatures: "void *", n_signatures: "size_t",
 });
+koffi.proto("bool nixlang_sink(void *data, const void *bytes, size_t length)");
+koffi.proto("void nixlang_found(void *data, const nixlang_stored *info)");
+koffi.proto("void *nixlang_query(void *data, nixlang_string path, nixlang_found *found, void *found_data)");
+koffi.proto("void *nixlang_write_nar(void *data, nixlang_string path, nixlang_sink *sink, void *sink_data)");
+koffi.proto("void *nixlang_add_nar(void *data, nixlang_string path, void *info, nixlang_string nar)");
+koffi.struct("nixlang_store_functions", { size: "size_t", query: "nixlang_query *", write_nar: "nixlang_write_nar *", add_nar: "nixlang_add_nar *", valid_paths: "void *" });
 koffi.proto("void *nixlang_function(void *data, void *arguments, size_t n_arguments, void *result)");
 
 // Functions by name, declared when they are first used.
@@ -28,6 +34,7 @@ const declarations = {
   bytes_free: "void nixlang_bytes_free(nixlang_bytes *bytes)",
   config_new: "void *nixlang_config_new()",
   config_free: "void nixlang_config_free(void *config)",
+  config_set: "void *nixlang_config_set(void *config, nixlang_string name, nixlang_string value)",
   config_set_store: "void *nixlang_config_set_store(void *config, void *store)",
   engine_new: "void *nixlang_engine_new(void *config, _Out_ void **result)",
   engine_free: "void nixlang_engine_free(void *engine)",
@@ -40,9 +47,10 @@ const declarations = {
   value_force: "void *nixlang_value_force(void *value, void *budget)",
   value_int: "bool nixlang_value_int(void *value, _Out_ int64_t *result)",
   value_string: "bool nixlang_value_string(void *value, _Out_ nixlang_string *result)",
-  value_to_json: "void *nixlang_value_to_json(void *value, void *budget, _Out_ nixlang_bytes *result)",
+  value_to_json: "void *nixlang_value_to_json(void *value, nixlang_budget *budget, _Out_ nixlang_bytes *result)",
   value_derivation: "void *nixlang_value_derivation(void *value, void *budget, _Out_ nixlang_bytes *result)",
   make_string: "void *nixlang_make_string(void *engine, nixlang_string text, void *references, size_t n_references, _Out_ void **result)",
+  make_int: "void *nixlang_make_int(void *engine, int64_t value, _Out_ void **result)",
   make_null: "void *nixlang_make_null(void *engine, _Out_ void **result)",
   make_function: "void *nixlang_make_function(void *engine, nixlang_string name, size_t n, nixlang_function *function, void *data, void *drop, _Out_ void **result)",
   parse: "void *nixlang_parse(nixlang_string text, _Out_ void **result)",
@@ -55,6 +63,10 @@ const declarations = {
   node_first_child: "nixlang_node nixlang_node_first_child(nixlang_node node)",
   node_next_sibling: "nixlang_node nixlang_node_next_sibling(nixlang_node node)",
   store_open: "void *nixlang_store_open(nixlang_string address, void *config, _Out_ void **result)",
+  store_new: "void *nixlang_store_new(nixlang_store_functions *functions, nixlang_string address, nixlang_string directory, void *data, void *drop, _Out_ void **result)",
+  store_copy: "void *nixlang_store_copy(void *from, void *to, nixlang_string path, _Out_ void **result)",
+  paths_count: "size_t nixlang_paths_count(void *paths)",
+  paths_free: "void nixlang_paths_free(void *paths)",
   store_free: "void nixlang_store_free(void *store)",
   build_start: "void *nixlang_build_start(void *store, void *config, nixlang_string *paths, size_t n_paths, _Out_ void **result)",
   build_free: "void nixlang_build_free(void *build)",
@@ -75,6 +87,11 @@ for (const name of Object.keys(declarations)) {
 const text = (it) => { const bytes = Buffer.from(it); return { data: bytes, length: bytes.length }; };
 // Returns a string of the library.
 const js = (it) => (it.data && it.length ? koffi.decode(it.data, koffi.array("char", Number(it.length), "String")) : "");
+
+// Returns bytes of the library as a buffer of their own.
+const buffer = (it) => Buffer.from(koffi.decode(it.data, koffi.array("uint8_t", Number(it.length))));
+const nothing = { data: null, length: 0 };
+const emptyStored = { nar_hash: nothing, nar_size: 0, references: null, n_references: 0, deriver: nothing, signatures: null, n_signatures: 0 };
 
 // Throws what a call returned, if it failed.
 function must(error) {
@@ -99,4 +116,4 @@ function bytes(call, ...args) {
 const engine = (config) => get(C.engine_new, config || null);
 const evaluate = (engine, it, budget) => get(C.evaluate, engine, text(it), text("/"), budget || null);
 
-module.exports = { koffi, C, text, js, must, get, bytes, engine, evaluate };
+module.exports = { koffi, C, text, js, buffer, emptyStored, must, get, bytes, engine, evaluate };

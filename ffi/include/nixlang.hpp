@@ -66,6 +66,15 @@ class error : public std::runtime_error {
         for (std::size_t i = 0; nixlang_error_frame(handle_.get(), i, &next); i++) frames.push_back({std::string(from_c(next.message)), copy(next.place)});
         return frames;
     }
+    // Names that may have been meant, best first.
+    std::vector<std::string> suggestions() const {
+        std::vector<std::string> names;
+        for (std::size_t i = 0;; i++) {
+            std::string_view name = from_c(nixlang_error_suggestion(handle_.get(), i));
+            if (name.empty()) return names;
+            names.emplace_back(name);
+        }
+    }
     // The error as people read it.
     std::string render(nixlang_style style = NIXLANG_STYLE_NIX, bool show_trace = false, bool colour = false) const {
         nixlang_bytes bytes = {nullptr, 0};
@@ -110,6 +119,22 @@ template <typename F> nixlang_error *guarded(F &&body) noexcept {
     } catch (...) {
         pending() = std::current_exception();
         return nixlang_error_new(NIXLANG_RECOVERABLE, to_c(marker));
+    }
+}
+} // namespace detail
+
+namespace detail {
+// As guarded, for callbacks that any thread may call: what escapes is told as an error of the store.
+template <typename F> nixlang_error *guarded_on_any_thread(F &&body) noexcept {
+    try {
+        std::forward<F>(body)();
+        return nullptr;
+    } catch (const error &failed) {
+        return nixlang_error_new(failed.code(), to_c(failed.what()));
+    } catch (const std::exception &failed) {
+        return nixlang_error_new(NIXLANG_STORE, to_c(failed.what()));
+    } catch (...) {
+        return nixlang_error_new(NIXLANG_STORE, to_c("an exception that is no std::exception"));
     }
 }
 } // namespace detail
@@ -224,17 +249,101 @@ class value {
     detail::owned<nixlang_value, nixlang_value_free> handle_;
 };
 
+// What is known of a path in a store.
+struct path_info {
+    std::string nar_hash; // "sha256-…" or "sha256:…"
+    std::uint64_t nar_size = 0;
+    std::vector<std::string> references;
+    std::string deriver; // or empty
+    std::vector<std::string> signatures;
+};
+
+// A store that the host implements. Its functions may be called by several threads at once; what they throw is the error of whoever asked.
+class custom_store {
+  public:
+    virtual ~custom_store() = default;
+    // Returns what is known of a path, nothing if it is not there.
+    virtual std::optional<path_info> query(std::string_view path) = 0;
+    // Writes the NAR of a path, in as many pieces as it likes.
+    virtual void write_nar(std::string_view path, const std::function<void(std::string_view)> &sink) = 0;
+    // Keeps a path. A store that is only read has none of this.
+    virtual void add_nar(std::string_view, const path_info &, std::string_view) { throw error(NIXLANG_UNSUPPORTED, "the store is only read"); }
+    // Returns all paths, if it can tell.
+    virtual std::vector<std::string> valid_paths() { throw error(NIXLANG_UNSUPPORTED, "the store cannot tell its paths"); }
+};
+
+namespace detail {
+// A custom_store as functions of C; data is a std::shared_ptr to it.
+struct store_functions {
+    using shared = std::shared_ptr<custom_store>;
+    static custom_store &of(void *data) { return **static_cast<shared *>(data); }
+
+    static nixlang_error *query(void *data, nixlang_string path, void (*found)(void *, const nixlang_stored *), void *found_data) {
+        return guarded_on_any_thread([&] {
+            std::optional<path_info> info = of(data).query(from_c(path));
+            if (!info) return;
+            std::vector<nixlang_string> references, signatures;
+            for (const std::string &it : info->references) references.push_back(to_c(it));
+            for (const std::string &it : info->signatures) signatures.push_back(to_c(it));
+            nixlang_stored stored = {to_c(info->nar_hash), info->nar_size, references.data(), references.size(), to_c(info->deriver), signatures.data(), signatures.size()};
+            found(found_data, &stored);
+        });
+    }
+    static nixlang_error *write_nar(void *data, nixlang_string path, nixlang_sink sink, void *sink_data) {
+        return guarded_on_any_thread([&] { of(data).write_nar(from_c(path), [&](std::string_view bytes) { sink(sink_data, bytes.data(), bytes.size()); }); });
+    }
+    static nixlang_error *add_nar(void *data, nixlang_string path, const nixlang_stored *stored, nixlang_string nar) {
+        return guarded_on_any_thread([&] {
+            path_info info = {std::string(from_c(stored->nar_hash)), stored->nar_size, {}, std::string(from_c(stored->deriver)), {}};
+            for (std::size_t i = 0; i < stored->n_references; i++) info.references.emplace_back(from_c(stored->references[i]));
+            for (std::size_t i = 0; i < stored->n_signatures; i++) info.signatures.emplace_back(from_c(stored->signatures[i]));
+            of(data).add_nar(from_c(path), info, from_c(nar));
+        });
+    }
+    static nixlang_error *valid_paths(void *data, void (*path)(void *, nixlang_string), void *path_data) {
+        return guarded_on_any_thread([&] {
+            for (const std::string &it : of(data).valid_paths()) path(path_data, to_c(it));
+        });
+    }
+    static void drop(void *data) { delete static_cast<shared *>(data); }
+};
+} // namespace detail
+
+class config;
+
 // A store.
 class store {
   public:
     explicit store(nixlang_store *handle) : handle_(handle, nixlang_store_free) {}
-    explicit store(std::string_view address) : store(open(address)) {}
+    explicit store(std::string_view address) : store(open(address, nullptr)) {}
+    inline store(std::string_view address, const config &config);
+    // A store of the host, with an address for messages and a directory of paths (empty: /nix/store).
+    static store custom(std::shared_ptr<custom_store> implementation, std::string_view address, std::string_view directory = "") {
+        using functions = detail::store_functions;
+        nixlang_store_functions table = {sizeof(nixlang_store_functions), functions::query, functions::write_nar, functions::add_nar, functions::valid_paths};
+        nixlang_store *result = nullptr;
+        auto *data = new std::shared_ptr<custom_store>(std::move(implementation));
+        check(nixlang_store_new(&table, to_c(address), to_c(directory), data, functions::drop, &result));
+        return store(result);
+    }
     nixlang_store *get() const { return handle_.get(); }
     std::string_view directory() const { return from_c(nixlang_store_directory(get())); }
+    std::string_view address() const { return from_c(nixlang_store_address(get())); }
     bool is_valid(std::string_view path) const {
         bool result = false;
         check(nixlang_store_is_valid(get(), to_c(path), &result));
         return result;
+    }
+    // What is known of a path, nothing if it is not valid.
+    std::optional<path_info> info(std::string_view path) const {
+        nixlang_path_info *handle = nullptr;
+        check(nixlang_store_path_info(get(), to_c(path), &handle));
+        if (!handle) return std::nullopt;
+        detail::owned<nixlang_path_info, nixlang_path_info_free> found(handle);
+        path_info info = {std::string(from_c(nixlang_path_info_nar_hash(handle))), nixlang_path_info_nar_size(handle), {}, std::string(from_c(nixlang_path_info_deriver(handle))), {}};
+        for (std::size_t i = 0; !from_c(nixlang_path_info_reference(handle, i)).empty(); i++) info.references.emplace_back(from_c(nixlang_path_info_reference(handle, i)));
+        for (std::size_t i = 0; !from_c(nixlang_path_info_signature(handle, i)).empty(); i++) info.signatures.emplace_back(from_c(nixlang_path_info_signature(handle, i)));
+        return info;
     }
     std::string add(std::string_view name, std::string_view contents) const {
         nixlang_bytes bytes = {nullptr, 0};
@@ -244,22 +353,31 @@ class store {
     std::vector<std::string> closure(std::string_view path, int follow = 0) const {
         nixlang_paths *paths = nullptr;
         check(nixlang_store_closure(get(), to_c(path), follow, &paths));
-        std::vector<std::string> copies;
-        for (std::size_t i = 0; i < nixlang_paths_count(paths); i++) copies.emplace_back(from_c(nixlang_paths_at(paths, i)));
-        nixlang_paths_free(paths);
-        return copies;
+        return take(paths);
+    }
+    // Copies a path with all that it refers to, and returns what was copied.
+    std::vector<std::string> copy_to(const store &to, std::string_view path) const {
+        nixlang_paths *paths = nullptr;
+        check(nixlang_store_copy(get(), to.get(), to_c(path), &paths));
+        return take(paths);
     }
 
   private:
-    static nixlang_store *open(std::string_view address) {
+    static std::vector<std::string> take(nixlang_paths *paths) {
+        detail::owned<nixlang_paths, nixlang_paths_free> owned(paths);
+        std::vector<std::string> copies;
+        for (std::size_t i = 0; i < nixlang_paths_count(paths); i++) copies.emplace_back(from_c(nixlang_paths_at(paths, i)));
+        return copies;
+    }
+    static nixlang_store *open(std::string_view address, const nixlang_config *config) {
         nixlang_store *result = nullptr;
-        check(nixlang_store_open(to_c(address), nullptr, &result));
+        check(nixlang_store_open(to_c(address), config, &result));
         return result;
     }
     std::shared_ptr<nixlang_store> handle_;
 };
 
-// What engines are made with.
+// What engines, stores and builds are made with.
 class config {
   public:
     config() : handle_(nixlang_config_new(), nixlang_config_free) {}
@@ -283,6 +401,57 @@ class config {
 
   private:
     std::shared_ptr<nixlang_config> handle_;
+};
+
+inline store::store(std::string_view address, const config &config) : store(open(address, config.get())) {}
+
+// Something that happened in a build; which fields count depends on the kind.
+struct build_event {
+    nixlang_event_kind kind;
+    std::string derivation, text;
+    std::size_t done = 0, total = 0, running = 0, failed = 0;
+};
+
+// What a build made.
+struct build_output {
+    std::string derivation, name, path;
+};
+
+// A build that runs; destroying it cancels it.
+class build {
+  public:
+    // Starts to build "…-name.drv" (all outputs), "…-name.drv^out,doc" or a path that must be there.
+    build(const store &in, const std::vector<std::string> &wanted) : build(in, wanted, nullptr) {}
+    build(const store &in, const std::vector<std::string> &wanted, const config &config) : build(in, wanted, config.get()) {}
+
+    // Takes the next event, waiting up to timeout_ms for it (negative: as long as it takes); nothing if there was none in time, or there are no more.
+    std::optional<build_event> next(std::int64_t timeout_ms = -1) const {
+        nixlang_event event;
+        if (!nixlang_build_next_event(handle_.get(), timeout_ms, &event)) return std::nullopt;
+        return build_event{event.kind, std::string(from_c(event.derivation)), std::string(from_c(event.text)), event.done, event.total, event.running, event.failed};
+    }
+    // Readable while events wait, for poll and its like.
+    int descriptor() const { return nixlang_build_descriptor(handle_.get()); }
+    void cancel() const { nixlang_build_cancel(handle_.get()); }
+    // Waits for the end and returns what was made, or throws.
+    std::vector<build_output> wait() const {
+        check(nixlang_build_wait(handle_.get()));
+        std::vector<build_output> outputs;
+        nixlang_output output;
+        for (std::size_t i = 0; nixlang_build_output(handle_.get(), i, &output); i++)
+            outputs.push_back({std::string(from_c(output.derivation)), std::string(from_c(output.name)), std::string(from_c(output.path))});
+        return outputs;
+    }
+
+  private:
+    build(const store &in, const std::vector<std::string> &wanted, const nixlang_config *config) {
+        std::vector<nixlang_string> paths;
+        for (const std::string &path : wanted) paths.push_back(to_c(path));
+        nixlang_build *result = nullptr;
+        check(nixlang_build_start(in.get(), config, paths.data(), paths.size(), &result));
+        handle_ = std::shared_ptr<nixlang_build>(result, nixlang_build_free);
+    }
+    std::shared_ptr<nixlang_build> handle_;
 };
 
 // A heap with an evaluator.
@@ -364,6 +533,12 @@ class engine {
     std::shared_ptr<nixlang_engine> handle_;
 };
 
+// What is wrong with a text, and where in bytes.
+struct syntax_error {
+    std::string message;
+    std::uint32_t start = 0, end = 0;
+};
+
 // A lossless syntax tree. Nodes are nixlang_node, with the functions of nixlang/syntax.h.
 class tree {
   public:
@@ -373,11 +548,11 @@ class tree {
         handle_ = std::shared_ptr<nixlang_tree>(result, nixlang_tree_free);
     }
     nixlang_node root() const { return nixlang_tree_root(handle_.get()); }
-    std::vector<std::string> errors() const {
-        std::vector<std::string> messages;
+    std::vector<syntax_error> errors() const {
+        std::vector<syntax_error> found;
         nixlang_syntax_error next;
-        for (std::size_t i = 0; nixlang_tree_error(handle_.get(), i, &next); i++) messages.emplace_back(from_c(next.message));
-        return messages;
+        for (std::size_t i = 0; nixlang_tree_error(handle_.get(), i, &next); i++) found.push_back({std::string(from_c(next.message)), next.start, next.end});
+        return found;
     }
     // Calls function(node, depth) for each node and token, in the order of the text.
     template <typename F> void walk(F &&function) const { walk(root(), 0, function); }

@@ -59,20 +59,22 @@ fn install(prefix: &Path, with_nix_c_api: bool) -> Result<(), String> {
         copy(&headers.join(name), &prefix.join("include").join(name))?;
     }
     copy_all(&headers.join("nixlang"), &prefix.join("include/nixlang"))?;
-    let shown = prefix.display();
+    // Files that say where they are, so that the whole may be moved.
     let pc = |name: &str, version: &str, requires: &str, library: &str, cflags: &str, private: &str| {
         format!(
-            "prefix={shown}\nlibdir=${{prefix}}/lib\nincludedir=${{prefix}}/include\n\nName: {name}\nDescription: Nix as a library\nVersion: {version}\n\
-             Requires: {requires}\nLibs: -L${{libdir}} -l{library}\nLibs.private: {private}\nCflags: {cflags}\n"
+            "prefix=${{pcfiledir}}/../..\nlibdir=${{prefix}}/lib\nincludedir=${{prefix}}/include\n\nName: {name}\nDescription: Nix as a library\nVersion: {version}\n\
+             Requires: {requires}\nLibs: {library}\nLibs.private: {private}\nCflags: {cflags}\n"
         )
     };
     let version = env!("CARGO_PKG_VERSION");
-    write(&lib.join("pkgconfig/nixlang.pc"), &pc("nixlang", version, "", "nixlang", "-I${includedir}", "-lpthread -ldl -lm"))?;
-    let cmake = format!(
-        "add_library(nixlang::nixlang SHARED IMPORTED)\nset_target_properties(nixlang::nixlang PROPERTIES IMPORTED_LOCATION \"{shown}/lib/libnixlang.so.1\" \
-         IMPORTED_SONAME libnixlang.so.1 INTERFACE_INCLUDE_DIRECTORIES \"{shown}/include\")\n"
-    );
-    write(&lib.join("cmake/nixlang/nixlang-config.cmake"), &cmake)?;
+    write(&lib.join("pkgconfig/nixlang.pc"), &pc("nixlang", version, "", "-L${libdir} -lnixlang", "-I${includedir}", SYSTEM_LIBRARIES))?;
+    let has_archive = lib.join("libnixlang.a").exists();
+    if has_archive {
+        let libraries = format!("${{libdir}}/libnixlang.a {SYSTEM_LIBRARIES}");
+        write(&lib.join("pkgconfig/nixlang-static.pc"), &pc("nixlang-static", version, "", &libraries, "-I${includedir}", ""))?;
+    }
+    write(&lib.join("cmake/nixlang/nixlang-config.cmake"), &cmake_config(has_archive))?;
+    write(&lib.join("cmake/nixlang/nixlang-config-version.cmake"), &cmake_version(version))?;
     if !with_nix_c_api {
         return Ok(());
     }
@@ -80,9 +82,46 @@ fn install(prefix: &Path, with_nix_c_api: bool) -> Result<(), String> {
     for (name, library, requires) in LIBRARIES {
         link("libnixlang.so.1", &lib.join(format!("lib{library}.so")))?;
         link("libnixlang.so.1", &lib.join(format!("lib{library}.so.{NIX_VERSION}")))?;
-        write(&lib.join(format!("pkgconfig/{name}.pc")), &pc(name, NIX_VERSION, requires, library, "-I${includedir}/nix", ""))?;
+        write(&lib.join(format!("pkgconfig/{name}.pc")), &pc(name, NIX_VERSION, requires, &format!("-L${{libdir}} -l{library}"), "-I${includedir}/nix", ""))?;
     }
     Ok(())
+}
+
+/// What the library needs of the system where it is linked statically.
+const SYSTEM_LIBRARIES: &str = "-lpthread -ldl -lm";
+
+/// Returns the file that CMake's `find_package(nixlang)` reads: targets `nixlang::nixlang` and, with the archive, `nixlang::static`.
+fn cmake_config(has_archive: bool) -> String {
+    let mut text = "get_filename_component(_nixlang_prefix \"${CMAKE_CURRENT_LIST_DIR}/../../..\" ABSOLUTE)\n\
+        if(NOT TARGET nixlang::nixlang)\n\
+        \x20 add_library(nixlang::nixlang SHARED IMPORTED)\n\
+        \x20 set_target_properties(nixlang::nixlang PROPERTIES IMPORTED_LOCATION \"${_nixlang_prefix}/lib/libnixlang.so.1\"\n\
+        \x20   IMPORTED_SONAME libnixlang.so.1 INTERFACE_INCLUDE_DIRECTORIES \"${_nixlang_prefix}/include\")\n\
+        endif()\n"
+        .to_owned();
+    if has_archive {
+        text.push_str(
+            "if(NOT TARGET nixlang::static)\n\
+             \x20 add_library(nixlang::static STATIC IMPORTED)\n\
+             \x20 set_target_properties(nixlang::static PROPERTIES IMPORTED_LOCATION \"${_nixlang_prefix}/lib/libnixlang.a\"\n\
+             \x20   INTERFACE_INCLUDE_DIRECTORIES \"${_nixlang_prefix}/include\" INTERFACE_LINK_LIBRARIES \"pthread;dl;m\")\n\
+             endif()\n",
+        );
+    }
+    text
+}
+
+/// Returns the file by which CMake judges `find_package(nixlang VERSION)`: the same first number that is not 0, and nothing newer.
+fn cmake_version(version: &str) -> String {
+    format!(
+        "set(PACKAGE_VERSION \"{version}\")\n\
+         if(NOT PACKAGE_FIND_VERSION_MAJOR STREQUAL \"{}\" OR PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)\n\
+         \x20 set(PACKAGE_VERSION_COMPATIBLE FALSE)\n\
+         else()\n\
+         \x20 set(PACKAGE_VERSION_COMPATIBLE TRUE)\n\
+         endif()\n",
+        version.split('.').next().unwrap_or(version)
+    )
 }
 
 fn make_parent(path: &Path) -> Result<(), String> {
