@@ -341,7 +341,9 @@ impl Rules {
             }
             K::UnaryOp => {
                 let operator: Docs = tokens(node).first().map(|token| self.token(token)).unwrap_or_default();
-                docs![operator, node.children().flat_map(|operand| self.expression(&operand))]
+                // Together with a `-` before it a path would be another path.
+                let is_path = node.children().next().is_some_and(|operand| operand.descendants().any(|it| it.kind() == K::PathNode && it.text_range().start == operand.text_range().start));
+                docs![operator, if is_path { hard_space() } else { Docs::new() }, node.children().flat_map(|operand| self.expression(&operand))]
             }
             _ => Docs::new(),
         }
