@@ -64,7 +64,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Ok(BuildOutcome::default());
     }
     let progress = Progress::new(context);
-    let outcome = keeping_space(context, || builder.run(&plan, &progress, &context.cancel))?;
+    let outcome = keeping_space(context, || builder.run(&plan, &progress, &context.cancel.token()))?;
     progress.finish();
     if outcome.is_success() {
         if context.common.repair && !flags.repair {

@@ -42,9 +42,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use nixlang::diagnostics::Diagnostic;
-use nixlang_build::{CancelToken, Helper};
+use nixlang_build::Helper;
 
 use crate::args::Args;
+use crate::cancel::Cancel;
 use crate::common::Common;
 use crate::failure::{Failure, Outcome};
 use crate::settings::Settings;
@@ -176,7 +177,7 @@ pub(crate) struct Context {
     /// The store.
     pub(crate) store: StoreChoice,
     /// Cancelled by Ctrl-C.
-    pub(crate) cancel: CancelToken,
+    pub(crate) cancel: Cancel,
     /// What builds run under.
     pub(crate) helper: Helper,
 }
@@ -222,7 +223,7 @@ impl Invocation {
         let ui = self.common.ui();
         self.shown_by.set(ui);
         let prints_logs = self.common.print_build_logs.unwrap_or(self.common.is_classic && ui.verbosity >= crate::ui::Verbosity::NOTICE);
-        let cancel = crate::cancel::on_signals();
+        let cancel = Cancel::on_signals();
         let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic).cancelled_by(&cancel);
         let settings = self.common.settings.clone();
         Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel, helper: self.helper }))

@@ -79,12 +79,12 @@ fn warn(log: &dyn LogSink, text: &str) {
 impl DaemonService for LocalService {
     fn build_paths(&self, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink) -> Result<Vec<KeyedBuildResult>> {
         let builder = self.builder(mode)?;
-        remote::build_paths(&builder, wanted, log, &self.context.cancel).map_err(|error| failed(Failure::from_error(&error)))
+        remote::build_paths(&builder, wanted, log, &self.context.cancel.token()).map_err(|error| failed(Failure::from_error(&error)))
     }
 
     fn build_derivation(&self, path: &StorePath, derivation: &Derivation, mode: BuildMode, log: &dyn LogSink) -> Result<BuildResult> {
         let builder = self.builder(mode)?;
-        remote::build_derivation(&builder, path, derivation, log, &self.context.cancel).map_err(|error| failed(Failure::from_error(&error)))
+        remote::build_derivation(&builder, path, derivation, log, &self.context.cancel.token()).map_err(|error| failed(Failure::from_error(&error)))
     }
 
     fn query_missing(&self, wanted: &[DerivedPath], _log: &dyn LogSink) -> Result<Missing> {

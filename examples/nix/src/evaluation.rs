@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nixlang::diagnostics::{Diagnostic, near_names};
-use nixlang::eval::{ErrorKind, EvalError, EvalOptions, Evaluator, session};
+use nixlang::eval::{Budgets, ErrorKind, EvalError, EvalOptions, Evaluator, session};
 use nixlang::host::RecordingHost;
 use nixlang::heap::{Kind, Value};
 use nixlang::host::FetchRequest;
@@ -112,6 +112,7 @@ fn options(context: &Context, pure: bool, read_write: bool) -> Outcome<EvalOptio
         max_call_depth: u32::try_from(settings.integer("max-call-depth")).unwrap_or(u32::MAX),
         system: settings.eval_system().to_owned(),
         search_path: search_path(context),
+        budgets: Budgets { cancel: Some(context.cancel.evaluation()), ..Budgets::default() },
         home: Some(crate::settings::home().to_string_lossy().into_owned()),
         experimental_features: settings.list("experimental-features").map(str::to_owned).collect(),
         trace_verbose: settings.is_on("trace-verbose"),

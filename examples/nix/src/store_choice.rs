@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use nixlang_build::CancelToken;
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::local::LocalStore;
 use nixlang_store::open::{OpenObserver, OpenedStore, Opener, StoreKind, StorePlace};
 use nixlang_store::path::StoreDir;
 use nixlang_store::store::Store;
-use nixlang_store::transfer::Interrupt;
 
+use crate::cancel::Cancel;
 use crate::failure::{Failure, Outcome};
 use crate::remote_log::RemoteLog;
 use crate::settings::Settings;
@@ -25,7 +24,7 @@ pub(crate) struct StoreChoice {
     prints_logs: bool,
     is_classic: bool,
     opened: OnceLock<Result<OpenedStore, String>>,
-    cancel: CancelToken,
+    cancel: Cancel,
 }
 
 /// Shows warnings.
@@ -38,27 +37,21 @@ impl OpenObserver for Shown {
 }
 
 /// Returns what opens stores and caches with these settings.
-pub(crate) fn opener(settings: &Settings, ui: Ui, cancel: &CancelToken) -> Opener {
+pub(crate) fn opener(settings: &Settings, ui: Ui, cancel: &Cancel) -> Opener {
     let verbosity = u64::try_from(ui.verbosity.0).unwrap_or(0);
-    Opener::new(Arc::new(settings.clone())).observer(Arc::new(Shown(ui))).interrupt(interrupt(cancel)).verbosity(verbosity)
-}
-
-/// Returns what transfers are stopped by.
-pub(crate) fn interrupt(cancel: &CancelToken) -> Interrupt {
-    let cancel = cancel.clone();
-    Interrupt::new(move || cancel.is_cancelled())
+    Opener::new(Arc::new(settings.clone())).observer(Arc::new(Shown(ui))).interrupt(cancel.interrupt()).verbosity(verbosity)
 }
 
 impl StoreChoice {
     /// Chooses by settings and environment.
     pub(crate) fn new(settings: &Settings) -> Outcome<StoreChoice> {
         let place = StorePlace::choose(settings, settings.text("store"))?;
-        let (ui, settings, cancel) = (Ui::plain(), settings.clone(), CancelToken::new());
+        let (ui, settings, cancel) = (Ui::plain(), settings.clone(), Cancel::default());
         Ok(StoreChoice { place, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new(), cancel })
     }
 
     /// Stops what the store does with this token.
-    pub(crate) fn cancelled_by(self, cancel: &CancelToken) -> StoreChoice {
+    pub(crate) fn cancelled_by(self, cancel: &Cancel) -> StoreChoice {
         StoreChoice { cancel: cancel.clone(), ..self }
     }
 

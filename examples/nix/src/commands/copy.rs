@@ -66,7 +66,7 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
         Ok(true)
     })?;
     ends.check()?;
-    options.interrupt = crate::store_choice::interrupt(&context.cancel);
+    options.interrupt = context.cancel.interrupt();
     let (from, to) = ends.open(&context)?;
     let wanted = paths.to_copy(&context, &*from, ends.from.is_none())?;
     let all: BTreeSet<_> = wanted.paths.iter().cloned().collect();

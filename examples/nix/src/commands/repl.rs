@@ -11,10 +11,10 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use nixlang::diagnostics::Diagnostic;
-use nixlang::eval::{ErrorKind, EvalError};
+use nixlang::eval::{Budgets, ErrorKind, EvalError};
 use nixlang::repl::{Output, Repl, ReplOptions, Request, Step as ReplStep};
 
-use super::{Invocation, VERSION};
+use super::{Context, Invocation, VERSION};
 use crate::evaluation::{Evaluation, Step, Stop, evaluate, working_directory};
 use crate::failure::{Failure, Outcome};
 use crate::installables::Installables;
@@ -41,7 +41,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         return Err(no_flake(word));
     }
     let context = invocation.context()?;
-    evaluate(&context, true, |evaluation| session(evaluation, context.ui, &installables))?;
+    evaluate(&context, true, |evaluation| session(evaluation, &context, &installables))?;
     Ok(0)
 }
 
@@ -54,7 +54,8 @@ fn no_flake(word: &str) -> Failure {
     }
 }
 
-fn session<'h>(evaluation: &Evaluation<'_, 'h>, mut ui: Ui, installables: &Installables) -> Step<()> {
+fn session<'h>(evaluation: &Evaluation<'_, 'h>, context: &Context, installables: &Installables) -> Step<()> {
+    let mut ui = context.ui;
     ui.line(Verbosity::NOTICE, &format!("Nix {VERSION}\nType :? for help."));
     let options = ReplOptions {
         directory: working_directory(),
@@ -110,6 +111,10 @@ fn session<'h>(evaluation: &Evaluation<'_, 'h>, mut ui: Ui, installables: &Insta
         }
         text.clear();
         println!();
+        if context.cancel.is_cancelled() {
+            context.cancel.renew();
+            evaluation.eval.set_budgets(Budgets { cancel: Some(context.cancel.evaluation()), ..Budgets::default() });
+        }
     }
 }
 
