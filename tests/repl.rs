@@ -1,8 +1,8 @@
 //! The interactive session as a program: lines on stdin, and what comes back. The expectations were written by the real Nix 2.34.8 and hold for it
 //! too (`NIXLANG=COMMAND`), once its colours are removed, which it prints into pipes as well.
 
-use std::io::Write;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 
 use nixlang_tests::{Answer, command, scratch};
 
@@ -89,4 +89,54 @@ fn what_goes_wrong_does_not_end_a_session() {
             "error: expression does not evaluate to a derivation, so I can't build it\nerror: package '1' has no source location information\n"
         ),
     );
+}
+
+#[test]
+fn ctrl_c_ends_a_line_and_not_the_session() {
+    let scratch = scratch();
+    let mut child = command(scratch.path(), ["repl"])
+        .env("HOME", scratch.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let long = "let all = builtins.genList (x: x) 100000; in builtins.all (x: builtins.all (y: y >= 0) all) all";
+    for round in ["one", "two"] {
+        writeln!(stdin, "builtins.trace \"{round} begins\" ({long})").expect("it reads");
+        let begun = stderr.by_ref().lines().any(|line| line.is_ok_and(|line| line.ends_with(&format!("trace: {round} begins"))));
+        assert!(begun, "the line is evaluated");
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
+    }
+    writeln!(stdin, "20 + 22").expect("it reads");
+    drop(stdin);
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("it ends");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(rest.contains("error: interrupted by the user"), "{rest}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\n42\n"), "{output:?}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_stopped_evaluation_shows_what_is_in_scope() {
+    let scratch = scratch();
+    let text = "let x.a = 1; y = 2; in with x; (b: builtins.seq x.a (throw \"oh snap\")) x.a";
+    let mut child = command(scratch.path(), ["eval", "--debugger", "--expr", text])
+        .env("HOME", scratch.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(b":env\nx\na + b + y\n:st 2\n:args\nb\n").expect("it reads");
+    let answer = Answer::from(child.wait_with_output().expect("it ends"));
+    let globals = answer.stdout.find("Env level 2\n").expect("the global variables are shown");
+    let after = answer.stdout[globals..].lines().skip(2).collect::<Vec<_>>();
+    assert_eq!(&answer.stdout[..globals], "Env level 0\nstatic: b\n\nEnv level 1\nstatic: x y\nwith: a\n\n");
+    assert_eq!(after, ["{ a = 1; }", "4", "b = 1"], "{}", answer.stderr);
+    assert!(answer.stderr.contains("undefined variable 'b'"), "{}", answer.stderr);
+    assert_eq!(answer.status, Some(1));
 }

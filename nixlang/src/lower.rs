@@ -28,6 +28,7 @@ use bumpalo::Bump;
 pub use build::{Home, PathContext};
 pub use error::{LowerError, LowerErrorKind};
 pub use lint::{Lint, LintLevel, Lints, UnknownLintLevel};
+pub(crate) use scope::FrameNames;
 
 use self::build::Builder;
 use self::delay::Place;
@@ -36,7 +37,7 @@ use self::show::Show;
 use self::tree::Raw;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::host::Message;
-use crate::source::Pos;
+use crate::source::{Pos, Source};
 use crate::symbol::Symbol;
 use crate::syntax::grammar;
 use crate::syntax::lexer::{LexOptions, Lexed, lex_into};
@@ -68,6 +69,15 @@ pub(crate) struct Scratch {
 /// Room beyond this isn't kept.
 const MOST_KEPT_BYTES: usize = 16 << 20;
 
+/// What is wanted beside the IR.
+enum Wanted<'w> {
+    Nothing,
+    /// The tree as text.
+    Text(&'w mut Vec<u8>),
+    /// What is in scope at a call or operator. The source was lowered before, so nothing is said of it.
+    Names(Pos, &'w mut Option<Vec<FrameNames>>),
+}
+
 /// What to do with the tree.
 struct Lowering<'e, 'h> {
     eval: &'e Evaluator<'h>,
@@ -90,7 +100,7 @@ pub fn parse<'h>(
     scope: &StaticScope,
 ) -> EvalResult<&'h Expr<'h>> {
     let lowering = Lowering { eval, start, base, scope, entry: Entry::Expression };
-    lowering.run(text, None)
+    lowering.run(text, Wanted::Nothing)
 }
 
 /// As [`parse`], of bindings as the line editor takes them (`a = 1; inherit (b) c;`): the IR is
@@ -106,7 +116,7 @@ pub fn parse_bindings<'h>(
     scope: &StaticScope,
 ) -> EvalResult<&'h Expr<'h>> {
     let lowering = Lowering { eval, start, base, scope, entry: Entry::Bindings };
-    lowering.run(text, None)
+    lowering.run(text, Wanted::Nothing)
 }
 
 /// Returns what an expression is after parsing, as text (`nix-instantiate --parse`).
@@ -117,15 +127,30 @@ pub fn show(eval: &Evaluator<'_>, text: &[u8], start: Pos, base: &[u8]) -> EvalR
     let scope = &StaticScope::default();
     let lowering = Lowering { eval, start, base, scope, entry: Entry::Expression };
     let mut shown = Vec::new();
-    lowering.run(text, Some(&mut shown))?;
+    lowering.run(text, Wanted::Text(&mut shown))?;
     Ok(shown)
 }
 
+/// Returns what is in scope at the call or operator that stands at `pos` of a source, frame by frame, innermost first; `None` if no such thing
+/// stands there. Slots are those of the IR that [`parse`] made of the same source, since lowering depends on nothing else.
+pub(crate) fn names_at(eval: &Evaluator<'_>, source: &Source, pos: Pos) -> Option<Vec<FrameNames>> {
+    let scope = &StaticScope::default();
+    let lowering = Lowering { eval, start: source.start, base: b"/", scope, entry: Entry::Expression };
+    let mut names = None;
+    lowering.run(&source.text, Wanted::Names(pos, &mut names)).ok()?;
+    names
+}
+
 impl<'h> Lowering<'_, 'h> {
-    fn run(&self, text: &[u8], shown: Option<&mut Vec<u8>>) -> EvalResult<&'h Expr<'h>> {
-        let warn = |text: &str| self.eval.host.message(Message::Warning, text);
+    fn run(&self, text: &[u8], wanted: Wanted<'_>) -> EvalResult<&'h Expr<'h>> {
+        let is_known = matches!(wanted, Wanted::Names(..));
+        let warn = |text: &str| {
+            if !is_known {
+                self.eval.host.message(Message::Warning, text);
+            }
+        };
         let mut scratch = self.eval.parse_scratch.take();
-        let result = self.lower(text, shown, &warn, &mut scratch);
+        let result = self.lower(text, wanted, &warn, &mut scratch);
         scratch.bump.reset();
         if scratch.bump.allocated_bytes() <= MOST_KEPT_BYTES {
             self.eval.parse_scratch.set(scratch);
@@ -136,7 +161,7 @@ impl<'h> Lowering<'_, 'h> {
     fn lower(
         &self,
         text: &[u8],
-        shown: Option<&mut Vec<u8>>,
+        mut wanted: Wanted<'_>,
         warn: &dyn Fn(&str),
         scratch: &mut Scratch,
     ) -> Result<&'h Expr<'h>, LowerError> {
@@ -175,11 +200,17 @@ impl<'h> Lowering<'_, 'h> {
             return Err(builder.error.take().expect("whoever stopped the parser said why"));
         }
         let raw: &Raw<'_> = builder.finished().expect("a source without errors is an expression");
-        if let Some(shown) = shown {
+        if let Wanted::Text(shown) = &mut wanted {
             Show::new(&eval.symbols, &builder.sets).expression(raw, shown);
         }
         let mut resolver = Resolver::new(eval, builder.sets, &self.scope.names, text.len());
+        if let Wanted::Names(pos, _) = wanted {
+            resolver.probe(pos);
+        }
         let expr = resolver.expr(raw, Place::Other)?;
+        if let Wanted::Names(_, names) = wanted {
+            *names = resolver.probed();
+        }
         Ok(eval.heap.alloc(expr))
     }
 }

@@ -15,7 +15,9 @@ impl<'h> Evaluator<'h> {
         let n = apply.arguments.len();
         if self.observing.get() {
             let arguments: Vec<_> = apply.arguments.iter().map(|argument| self.delay(argument, env)).collect();
-            return self.call(function, &arguments, apply.pos);
+            let _depth = self.enter_call(apply.pos)?;
+            let call = Call { function, arguments: &arguments, pos: apply.pos, env: Some(env) };
+            return self.observed(&call, || self.call_function(function, &arguments, apply.pos));
         }
         match function.kind() {
             // The common cases write their arguments straight to where they are needed.
@@ -58,7 +60,7 @@ impl<'h> Evaluator<'h> {
     pub fn call(&self, function: Value<'h>, arguments: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
         let _depth = self.enter_call(pos)?;
         if self.observing.get() {
-            return self.observed(&Call { function, arguments, pos }, || self.call_function(function, arguments, pos));
+            return self.observed(&Call { function, arguments, pos, env: None }, || self.call_function(function, arguments, pos));
         }
         self.call_function(function, arguments, pos)
     }
@@ -121,7 +123,7 @@ impl<'h> Evaluator<'h> {
         let _depth = self.enter_call(pos)?;
         let is_new = self.functors_seen.borrow_mut().insert(callee.word());
         let function = if is_new { Value::NULL } else { callee };
-        self.observed(&Call { function, arguments, pos }, || self.call_function(callee, arguments, pos))
+        self.observed(&Call { function, arguments, pos, env: None }, || self.call_function(callee, arguments, pos))
     }
 
     fn partial(&self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {

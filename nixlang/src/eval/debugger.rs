@@ -1,15 +1,15 @@
-//! A debugger as library calls: it stops at `builtins.break`, at places, at failures and after steps, and shows the calls that are going on, with
-//! their arguments; text can be evaluated with these in scope.
+//! A debugger as library calls: it stops at `builtins.break`, at places, at failures and after steps, and shows the calls that are going on with
+//! what is in scope where they stand; text can be evaluated there.
 //!
-//! The surprising part: only the parameters of functions have names here. What `let` and `with` bring into scope was resolved when the text was
-//! read, and is reached by evaluating the arguments.
+//! The surprising part: frames at run time have slots and no names. When somebody asks, the source around the call is resolved once more, and says
+//! which name is which slot; an evaluation that is not stopped pays nothing for it.
 
 use std::cell::{Cell, RefCell};
 
 use super::observe::{Call, Observer};
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::heap::{Kind, Value};
-use crate::lower::StaticScope;
+use crate::heap::{Env, Kind, Value};
+use crate::lower::{FrameNames, StaticScope};
 use crate::source::{Origin, Pos};
 use crate::symbol::Symbol;
 
@@ -47,6 +47,15 @@ struct Frame<'h> {
     function: Value<'h>,
     arguments: Vec<Value<'h>>,
     pos: Pos,
+    env: Option<Env<'h>>,
+}
+
+/// What one frame of variables brings into scope.
+pub struct ScopeLevel<'h> {
+    /// What functions, `let` and `rec` bind.
+    pub bindings: Vec<(Symbol, Value<'h>)>,
+    /// The sets that `with` brought into scope, innermost first.
+    pub withs: Vec<Value<'h>>,
 }
 
 /// Where an evaluation stands while it is stopped.
@@ -85,13 +94,9 @@ impl<'h> Stopped<'_, 'h> {
         self.frames.iter().rev().enumerate().map(line).collect()
     }
 
-    /// Returns the parameters of a call with their values, as far as they are known; nothing is evaluated.
-    pub fn variables(&self, number: usize) -> Vec<(Symbol, Value<'h>)> {
+    /// Returns the parameters of the function that a call calls, with their values as far as they are known; nothing is evaluated.
+    pub fn arguments(&self, number: usize) -> Vec<(Symbol, Value<'h>)> {
         let Some(frame) = self.frame(number) else { return Vec::new() };
-        let known = |value: Value<'h>| match value.kind() {
-            Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
-            _ => value,
-        };
         let Kind::Lambda(closure) = known(frame.function).kind() else { return Vec::new() };
         let Some(formals) = closure.lambda.formals else {
             return closure.lambda.params.iter().copied().zip(frame.arguments.iter().copied()).collect();
@@ -107,15 +112,50 @@ impl<'h> Stopped<'_, 'h> {
         variables
     }
 
-    /// Evaluates a text with the parameters of a call in scope.
+    /// Returns what is in scope where a call stands, innermost frame first, without global variables; nothing is evaluated. Calls that builtins
+    /// make stand nowhere, and have nothing in scope.
+    pub fn scope(&self, number: usize) -> Vec<ScopeLevel<'h>> {
+        let Some(&Frame { pos, env: Some(env), .. }) = self.frame(number) else { return Vec::new() };
+        let names = self.eval.sources.source(pos).and_then(|source| crate::lower::names_at(self.eval, &source, pos));
+        let level = |(depth, names): (usize, FrameNames)| {
+            let slots = env.up(depth as u16).slots();
+            // What is not bound yet has an empty slot.
+            let value = |slot: u32| slots.get(slot as usize).and_then(|slot| slot.try_get()).map(known);
+            ScopeLevel {
+                bindings: names.names.into_iter().filter_map(|(name, slot)| Some((name, value(slot)?))).collect(),
+                withs: names.withs.into_iter().filter_map(value).collect(),
+            }
+        };
+        let mut levels: Vec<_> = names.unwrap_or_default().into_iter().enumerate().map(level).collect();
+        levels.retain(|level| !level.bindings.is_empty() || !level.withs.is_empty());
+        levels
+    }
+
+    /// Evaluates a text with what is in scope where a call stands. Sets of `with` that are not evaluated yet are not searched.
     pub fn evaluate(&self, number: usize, text: &[u8]) -> EvalResult<Value<'h>> {
-        let variables = self.variables(number);
+        let levels = self.scope(number);
+        // What comes later hides what came before, and bindings hide what any `with` has.
+        let mut variables = Vec::new();
+        for with in levels.iter().rev().flat_map(|level| level.withs.iter().rev()) {
+            if let Kind::Attrs(attrs) = with.kind() {
+                variables.extend(attrs.flat(self.eval.heap).iter().map(|entry| (entry.symbol, entry.slot.get())));
+            }
+        }
+        variables.extend(levels.iter().rev().flat_map(|level| level.bindings.iter().copied()));
         let env = self.eval.heap.env(self.eval.root(), variables.len());
         for (slot, (_, value)) in variables.iter().enumerate() {
             env.slot(slot as u32).set(*value);
         }
         let scope = StaticScope { names: variables.iter().map(|it| it.0).collect() };
         self.eval.eval_text_in(text, Origin::String, b"/", &scope, env)
+    }
+}
+
+/// Returns what a thunk has become, itself if it is not evaluated.
+fn known(value: Value<'_>) -> Value<'_> {
+    match value.kind() {
+        Kind::Thunk(thunk) => thunk.value().unwrap_or(value),
+        _ => value,
     }
 }
 
@@ -139,7 +179,7 @@ enum Mode {
 ///     let seen = Rc::new(std::cell::RefCell::new(Vec::new()));
 ///     let notes = Rc::clone(&seen);
 ///     eval.set_observer(Some(Rc::new(Debugger::new(move |stopped| {
-///         let value = stopped.evaluate(1, b"x + 1").and_then(|value| stopped.eval.print_plain(value));
+///         let value = stopped.evaluate(0, b"x + 1").and_then(|value| stopped.eval.print_plain(value));
 ///         notes.borrow_mut().push(value.expect("x is in scope"));
 ///         Resume::Continue
 ///     }))));
@@ -213,7 +253,7 @@ impl<'h, F: FnMut(&Stopped<'_, 'h>) -> Resume> Debugger<'h, F> {
 
 impl<'h, F: FnMut(&Stopped<'_, 'h>) -> Resume> Observer<'h> for Debugger<'h, F> {
     fn enter(&self, eval: &Evaluator<'h>, call: &Call<'_, 'h>) -> EvalResult<()> {
-        self.frames.borrow_mut().push(Frame { function: call.function, arguments: call.arguments.to_vec(), pos: call.pos });
+        self.frames.borrow_mut().push(Frame { function: call.function, arguments: call.arguments.to_vec(), pos: call.pos, env: call.env });
         let reason = match self.mode.get() {
             _ if self.is_breakpoint(eval, call.pos) => Some(StopReason::Breakpoint),
             Mode::Within(most) if self.frames.borrow().len() <= most => Some(StopReason::Step),
@@ -259,7 +299,7 @@ mod tests {
             let notes = Rc::new(RefCell::new(Vec::new()));
             let (noted, mut answers) = (Rc::clone(&notes), answers.to_vec().into_iter());
             let debugger = Debugger::new(move |stopped: &Stopped<'_, '_>| {
-                let variables = stopped.variables(0).into_iter().map(|(name, value)| {
+                let variables = stopped.arguments(0).into_iter().map(|(name, value)| {
                     let value = stopped.eval.force(value).and_then(|value| stopped.eval.print_plain(value)).expect("arguments are fine here");
                     format!(" {}={}", stopped.eval.text(name), String::from_utf8_lossy(&value))
                 });
@@ -289,6 +329,31 @@ mod tests {
         assert_eq!(debug(text, &[Resume::StepOver, Resume::StepOver], true).0, [g.clone(), f3.clone()]);
         assert_eq!(debug(text, &[Resume::StepInto, Resume::StepOut], true).0, [g.clone(), f1, f3]);
         assert_eq!(debug(text, &[Resume::Quit], true), (vec![g], Err("the evaluation was ended by the debugger".into())));
+    }
+
+    #[test]
+    fn what_let_with_and_functions_bind_is_in_scope() {
+        let text = "let x.a = 1; y = a: a; in with x; (({ b, c ? y }: rec { d = 3; e = builtins.seq x (f b); f = throw; }) { b = d: d; }).e";
+        let seen = session(|| Box::new(MemoryHost::default()), EvalOptions::default(), |eval| {
+            let seen = Rc::new(RefCell::new(Vec::new()));
+            let notes = Rc::clone(&seen);
+            let debugger = Debugger::new(move |stopped: &Stopped<'_, '_>| {
+                let names = |level: &ScopeLevel<'_>| level.bindings.iter().map(|it| stopped.eval.text(it.0)).collect::<Vec<_>>().join(" ");
+                let mut notes = notes.borrow_mut();
+                notes.extend(stopped.scope(0).iter().map(|level| format!("{} with {}", names(level), level.withs.len())));
+                for text in ["x.a + a + d", "c 4", "b 5", "missing"] {
+                    let value = stopped.evaluate(0, text.as_bytes()).and_then(|value| stopped.eval.print_plain(value));
+                    notes.push(value.map_or_else(|error| error.to_string(), |value| String::from_utf8_lossy(&value).into_owned()));
+                }
+                Resume::Quit
+            });
+            eval.set_observer(Some(Rc::new(debugger)));
+            let result = eval.eval_text(text.as_bytes(), Origin::String, b"/");
+            assert!(result.is_err(), "what is thrown is no string");
+            seen.take()
+        });
+        let seen = seen.expect("a thread is there");
+        assert_eq!(seen, ["d e f with 0", "b c with 0", "x y with 1", "5", "4", "5", "undefined variable 'missing'"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::{EvalError, EvalResult, Evaluator};
-use crate::heap::{Kind, Value};
+use crate::heap::{Env, Kind, Value};
 use crate::source::Pos;
 use crate::symbol::Symbol;
 
@@ -18,6 +18,8 @@ pub struct Call<'a, 'h> {
     pub arguments: &'a [Value<'h>],
     /// Where the call stands; nowhere for calls that builtins make.
     pub pos: Pos,
+    /// The variables where the call stands.
+    pub(super) env: Option<Env<'h>>,
 }
 
 /// Who is told of calls. Methods may evaluate; what they call is not reported.
@@ -94,9 +96,9 @@ impl<'h> Evaluator<'h> {
 
     /// The builtin that an operator stands for, as a call.
     #[cold]
-    pub(super) fn observed_operator<T>(&self, name: &str, pos: Pos, body: impl FnOnce() -> EvalResult<T>) -> EvalResult<T> {
+    pub(super) fn observed_operator<T>(&self, name: &str, pos: Pos, env: Env<'h>, body: impl FnOnce() -> EvalResult<T>) -> EvalResult<T> {
         let function = self.global(self.symbols.intern(format!("__{name}").as_bytes())).unwrap_or(Value::NULL);
-        self.observed(&Call { function, arguments: &[], pos }, body)
+        self.observed(&Call { function, arguments: &[], pos, env: Some(env) }, body)
     }
 }
 

@@ -17,7 +17,7 @@ impl<'h> Evaluator<'h> {
                 _ => None,
             };
             if let Some(name) = builtin {
-                return self.observed_operator(name, pos, || self.eval_binary_operator(binary, env));
+                return self.observed_operator(name, pos, env, || self.eval_binary_operator(binary, env));
             }
         }
         self.eval_binary_operator(binary, env)

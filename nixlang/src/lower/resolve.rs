@@ -12,7 +12,7 @@ use super::expr::{
     DynamicBinding, DynamicVariable, Expr, Formal, Formals, Frame, FrameSlot, HasAttr, If, Join,
     Lambda, Let, ListLiteral, Select, With,
 };
-use super::scope::{Mark, Scopes};
+use super::scope::{FrameNames, Mark, Scopes};
 use super::show::Show;
 use super::tree::{Raw, RawLambda, RawName, RawValue, Set, SetId};
 use crate::eval::Evaluator;
@@ -35,6 +35,8 @@ pub(super) struct Resolver<'a, 'h> {
     names: Vec<(Symbol, Pos)>,
     /// How many bytes of shown conditions the source may still have, but for the last.
     text_budget: usize,
+    /// A call that the scopes around are asked for, and what they are.
+    probe: Option<(Pos, Option<Vec<FrameNames>>)>,
     /// The `with`s around the variable that was resolved last, if they are still the same.
     withs: Option<(u32, &'h [FrameSlot])>,
 }
@@ -65,7 +67,27 @@ impl<'a, 'h> Resolver<'a, 'h> {
             collected: Vec::new(),
             names: Vec::new(),
             text_budget,
+            probe: None,
             withs: None,
+        }
+    }
+
+    /// Asks for what is in scope at the call or operator that stands at `pos`.
+    pub(super) fn probe(&mut self, pos: Pos) {
+        self.probe = Some((pos, None));
+    }
+
+    /// Returns what was asked for, once the source is resolved.
+    pub(super) fn probed(self) -> Option<Vec<FrameNames>> {
+        self.probe.and_then(|(_, names)| names)
+    }
+
+    /// Notes the scopes if they are asked for here.
+    fn pass(&mut self, at: Pos) {
+        if let Some((pos, names)) = &mut self.probe
+            && *pos == at
+        {
+            *names = Some(self.scopes.snapshot());
         }
     }
 
@@ -93,6 +115,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
             Raw::CurrentPosition(pos) => Expr::CurrentPosition(*pos),
             Raw::Lambda(lambda) => self.lambda(lambda)?,
             Raw::Apply { function, arguments, pos } => {
+                self.pass(*pos);
                 let function = self.expr(function, Place::Other)?;
                 let arguments = self.all(arguments.iter().copied(), Place::Argument)?;
                 Expr::Apply(heap.alloc(Apply { function, arguments, pos: *pos }))
@@ -129,6 +152,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
             }
             Raw::Not(operand) => Expr::Not(heap.alloc(self.expr(operand, Place::Other)?)),
             Raw::Binary { operator, left, right, pos } => {
+                self.pass(*pos);
                 self.binary(*operator, left, right, *pos)?
             }
             Raw::Join { parts, interpolation, pos } => {

@@ -31,6 +31,15 @@ pub(super) struct Scopes {
     withs: Vec<(u32, u32, Pos)>,
 }
 
+/// What one frame brings into scope, for debuggers.
+#[derive(Debug, Default)]
+pub(crate) struct FrameNames {
+    /// Names with their slots, in the order of their binding; those hidden further in are left out.
+    pub(crate) names: Vec<(Symbol, u32)>,
+    /// The slots that hold the scopes of `with`s, innermost first.
+    pub(crate) withs: Vec<u32>,
+}
+
 /// How many bindings there were; names bound later can be left out of a lookup, or unbound.
 #[derive(Clone, Copy)]
 pub(super) struct Mark(u32);
@@ -85,6 +94,25 @@ impl Scopes {
     /// Returns the names in scope, some more than once.
     pub(super) fn names(&self) -> impl Iterator<Item = Symbol> + '_ {
         self.entries.iter().map(|entry| entry.symbol)
+    }
+
+    /// Returns what is in scope, frame by frame, innermost first.
+    pub(super) fn snapshot(&self) -> Vec<FrameNames> {
+        let mut frames: Vec<_> = self.frames.iter().map(|_| FrameNames::default()).collect();
+        let mut latest: FxHashMap<Symbol, usize> = FxHashMap::default();
+        for (index, entry) in self.entries.iter().enumerate() {
+            latest.insert(entry.symbol, index);
+        }
+        for (index, entry) in self.entries.iter().enumerate() {
+            if latest[&entry.symbol] == index {
+                frames[entry.level as usize].names.push((entry.symbol, entry.slot));
+            }
+        }
+        for &(level, slot, _) in self.withs.iter().rev() {
+            frames[level as usize].withs.push(slot);
+        }
+        frames.reverse();
+        frames
     }
 
     /// Returns level and slot of a name as it was bound at the mark.

@@ -243,7 +243,7 @@ fn discouraged_ways_of_writing() {
         let lowering = super::Lowering { eval: &eval, start, base: b"/base", scope, entry };
         let messages = std::cell::RefCell::new(Vec::new());
         let warn = |text: &str| messages.borrow_mut().push(text.to_owned());
-        let result = lowering.lower(source.as_bytes(), None, &warn, &mut super::Scratch::default());
+        let result = lowering.lower(source.as_bytes(), super::Wanted::Nothing, &warn, &mut super::Scratch::default());
         let error = result.err().map(|error| super::to_eval_error(&eval, error));
         let mut messages: Vec<String> = messages.take();
         messages.extend(error.map(|error| report(&eval, &error)));
