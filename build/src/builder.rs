@@ -7,6 +7,7 @@ mod building;
 mod elsewhere;
 mod run;
 mod substitution;
+mod tasks;
 
 use std::sync::{Arc, OnceLock};
 
@@ -123,10 +124,7 @@ impl Builder {
 
     /// Carries a plan out. Returns when everything is done, or stopped.
     pub fn run(&self, plan: &Plan, observer: &dyn Observer, cancel: &CancelToken) -> BuildOutcome {
-        match substitution::fetch(self, plan, observer, cancel) {
-            Ok(plan) => Run::new(self, plan, observer, cancel.child()).all(),
-            Err(outcome) => *outcome,
-        }
+        Run::new(self, plan.clone(), observer, cancel.child()).all()
     }
 
     /// Returns what `/bin/sh` is in the sandbox of this builder's builds.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub substitution: SubstitutionPlan,
     /// Which paths outputs are according to substituters; true once those paths are valid.
     pub(crate) realisations: Vec<Realisation>,
+    /// Paths of [`Plan::substitution`] that are wanted by themselves, or as sources: nothing here makes them.
+    pub(crate) sources: BTreeSet<StorePath>,
     /// What could not be fetched and is not tried again.
     pub(crate) refused: BTreeSet<StorePath>,
     /// Paths that are neither valid nor obtainable, derivations that are missing among them.
@@ -114,9 +116,36 @@ impl Plan {
         self.nodes.get(derivation).is_some_and(|node| node.is_fetched)
     }
 
-    /// Registers what outputs are whose paths follow from their derivations and that have been fetched.
-    pub(crate) fn register_fetched(&self, store: &LocalStore, known: &Known<'_>) -> Result<(), BuildError> {
-        for (path, node) in self.nodes.iter().filter(|(_, node)| node.is_fetched) {
+    /// Returns the paths that a step needs and that may have to be fetched.
+    pub(crate) fn inputs_of(&self, step: &Step) -> Vec<StorePath> {
+        let mut needed = Needed { nodes: &self.nodes, derivations: BTreeSet::new(), dynamic: BTreeSet::new() };
+        let mut inputs = Vec::new();
+        match &step.work {
+            Work::Build(step) => {
+                inputs.extend(step.derivation.input_sources.iter().cloned());
+                needed.by(&step.derivation);
+            }
+            Work::Dynamic { derivation, .. } => {
+                inputs.push(derivation.root().clone());
+                needed.derivations.insert(derivation.root().clone());
+            }
+        }
+        for derivation in &needed.derivations {
+            inputs.extend(self.fetched_outputs(derivation));
+        }
+        inputs
+    }
+
+    /// Returns the wanted outputs of a derivation that are fetched.
+    pub(crate) fn fetched_outputs(&self, derivation: &StorePath) -> Vec<StorePath> {
+        let Some(node) = self.nodes.get(derivation).filter(|node| node.is_fetched) else { return Vec::new() };
+        node.wanted.iter().filter_map(|name| node.outputs.get(name)?.clone()).collect()
+    }
+
+    /// Registers what the output at `fetched` is that has been fetched, where its path follows from its derivation.
+    pub(crate) fn register_fetched(&self, store: &LocalStore, known: &Known<'_>, fetched: &StorePath) -> Result<(), BuildError> {
+        let is_its = |node: &Node| node.is_fetched && node.outputs.values().flatten().any(|path| path == fetched);
+        for (path, node) in self.nodes.iter().filter(|(_, node)| is_its(node)) {
             let mut outputs = OutputPaths::new();
             for (name, output) in node.outputs.iter().filter(|(name, _)| node.wanted.contains(*name)) {
                 if let Some(output) = output
@@ -141,14 +170,43 @@ impl Plan {
     ) -> Result<Vec<usize>, BuildError> {
         let n_steps = self.steps.len();
         let request = Request { derivation: derivation.clone(), want, is_top_level: false };
-        Planner { store, options, known, plan: self, waiting: HashMap::new(), is_growing: true }.all(vec![request])?;
+        Planner { store, options, known, plan: self, waiting: HashMap::new() }.all(vec![request])?;
         if self.unknown.contains(&derivation) {
-            let message = format!("path '{}' does not exist and cannot be created", store.store_dir().display(&derivation));
-            return Err(BuildError::Missing { message });
+            return Err(missing(store, &derivation));
         }
         let own = self.nodes.get(&derivation).and_then(|node| node.step);
         Ok((n_steps..self.steps.len()).chain(own).collect())
     }
+
+    /// Adds steps that build what was to be fetched and could not be. Returns the steps of the derivations that have this
+    /// output; none if no derivation here has.
+    pub(crate) fn build_instead(
+        &mut self,
+        store: &LocalStore,
+        options: &BuildOptions,
+        known: &Known<'_>,
+        path: &StorePath,
+    ) -> Result<Vec<usize>, BuildError> {
+        self.refused.insert(path.clone());
+        let affected: Vec<StorePath> = self.fetched_derivations(std::iter::once(path)).into_iter().collect();
+        if affected.is_empty() {
+            return Ok(Vec::new());
+        }
+        let n_unknown = self.unknown.len();
+        let mut planner = Planner { store, options, known, plan: self, waiting: HashMap::new() };
+        let inputs = planner.must_build(affected.clone())?;
+        planner.all(inputs)?;
+        if self.unknown.len() > n_unknown
+            && let Some(unknown) = self.unknown.last()
+        {
+            return Err(missing(store, unknown));
+        }
+        Ok(affected.iter().filter_map(|path| self.nodes[path].step).collect())
+    }
+}
+
+fn missing(store: &LocalStore, path: &StorePath) -> BuildError {
+    BuildError::Missing { message: format!("path '{}' does not exist and cannot be created", store.store_dir().display(path)) }
 }
 
 /// Makes the plan for one derivation, as it is given.
@@ -177,19 +235,9 @@ pub(crate) fn plan_one(
 
 /// Makes the plan for `wanted`.
 pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[DerivedPath]) -> Result<Plan, BuildError> {
-    plan_without(store, options, wanted, BTreeSet::new())
-}
-
-/// Makes the plan for `wanted` in which these paths are not fetched.
-pub(crate) fn plan_without(
-    store: &LocalStore,
-    options: &BuildOptions,
-    wanted: &[DerivedPath],
-    refused: BTreeSet<StorePath>,
-) -> Result<Plan, BuildError> {
     let known = Known::new(store, options.has_feature("ca-derivations"));
-    let mut plan = Plan { wanted: wanted.to_vec(), refused, ..Plan::default() };
-    let mut planner = Planner { store, options, known: &known, plan: &mut plan, waiting: HashMap::new(), is_growing: false };
+    let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
+    let mut planner = Planner { store, options, known: &known, plan: &mut plan, waiting: HashMap::new() };
     let mut level: Vec<Request> = Vec::new();
     let mut opaque = Vec::new();
     for path in wanted {
@@ -248,8 +296,6 @@ struct Planner<'p> {
     plan: &'p mut Plan,
     /// Outputs that are derivations to be made, and what is wanted of them.
     waiting: HashMap<SingleDerivedPath, Want>,
-    /// Whether the plan is being carried out already. What is fetched is fetched before that.
-    is_growing: bool,
 }
 
 impl Planner<'_> {
@@ -282,7 +328,13 @@ impl Planner<'_> {
         let mut nameless = Vec::new();
         let mut dynamic = Vec::new();
         for Request { derivation, want, is_top_level } in requests {
-            let Some(node) = self.plan.nodes.get_mut(&derivation) else { continue };
+            let Some(node) = self.plan.nodes.get_mut(&derivation) else {
+                // What can be fetched is looked at then.
+                if self.plan.substitution.offers.contains_key(&derivation) {
+                    self.waiting.entry(SingleDerivedPath::Opaque(derivation)).or_default().merge(want);
+                }
+                continue;
+            };
             node.is_top_level |= is_top_level;
             let mut names: BTreeSet<OutputName> = want.outputs;
             names.extend(want.dynamic.keys().cloned());
@@ -319,21 +371,7 @@ impl Planner<'_> {
             }
         }
         let must_build = self.fetch_instead(invalid, nameless, &forced)?;
-        let mut next = Vec::new();
-        let mut sources = BTreeSet::new();
-        for path in forced.into_iter().chain(must_build) {
-            let node = self.plan.nodes.get_mut(&path).expect("every question is about a node");
-            if std::mem::replace(&mut node.must_build, true) {
-                continue;
-            }
-            sources.extend(node.derivation.input_sources.iter().cloned());
-            next.extend(node.derivation.input_derivations.iter().map(|(input, wanted)| Request {
-                derivation: input.clone(),
-                want: Want::of_input(wanted),
-                is_top_level: false,
-            }));
-        }
-        self.check_sources(sources.into_iter().collect())?;
+        let mut next = self.must_build(forced.into_iter().chain(must_build).collect())?;
         for (derivation, name, want) in dynamic {
             let node = &self.plan.nodes[&derivation];
             match node.outputs.get(&name).cloned().flatten().filter(|_| !node.must_build) {
@@ -344,6 +382,27 @@ impl Planner<'_> {
                 }
             }
         }
+        Ok(next)
+    }
+
+    /// Notes that derivations are built. Returns the requests for their inputs.
+    fn must_build(&mut self, paths: Vec<StorePath>) -> Result<Vec<Request>, BuildError> {
+        let mut next = Vec::new();
+        let mut sources = BTreeSet::new();
+        for path in paths {
+            let node = self.plan.nodes.get_mut(&path).expect("only what has been looked at is built");
+            if std::mem::replace(&mut node.must_build, true) {
+                continue;
+            }
+            node.is_fetched = false;
+            sources.extend(node.derivation.input_sources.iter().cloned());
+            next.extend(node.derivation.input_derivations.iter().map(|(input, wanted)| Request {
+                derivation: input.clone(),
+                want: Want::of_input(wanted),
+                is_top_level: false,
+            }));
+        }
+        self.check_sources(sources.into_iter().collect())?;
         Ok(next)
     }
 
@@ -359,7 +418,8 @@ impl Planner<'_> {
         let derivation = match self.store.read_derivation(path) {
             Ok(derivation) => derivation,
             Err(StoreError::InvalidPath { .. }) => {
-                self.plan.unknown.insert(path.clone());
+                let unknown = self.fetch_sources(vec![path.clone()])?;
+                self.plan.unknown.extend(unknown);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -494,7 +554,11 @@ impl Needed<'_> {
     /// Nesting is bounded by the parser of derivations.
     fn input(&mut self, path: &StorePath, wanted: &InputOutputs) {
         self.derivations.insert(path.clone());
-        let Some(node) = self.nodes.get(path) else { return };
+        let Some(node) = self.nodes.get(path) else {
+            // A derivation that is fetched, perhaps.
+            self.dynamic.insert(SingleDerivedPath::Opaque(path.clone()));
+            return;
+        };
         for (name, wanted) in &wanted.dynamic {
             match node.outputs.get(name).cloned().flatten().filter(|_| !node.must_build) {
                 Some(made) => self.input(&made, wanted),

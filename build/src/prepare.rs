@@ -221,7 +221,8 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         // One who is root inside may fill its root directory.
         spec.root_size = (!has_range).then(|| ROOT_SIZE.to_owned());
         let writable = |source: PathBuf, target: &Path| Mount { source, target: target.into(), optional: false, read_only: false };
-        spec.scratch = vec![writable(made_in, logical_store), writable(tmp, Path::new("/tmp"))];
+        // The store may be below /tmp.
+        spec.scratch = vec![writable(tmp, Path::new("/tmp")), writable(made_in, logical_store)];
         let own: BTreeSet<&StorePath> = outputs.values().map(|place| &place.scratch).collect();
         let spec = add_mounts(spec, store, options, shell, path, &derivation_options, &inputs, &own)?;
         for mount in spec.mounts.iter().filter(|mount| mount.target.parent() == Some(logical_store)) {

@@ -41,8 +41,7 @@ pub(crate) enum StepEnd {
 pub(crate) enum Slot {
     /// Hardly anything.
     Light,
-    /// A connection to where paths are fetched from.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for substitution"))]
+    /// A connection to where paths are fetched from. Progress does not count such steps.
     Fetch,
     /// A place on another machine.
     Remote,
@@ -103,6 +102,8 @@ struct State {
     ready: [BinaryHeap<Priority>; N_SLOTS],
     running: Slots,
     n_idle: usize,
+    n_done: usize,
+    n_running: usize,
     counts: Counts,
     stopped: bool,
 }
@@ -135,6 +136,8 @@ pub(crate) fn run_steps(
         ready: Default::default(),
         running: [0; N_SLOTS],
         n_idle: 0,
+        n_done: 0,
+        n_running: 0,
         counts: Counts::default(),
         stopped: false,
     };
@@ -182,7 +185,7 @@ impl State {
             let above = self.nodes[step].dependents.iter().map(|&dependent| self.nodes[dependent].height + 1).max();
             self.nodes[step].height = above.unwrap_or(0).max(self.nodes[step].height);
         }
-        self.counts.total = self.nodes.len();
+        self.counts.total += steps.iter().filter(|step| step.slot != Slot::Fetch).count();
         for step in first..self.nodes.len() {
             if self.nodes[step].n_waiting_for == 0 {
                 self.unblock(step);
@@ -204,8 +207,11 @@ impl State {
         let mut pending = vec![(step, outcome)];
         while let Some((step, outcome)) = pending.pop() {
             self.nodes[step].outcome = Some(outcome);
-            self.counts.done += 1;
-            self.counts.failed += usize::from(outcome != Outcome::Done);
+            self.n_done += 1;
+            if self.nodes[step].slot != Slot::Fetch {
+                self.counts.done += 1;
+                self.counts.failed += usize::from(outcome != Outcome::Done);
+            }
             for dependent in std::mem::take(&mut self.nodes[step].dependents) {
                 let node = &mut self.nodes[dependent];
                 node.n_waiting_for -= 1;
@@ -244,8 +250,8 @@ impl State {
     }
 
     fn is_finished(&self) -> bool {
-        self.counts.done == self.counts.total
-            || (self.counts.running == 0 && self.ready.iter().all(BinaryHeap::is_empty))
+        self.n_done == self.nodes.len()
+            || (self.n_running == 0 && self.ready.iter().all(BinaryHeap::is_empty))
     }
 }
 
@@ -274,7 +280,9 @@ impl Scheduler<'_> {
             };
             let (_, _, step) = state.ready[slot].pop().expect("something is ready for this slot");
             state.running[slot] += 1;
-            state.counts.running += 1;
+            state.n_running += 1;
+            let is_counted = usize::from(state.nodes[step].slot != Slot::Fetch);
+            state.counts.running += is_counted;
             if state.startable(&self.slots).is_some() {
                 if state.n_idle > 0 {
                     self.changed.notify_one();
@@ -290,7 +298,8 @@ impl Scheduler<'_> {
 
             state = self.lock();
             state.running[slot] -= 1;
-            state.counts.running -= 1;
+            state.n_running -= 1;
+            state.counts.running -= is_counted;
             match end {
                 StepEnd::Done => state.complete(step, Outcome::Done),
                 StepEnd::Failed => {

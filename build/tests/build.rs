@@ -602,3 +602,16 @@ fn missing_paths_are_unknown() {
     );
     assert_eq!(outcome.exit_status(), 1);
 }
+
+#[test]
+fn a_store_below_tmp_is_one_too() {
+    let scratch = tempfile::tempdir_in("/tmp").unwrap();
+    let real = scratch.path().canonicalize().unwrap().join("store");
+    let store_dir = StoreDir::new(real.to_str().unwrap()).unwrap();
+    let layout = LocalStoreOptions { store_dir, real_store_dir: Some(real), ..LocalStoreOptions::rooted(scratch.path().join("root")) };
+    let store = LocalStore::open(layout).unwrap();
+    let world = World::at(scratch, store);
+    for name in ["one", "two"] {
+        assert_eq!(world.output_text(sh(name, "echo temporary > /tmp/x; read text < /tmp/x; echo $text > $out")), "temporary\n");
+    }
+}

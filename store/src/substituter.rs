@@ -166,6 +166,11 @@ impl Substituters {
         Substituters { n_parallel: n_parallel.max(1), ..self }
     }
 
+    /// Returns how many paths are fetched at the same time.
+    pub fn max_parallel(&self) -> usize {
+        self.n_parallel
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
@@ -328,7 +333,7 @@ impl Substituters {
                     let path = store.store_dir().display(path);
                     Err(SubstitutionFailure { error: StoreError::BrokenReferences { path }, is_gone })
                 }
-                None => self.fetch_one(store, path, observer),
+                None => self.fetch_path(store, path, observer, &Interrupt::default()),
             };
             match result {
                 Err(SubstitutionFailure { error: StoreError::Interrupted, .. }) => return Err(StoreError::Interrupted),
@@ -343,13 +348,20 @@ impl Substituters {
         Ok(failures.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fetches one path, whose references are valid, from the first that can give it.
-    fn fetch_one(
+    /// Fetches one path, whose references are valid, from the first that can give it; `interrupt` stops only this.
+    /// `observer` is not told that it has finished.
+    ///
+    /// # Errors
+    /// Why the last one could not give it.
+    pub fn fetch_path(
         &self,
         store: &LocalStore,
         path: &StorePath,
         observer: &dyn SubstituterObserver,
+        interrupt: &Interrupt,
     ) -> Result<(), SubstitutionFailure> {
+        let (all, this) = (self.interrupt.clone(), interrupt.clone());
+        let interrupt = Interrupt::new(move || all.is_interrupted() || this.is_interrupted());
         let mut failure: Option<SubstitutionFailure> = None;
         let mut is_done = false;
         self.each(|opened| {
@@ -369,7 +381,7 @@ impl Substituters {
             observer.fetching(&opened.address, &info);
             let options = CopyOptions {
                 check_signatures: !opened.substituter.is_trusted,
-                interrupt: self.interrupt.clone(),
+                interrupt: interrupt.clone(),
                 ..CopyOptions::default()
             };
             let watch = Watch(observer);
@@ -381,14 +393,14 @@ impl Substituters {
                 Err(error) => {
                     let is_gone = matches!(error, StoreError::Gone { .. });
                     failure = Some(SubstitutionFailure { error, is_gone });
-                    Ok(!self.interrupt.is_interrupted())
+                    Ok(!interrupt.is_interrupted())
                 }
             }
         });
         if is_done {
             return Ok(());
         }
-        if self.interrupt.is_interrupted() {
+        if interrupt.is_interrupted() {
             return Err(SubstitutionFailure { error: StoreError::Interrupted, is_gone: false });
         }
         Err(failure.unwrap_or_else(|| SubstitutionFailure {

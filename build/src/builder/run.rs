@@ -1,6 +1,6 @@
 //! One call of [`Builder::run`]: the steps of a plan, what they made, and what the plan grows by on the way.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nixlang_store::derivation::OutputName;
@@ -8,6 +8,7 @@ use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
 use super::Builder;
+use super::tasks::{NewTask, Task, Tasks};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::known::{Known, OutputPaths};
@@ -27,6 +28,9 @@ pub(super) struct Run<'r> {
     /// The plan, as far as it has grown.
     plan: Mutex<Plan>,
     results: Mutex<BTreeMap<StorePath, BuildResult>>,
+    tasks: Mutex<Tasks>,
+    /// Why paths were not fetched.
+    pub(super) not_fetched: Mutex<BTreeMap<StorePath, (BuildStatus, String)>>,
     pub(super) spares: Arc<Spares>,
     /// Steps that no other machine takes.
     declined: Mutex<HashSet<usize>>,
@@ -43,6 +47,8 @@ impl<'r> Run<'r> {
             known: Known::new(&builder.store, builder.options.has_feature("ca-derivations")),
             plan: Mutex::new(plan),
             results: Mutex::default(),
+            tasks: Mutex::default(),
+            not_fetched: Mutex::default(),
             declined: Mutex::default(),
         }
     }
@@ -51,8 +57,27 @@ impl<'r> Run<'r> {
         self.builder.store.store_dir().display(path)
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    /// Locked before the tasks, and those before the results.
+    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What builds take up.
+    fn build_slot(&self) -> Slot {
+        if self.builder.options.remote.is_some() { Slot::Remote } else { Slot::Build }
+    }
+
+    /// Gives the scheduler what the plan has grown by. Returns which of these steps and paths have to be waited for.
+    pub(super) fn grow(&self, plan: &Plan, scheduler: &Scheduler<'_>, steps: &[usize], paths: &[StorePath]) -> Vec<usize> {
+        let mut tasks = self.tasks();
+        let new = tasks.grow(plan, self.build_slot(), &|_| None);
+        // Still holding the tasks, so that numbers agree.
+        scheduler.add(&new.iter().map(NewTask::as_step).collect::<Vec<_>>());
+        tasks.unfinished(steps, paths)
     }
 
     fn declined(&self) -> MutexGuard<'_, HashSet<usize>> {
@@ -61,6 +86,11 @@ impl<'r> Run<'r> {
 
     pub(super) fn keep_result(&self, path: &StorePath, result: BuildResult) {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), result);
+    }
+
+    /// Forgets what was expected of derivations.
+    pub(super) fn forget_results(&self, derivations: &BTreeSet<StorePath>) {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| !derivations.contains(path));
     }
 
     pub(super) fn all(self) -> BuildOutcome {
@@ -88,40 +118,41 @@ impl<'r> Run<'r> {
 
         // Also where nothing is to be done: what was killed may have been done but for this.
         workspace::sweep(self.spares.parent());
-        let slot = if options.remote.is_some() { Slot::Remote } else { Slot::Build };
         let has_order = options.max_jobs <= 1 && options.remote.is_none();
         let ranks = if has_order { ranks(&steps) } else { vec![None; steps.len()] };
-        let new: Vec<NewStep<'_>> = steps.iter().zip(ranks).map(|(step, rank)| new_step(step, slot, rank)).collect();
-        let run = |index: usize, scheduler: &Scheduler<'_>| self.step(index, scheduler);
+        let new = self.tasks().grow(&self.plan(), self.build_slot(), &|step| ranks[step]);
+        let run = |task: usize, scheduler: &Scheduler<'_>| self.task(task, scheduler);
         let progress = |counts: Counts| {
             let Counts { done, running, failed, total } = counts;
             self.observer.event(&BuildEvent::Progress { done, total, running, failed });
         };
         let n_elsewhere = options.remote.as_ref().map_or(1, |remote| remote.n_slots());
-        let slots = [16, 16, n_elsewhere, options.max_jobs];
+        let n_fetches = options.substituters.as_ref().map_or(1, |substituters| substituters.max_parallel());
+        let slots = [16, n_fetches, n_elsewhere, options.max_jobs];
+        let new: Vec<NewStep<'_>> = new.iter().map(NewTask::as_step).collect();
         let outcomes = run_steps(&new, slots, options.keep_going, &self.cancel, &run, &progress);
-        drop(new);
-        let steps = self.plan().steps.clone();
-        for (step, how) in steps.iter().zip(outcomes) {
-            let Work::Build(step) = &step.work else { continue };
-            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-            if results.contains_key(&step.path) {
-                continue;
-            }
-            let result = match how {
-                Outcome::DependenciesFailed(n_failed) => {
-                    let what = if n_failed == 1 { "dependency" } else { "dependencies" };
-                    let reason = format!("{n_failed} {what} failed");
-                    let message = self.cannot_build(&step.path, &step.outputs, &reason);
-                    BuildResult::new(BuildStatus::DependencyFailed, message)
+        let tasks = std::mem::take(&mut self.tasks().all);
+        let plan = std::mem::take(&mut *self.plan());
+        let mut results = std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner));
+        for (task, how) in tasks.iter().zip(outcomes) {
+            match task {
+                Task::Fetch(path) => self.report_fetch(&plan, path, how, &mut results, &mut outcome.missing),
+                Task::Step(index) => {
+                    let Work::Build(step) = &plan.steps[*index].work else { continue };
+                    results.entry(step.path.clone()).or_insert_with(|| match how {
+                        Outcome::DependenciesFailed(n_failed) => {
+                            let what = if n_failed == 1 { "dependency" } else { "dependencies" };
+                            let reason = format!("{n_failed} {what} failed");
+                            let message = self.cannot_build(&step.path, &step.outputs, &reason);
+                            BuildResult::new(BuildStatus::DependencyFailed, message)
+                        }
+                        _ => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
+                    });
                 }
-                _ => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
-            };
-            results.insert(step.path.clone(), result);
+            }
         }
-        let wanted = self.plan().wanted.clone();
-        outcome.realised = wanted.iter().map(|wanted| self.realised(wanted).unwrap_or_default()).collect();
-        outcome.results = self.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outcome.realised = plan.wanted.iter().map(|wanted| self.realised(wanted).unwrap_or_default()).collect();
+        outcome.results = results;
         outcome
     }
 
@@ -152,6 +183,18 @@ impl<'r> Run<'r> {
             .filter_map(|(name, path)| Some((name, path?)))
             .collect();
         Ok(Realised { derivation: Some(derivation), outputs })
+    }
+
+    fn task(&self, number: usize, scheduler: &Scheduler<'_>) -> StepEnd {
+        let task = self.tasks().all[number].clone();
+        let end = match task {
+            Task::Step(index) => self.step(index, scheduler),
+            Task::Fetch(path) => self.fetch(&path, scheduler),
+        };
+        if end == StepEnd::Done {
+            self.tasks().done.insert(number);
+        }
+        end
     }
 
     fn step(&self, index: usize, scheduler: &Scheduler<'_>) -> StepEnd {
@@ -195,18 +238,9 @@ impl<'r> Run<'r> {
             message: format!("failed to obtain derivation of '{}'", derivation.display(store.store_dir())),
         })?;
         let mut plan = self.plan();
-        let n_steps = plan.steps.len();
-        let waiting_for = plan.extend(store, &self.builder.options, &self.known, path, want.clone())?;
-        let slot = if self.builder.options.remote.is_some() { Slot::Remote } else { Slot::Build };
-        // Still holding the plan, so that numbers agree.
-        let new: Vec<NewStep<'_>> = plan.steps[n_steps..].iter().map(|step| new_step(step, slot, None)).collect();
-        scheduler.add(&new);
-        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_done = |index: &usize| match &plan.steps[*index].work {
-            Work::Build(step) => results.get(&step.path).is_some_and(|result| result.status.is_success()),
-            Work::Dynamic { .. } => false,
-        };
-        Ok(waiting_for.into_iter().filter(|index| !is_done(index)).collect())
+        let waiting_for = plan.extend(store, &self.builder.options, &self.known, path.clone(), want.clone())?;
+        let fetched = plan.fetched_outputs(&path);
+        Ok(self.grow(&plan, scheduler, &waiting_for, &fetched))
     }
 }
 
@@ -222,12 +256,4 @@ fn ranks(steps: &[Arc<Step>]) -> Vec<Option<usize>> {
         ranks[step] = Some(rank);
     }
     ranks
-}
-
-fn new_step(step: &Step, build: Slot, rank: Option<usize>) -> NewStep<'_> {
-    let slot = match step.work {
-        Work::Build(_) => build,
-        Work::Dynamic { .. } => Slot::Light,
-    };
-    NewStep { dependencies: &step.dependencies, slot, rank }
 }

@@ -27,12 +27,15 @@ struct Missing {
 impl Planner<'_> {
     fn substituters(&self) -> Option<&Substituters> {
         let substituters = self.options.substituters.as_deref().filter(|substituters| !substituters.is_empty())?;
-        (self.options.mode == BuildMode::Normal && !self.is_growing).then_some(substituters)
+        (self.options.mode == BuildMode::Normal).then_some(substituters)
     }
 
     /// Plans to fetch paths that nothing here makes. Returns those that nobody has.
     pub(super) fn fetch_sources(&mut self, mut missing: Vec<StorePath>) -> Result<Vec<StorePath>, BuildError> {
-        missing.retain(|path| !self.plan.substitution.offers.contains_key(path));
+        let plan = &mut *self.plan;
+        let is_offered = |path: &StorePath| plan.substitution.offers.contains_key(path) && !plan.refused.contains(path);
+        plan.sources.extend(missing.iter().filter(|path| is_offered(path)).cloned());
+        missing.retain(|path| !is_offered(path));
         if missing.is_empty() {
             return Ok(missing);
         }
@@ -41,6 +44,7 @@ impl Planner<'_> {
         let found = substituters.plan(self.store, &asked)?;
         self.plan.substitution.unavailable.extend(found.unavailable.iter().cloned());
         self.plan.substitution.take(&found, &asked);
+        self.plan.sources.extend(missing.iter().filter(|path| found.offers.contains_key(path)).cloned());
         missing.retain(|path| !found.offers.contains_key(path));
         Ok(missing)
     }
