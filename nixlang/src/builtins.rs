@@ -21,8 +21,9 @@ mod attrs;
 mod context;
 mod control;
 mod derivation;
-mod fetch;
-mod flake_ref;
+pub(crate) mod fetch;
+mod flake;
+pub(crate) mod flake_ref;
 mod functions;
 mod hash;
 mod json;
@@ -115,7 +116,7 @@ pub type HostBuiltin = Arc<dyn for<'h> Fn(&Evaluator<'h>, &[Value<'h>]) -> EvalR
 
 /// Returns all builtin functions, in the order of their registration.
 pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, strings::BUILTINS, regex::BUILTINS, versions::BUILTINS, hash::BUILTINS, json::BUILTINS, toml::BUILTINS, context::BUILTINS, fetch::BUILTINS, flake_ref::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
+    [types::BUILTINS, control::BUILTINS, arithmetic::BUILTINS, attrs::BUILTINS, lists::BUILTINS, functions::BUILTINS, strings::BUILTINS, regex::BUILTINS, versions::BUILTINS, hash::BUILTINS, json::BUILTINS, toml::BUILTINS, context::BUILTINS, fetch::BUILTINS, flake::BUILTINS, flake_ref::BUILTINS, paths::BUILTINS, derivation::BUILTINS]
         .into_iter()
         .flatten()
 }

@@ -69,6 +69,8 @@ pub struct EvalOptions {
     pub read_write: bool,
     /// Whether a forge's archive of a commit counts as locked without a hash.
     pub trust_forge_archives: bool,
+    /// What settings say of flakes.
+    pub flakes: crate::flake::FlakeOptions,
 }
 
 impl Default for EvalOptions {
@@ -87,6 +89,7 @@ impl Default for EvalOptions {
             lints: Default::default(),
             read_write: false,
             trust_forge_archives: true,
+            flakes: Default::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::Derivation;
-use nixlang_store::input::Input;
+use nixlang_store::input::{Attrs, Input};
 use nixlang_store::path::{StoreDir, StorePath};
 
 pub use memory::MemoryHost;
@@ -184,10 +184,29 @@ pub trait Host {
         Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot fetch '{input}'") })
     }
 
-    /// Serves `fetchTree` of `flake:nixpkgs` and the like: returns what the registries have for a name, always a direct input.
-    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
+    /// Serves `fetchTree` of `flake:nixpkgs` and the like, and flakes: returns what the registries have for a name, always a direct input, and
+    /// what they say beside (`dir`). `only_fixed` leaves out registries that differ from machine to machine.
+    fn resolve_input(&self, input: &Input, _only_fixed: bool) -> HostResult<(Input, Attrs)> {
         Err(HostError::Failed { message: format!("cannot find flake '{input}' in the flake registries") })
     }
+
+    /// Serves flakes: where the lock file of an input would be written, by its path within the tree; none if the tree is not here to be changed.
+    fn lock_file(&self, _input: &Input, _path: &str) -> HostResult<Option<LockFilePlace>> {
+        Ok(None)
+    }
+
+    /// Serves flakes: writes a lock file where [`lock_file`](Host::lock_file) says, and commits it if there is a message.
+    fn write_lock_file(&self, input: &Input, path: &str, _text: &[u8], _commit_message: Option<&str>) -> HostResult<()> {
+        Err(HostError::Unsupported { message: format!("this evaluation cannot write '{path}' of '{input}'") })
+    }
+
+    /// Serves flakes whose lock file goes elsewhere: writes a file, by a path as the user wrote it.
+    fn write_file(&self, path: &str, _text: &[u8]) -> HostResult<()> {
+        Err(HostError::Unsupported { message: format!("this evaluation cannot write '{path}'") })
+    }
+
+    /// Serves whoever wants to see what changed: forgets which trees were fetched.
+    fn forget_fetched(&self) {}
 
     /// Serves all that fetches: whether an address may be fetched from, which a restricted host doesn't allow of all.
     fn check_address(&self, _address: &str) -> HostResult<()> {
@@ -245,6 +264,17 @@ pub struct FetchedInput {
     pub store_path: StorePath,
     /// What was fetched, with all that is known of it now: commit, hash, times.
     pub input: Input,
+    /// What tells the contents from others, if anything does without a look at all of them.
+    pub fingerprint: Option<String>,
+}
+
+/// Where a lock file is written.
+#[derive(Clone, Debug)]
+pub struct LockFilePlace {
+    /// The file.
+    pub path: String,
+    /// Whether it is there already.
+    pub exists: bool,
 }
 
 /// A file or tree to fetch.

@@ -76,6 +76,7 @@
 pub mod builtins;
 pub mod diagnostics;
 pub mod eval;
+pub mod flake;
 pub mod format;
 pub mod heap;
 pub mod host;

@@ -142,13 +142,14 @@ pub struct Repl<'e, 'h> {
     /// As the user named them.
     files: Vec<String>,
     installables: Vec<(String, Loader<'e, 'h>)>,
+    flakes: Vec<(String, Loader<'e, 'h>)>,
     last_loaded: Option<Value<'h>>,
 }
 
 impl<'e, 'h> Repl<'e, 'h> {
     /// Returns a session that knows nothing but the global variables.
     pub fn new(eval: &'e Evaluator<'h>, options: ReplOptions<'h>) -> Repl<'e, 'h> {
-        Repl { eval, options, scope: Scope::new(eval), files: Vec::new(), installables: Vec::new(), last_loaded: None }
+        Repl { eval, options, scope: Scope::new(eval), files: Vec::new(), installables: Vec::new(), flakes: Vec::new(), last_loaded: None }
     }
 
     /// Returns the evaluator.

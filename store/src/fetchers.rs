@@ -11,8 +11,10 @@ mod forge;
 mod git;
 mod mercurial;
 mod path;
+pub mod reference;
 pub mod registry;
 mod tarball;
+mod working_copy;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -130,6 +132,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Importance {
     /// Shown unless somebody wants quiet.
+    Notice,
+    /// Shown, but not by the new command line on a terminal.
     Info,
     /// Shown with `-v`.
     Talkative,
@@ -167,6 +171,8 @@ pub struct FetchedTree {
     pub nar_hash: Hash,
     /// What was fetched, with commit, times and hash.
     pub input: Input,
+    /// What tells the contents from others, if anything does without a look at all of them.
+    pub fingerprint: Option<String>,
 }
 
 /// Fetches. May be shared between threads.
@@ -233,7 +239,13 @@ impl Fetchers {
             let message = format!("NAR hash mismatch in input '{input}', expected '{shown}' but got '{}'", wanted.format(HashFormat::Sri, true));
             return Err(FetchError::HashMismatch { message });
         }
-        Ok(FetchedTree { path, nar_hash, input: locked })
+        let fingerprint = fingerprint_of(&locked, found.fingerprint)?;
+        Ok(FetchedTree { path, nar_hash, input: locked, fingerprint })
+    }
+
+    /// Forgets what working trees had when they were looked at.
+    pub fn forget_working_trees(&self) {
+        self.worktrees.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn find<'a>(&'a self, store: &'a dyn Store, input: &Input) -> FetchResult<(Found<'a>, Input)> {
@@ -311,6 +323,22 @@ impl Fetchers {
         self.worktrees.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), Arc::clone(&found));
         Ok(found)
     }
+}
+
+/// Returns what tells a fetched tree from others of its kind; a directory has nothing of the sort.
+fn fingerprint_of(input: &Input, found: Option<String>) -> FetchResult<Option<String>> {
+    Ok(match input.kind() {
+        "git" => match input.revision_text()? {
+            Some(revision) => Some(git::Reading::of(input)?.fingerprint(&revision)),
+            None => found,
+        },
+        "tarball" | "file" => match input.nar_hash()? {
+            Some(hash) => Some(hash.format(HashFormat::Sri, true)),
+            None => input.revision_text()?,
+        },
+        "github" | "gitlab" | "sourcehut" | "hg" => input.revision_text()?,
+        _ => None,
+    })
 }
 
 /// Returns the path of a tree with this NAR hash.

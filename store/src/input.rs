@@ -4,13 +4,15 @@
 //! thing: an input of a kind that nobody knows is one too, so that a lock file from a newer program can be read and shown; only
 //! fetching it fails.
 
+mod flake_ref;
 mod git_names;
 mod kinds;
-mod reference;
+pub(crate) mod reference;
 pub mod url;
 
 use std::collections::BTreeMap;
 
+pub use self::flake_ref::FlakeRef;
 pub use self::git_names::{is_flake_id, is_legal_ref, is_mercurial_ref, is_revision};
 pub use self::kinds::PublicKey;
 pub use self::reference::parse_reference;
@@ -230,6 +232,11 @@ impl Input {
     /// When the kind is unknown, or what a text attribute holds isn't what it should be.
     pub fn to_url(&self) -> Result<Url, InputError> {
         lenient(|reader| kinds::to_url(&self.attrs, reader))
+    }
+
+    /// Returns the path if it is one that is relative to something.
+    pub fn relative_path(&self) -> Option<&str> {
+        if self.kind() == "path" { self.text("path").filter(|path| !path.starts_with('/')) } else { None }
     }
 
     /// Whether this says where to fetch from; otherwise a registry has to be asked.

@@ -48,6 +48,7 @@ use crate::args::Args;
 use crate::cancel::Cancel;
 use crate::common::Common;
 use crate::failure::{Failure, Outcome};
+use crate::flakes::FlakeState;
 use crate::settings::Settings;
 use crate::store_choice::StoreChoice;
 use crate::ui::Ui;
@@ -180,9 +181,19 @@ pub(crate) struct Context {
     pub(crate) cancel: Cancel,
     /// What builds run under.
     pub(crate) helper: Helper,
+    /// What was found out of flakes.
+    pub(crate) flakes: Arc<FlakeState>,
 }
 
 impl Context {
+    /// Returns the same with other settings.
+    pub(crate) fn with_settings(&self, settings: Settings) -> Outcome<Arc<Context>> {
+        let common = Common { settings: settings.clone(), ..self.common.clone() };
+        let store = StoreChoice::new(&settings)?.shown_by(self.ui, self.prints_build_logs(), common.is_classic).cancelled_by(&self.cancel);
+        let (ui, cancel, helper, flakes) = (self.ui, self.cancel.clone(), self.helper.clone(), Arc::clone(&self.flakes));
+        Ok(Arc::new(Context { settings, common, ui, store, cancel, helper, flakes }))
+    }
+
     /// Returns whether the output of builders is shown line by line: by default the classic commands do.
     pub(crate) fn prints_build_logs(&self) -> bool {
         self.common.print_build_logs.unwrap_or(self.common.is_classic && self.ui.verbosity >= crate::ui::Verbosity::NOTICE)
@@ -226,7 +237,7 @@ impl Invocation {
         let cancel = Cancel::on_signals();
         let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic).cancelled_by(&cancel);
         let settings = self.common.settings.clone();
-        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel, helper: self.helper }))
+        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel, helper: self.helper, flakes: Arc::default() }))
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Common {
     pub(crate) search_path: Vec<String>,
     /// `--nix-path` and `--extra-nix-path`, with what the latter adds to.
     pub(crate) nix_path: Option<Vec<String>>,
+    /// `--override-flake`: what is meant, and what by that.
+    pub(crate) override_flakes: Vec<(String, String)>,
     /// `--impure`
     pub(crate) impure: bool,
     /// `--pure-eval`, asked for and not just the default
@@ -69,6 +71,7 @@ impl Common {
             auto_arguments: Vec::new(),
             search_path: Vec::new(),
             nix_path: None,
+            override_flakes: Vec::new(),
             impure: false,
             pure: false,
             print_build_logs: None,
@@ -139,6 +142,7 @@ impl Common {
                 self.settings.set("pure-eval", "true")?;
                 self.pure = true;
             }
+            "--override-flake" => self.override_flakes.push(args.two_values(flag)?),
             "-I" | "--include" => self.search_path.push(args.value(flag)?),
             "--arg" => {
                 let (name, value) = args.two_values(flag)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nixlang::diagnostics::{Diagnostic, near_names};
 use nixlang::eval::{Budgets, ErrorKind, EvalError, EvalOptions, Evaluator, session};
+use nixlang::flake::FlakeOptions;
 use nixlang::host::RecordingHost;
 use nixlang::heap::{Kind, Value};
 use nixlang::host::FetchRequest;
@@ -121,6 +122,13 @@ fn options(context: &Context, pure: bool, read_write: bool) -> Outcome<EvalOptio
         read_write,
         trust_forge_archives: settings.is_on("trust-tarballs-from-git-forges"),
         lints: lints(settings)?,
+        flakes: FlakeOptions {
+            use_registries: settings.is_on("use-registries"),
+            allow_dirty: settings.is_on("allow-dirty"),
+            allow_dirty_locks: settings.is_on("allow-dirty-locks"),
+            warn_dirty: settings.is_on("warn-dirty"),
+            commit_lock_file_summary: settings.text("commit-lock-file-summary").to_owned(),
+        },
         ..EvalOptions::default()
     })
 }

@@ -19,6 +19,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Returns the message; nothing if nothing is to be shown.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Failure::Shown(diagnostic) => diagnostic.message.clone(),
+            Failure::Usage(message) => message.clone(),
+            Failure::Status(_) | Failure::BrokenPipe => String::new(),
+        }
+    }
+
     /// Returns a failure with a message.
     pub(crate) fn new(message: impl Into<String>) -> Failure {
         Failure::Shown(Box::new(Diagnostic::error(message)))

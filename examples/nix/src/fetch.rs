@@ -5,8 +5,9 @@ use std::sync::Arc;
 use nixlang::diagnostics::{Diagnostic, Severity};
 use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::BinaryCache;
-use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries};
-use nixlang_store::input::{Attrs, Input, Reader, feature_message, parse_reference};
+use nixlang_store::fetchers::registry::Entry;
+use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries, Registry};
+use nixlang_store::input::{Attr, Attrs, Input, Reader, feature_message, parse_reference};
 use nixlang_store::open::{Opener, fetch_url, is_pseudo_url, resolve_pseudo_url};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
@@ -18,7 +19,7 @@ use crate::settings::Settings;
 use crate::ui::{Ui, Verbosity};
 
 /// Shows what fetchers say.
-struct Shown(Ui);
+pub(crate) struct Shown(pub(crate) Ui);
 
 impl Observer for Shown {
     fn warn(&self, message: &str) {
@@ -31,6 +32,7 @@ impl Observer for Shown {
 
     fn message(&self, importance: Importance, message: &str) {
         let level = match importance {
+            Importance::Notice => Verbosity::NOTICE,
             Importance::Info => Verbosity::INFO,
             Importance::Talkative => Verbosity::INFO.more(1),
             _ => Verbosity::INFO.more(2),
@@ -83,9 +85,24 @@ pub(crate) fn fetch(fetchers: &Fetchers, store: &dyn Store, request: &FetchReque
     fetch_url(fetchers, store, url, name, *unpack, *sha256).map_err(fetch_error)
 }
 
+/// Returns what the command line says: `--inputs-from`, then `--override-flake`.
+fn flag_registry(context: &Context) -> FetchResult<Registry> {
+    let mut registry = context.flakes.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    for (from, to) in &context.common.override_flakes {
+        let read = |text: &str, allow_missing| {
+            crate::flakes::plain_reference(context, text, allow_missing).map_err(|failure| FetchError::Refused { message: failure.message() })
+        };
+        let (from, to) = (read(from, true)?, read(to, false)?);
+        let extra = [("dir".to_owned(), Attr::from(to.subdir.as_str()))].into_iter().filter(|_| !to.subdir.is_empty()).collect();
+        registry.entries.push(Entry { from: from.input, to: to.input, extra, is_exact: false });
+    }
+    Ok(registry)
+}
+
 /// Reads all registries.
 pub(crate) fn registries(context: &Context, fetchers: &Fetchers, store: &dyn Store) -> FetchResult<Registries> {
-    opener(context).registries(fetchers, store, &Shown(context.ui))
+    let registries = opener(context).registries(fetchers, store, &Shown(context.ui))?;
+    Ok(Registries { flag: flag_registry(context)?, ..registries })
 }
 
 /// A flake reference of the command line, and what it turned out to be.

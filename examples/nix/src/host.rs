@@ -3,18 +3,18 @@
 //! The surprising part: in a rooted store a path says `/nix/store/…` and the file is elsewhere. Only here one becomes the other.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang::diagnostics::{Diagnostic, Severity};
-use nixlang::host::{FetchRequest, FetchedInput, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang::host::{FetchRequest, FetchedInput, FileType, Host, HostError, HostResult, LockFilePlace, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
 use nixlang_store::copy::CopyOptions;
 use nixlang_store::derivation::Derivation;
-use nixlang_store::fetchers::Fetchers;
-use nixlang_store::input::Input;
+use nixlang_store::fetchers::{Fetchers, Registries};
+use nixlang_store::input::{Attrs, Input};
 use nixlang_store::make_content_addressed::make_content_addressed;
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::references::SelfReferenceRule;
@@ -75,7 +75,8 @@ pub(crate) struct StoreHost {
     read_write: bool,
     /// What was fetched by this evaluation: address, name, whether unpacked.
     fetched: RefCell<HashMap<(String, String, bool), StorePath>>,
-    fetched_inputs: RefCell<BTreeMap<Input, FetchedInput>>,
+    /// Read when something is to be looked up.
+    registries: OnceCell<Registries>,
     /// Made when something is to be fetched.
     fetchers: OnceCell<Fetchers>,
 }
@@ -86,7 +87,7 @@ impl StoreHost {
         let files = OsHost { store_dir: context.store.store_dir().clone() };
         let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
         let read_write = read_write && !context.store.is_dummy();
-        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default(), fetched_inputs: RefCell::default(), fetchers: OnceCell::new() }
+        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default(), registries: OnceCell::new(), fetchers: OnceCell::new() }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -305,20 +306,45 @@ impl Host for StoreHost {
     }
 
     fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
-        if let Some(known) = self.fetched_inputs.borrow().get(input) {
+        let known = || self.context.flakes.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(input) {
             return Ok(known.clone());
         }
         let fetched = self.fetchers()?.fetch(&*self.fetch_store()?, input).map_err(fetch_error)?;
         self.must_keep()?;
-        let fetched = FetchedInput { store_path: fetched.path, input: fetched.input };
-        self.fetched_inputs.borrow_mut().insert(input.clone(), fetched.clone());
+        let fetched = FetchedInput { store_path: fetched.path, input: fetched.input, fingerprint: fetched.fingerprint };
+        known().insert(input.clone(), fetched.clone());
         Ok(fetched)
     }
 
-    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
-        let registries = crate::fetch::registries(&self.context, self.fetchers()?, &**self.store()?).map_err(fetch_error)?;
-        // What differs from machine to machine doesn't belong into an expression.
-        Ok(registries.resolve(input, true).map_err(fetch_error)?.0)
+    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
+        if self.registries.get().is_none() {
+            let _ = self.registries.set(crate::fetch::registries(&self.context, self.fetchers()?, &**self.store()?).map_err(fetch_error)?);
+        }
+        self.registries.get().expect("it was set above").resolve(input, only_fixed).map_err(fetch_error)
+    }
+
+    fn forget_fetched(&self) {
+        self.context.flakes.forget();
+        if let Some(fetchers) = self.fetchers.get() {
+            fetchers.forget_working_trees();
+        }
+    }
+
+    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
+        let root = self.fetchers()?.working_copy(input).map_err(fetch_error)?;
+        Ok(root.map(|root| {
+            let file = root.join(path);
+            LockFilePlace { exists: file.symlink_metadata().is_ok(), path: file.display().to_string() }
+        }))
+    }
+
+    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
+        self.fetchers()?.put_file(input, path, text, commit_message).map_err(fetch_error)
+    }
+
+    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
+        std::fs::write(path, text).map_err(|error| HostError::Failed { message: format!("opening file \"{path}\": {}", crate::failure::plain(&error)) })
     }
 
     fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {

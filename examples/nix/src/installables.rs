@@ -1,9 +1,11 @@
-//! What the words of the new command line work on: attributes of `--file` or `--expr`, or store paths, each with `^OUTPUTS` behind if need be.
+//! What the words of the new command line work on: attributes of `--file` or `--expr`, outputs of flakes, or store paths, each with `^OUTPUTS`
+//! behind if need be.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nixlang::eval::{ErrorKind, EvalError};
+use nixlang::flake::LockOptions;
 use nixlang::heap::{Kind, Value};
 use nixlang::source::Pos;
 use nixlang::value::ContextKind;
@@ -16,6 +18,7 @@ use crate::commands::{Context, Invocation};
 use crate::derivations::find_derivations;
 use crate::evaluation::{Evaluation, Step, evaluate};
 use crate::failure::{Failure, Outcome};
+use crate::flakes::{Defaults, FlakeFlags, FlakeWord, find};
 
 /// `--file`, `--expr` and the words behind.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,10 @@ pub(crate) struct Installables {
     pub(crate) derivations: bool,
     /// Words come from standard input as well (`--stdin`).
     pub(crate) stdin: bool,
+    /// What is to be done with lock files.
+    pub(crate) flakes: FlakeFlags,
+    /// Where outputs of flakes are looked for.
+    pub(crate) defaults: Defaults,
 }
 
 /// Which outputs of a derivation.
@@ -66,10 +73,19 @@ impl Installables {
     /// Reads a command line: flags that `own` knows, those of installables, and words. Returns what the words mean and
     /// the context for it.
     pub(crate) fn parse(
+        invocation: Invocation,
+        own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+    ) -> Outcome<(Installables, Arc<Context>)> {
+        Installables::parse_for(Defaults::Packages, invocation, own)
+    }
+
+    /// As [`Installables::parse`], for a command that looks for outputs of flakes elsewhere.
+    pub(crate) fn parse_for(
+        defaults: Defaults,
         mut invocation: Invocation,
         mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
     ) -> Outcome<(Installables, Arc<Context>)> {
-        let mut installables = Installables::default();
+        let mut installables = Installables { defaults, ..Installables::default() };
         let mut words = Vec::new();
         invocation.parse(
             |flag, args| Ok(own(flag, args)? || installables.flag(flag, args)?),
@@ -83,9 +99,64 @@ impl Installables {
             let text = crate::common::read_stdin()?;
             installables.words.extend(String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned));
         }
-        installables.check(&mut invocation.common)?;
-        let context = invocation.context()?;
+        let context = installables.context(invocation)?;
         Ok((installables, context))
+    }
+
+    /// Ends the reading of flags: returns the context, with the settings that flakes among the words want.
+    pub(crate) fn context(&self, mut invocation: Invocation) -> Outcome<Arc<Context>> {
+        self.check(&mut invocation.common)?;
+        let context = invocation.context()?;
+        self.flakes.begin(&context)?;
+        if self.has_source() {
+            return Ok(context);
+        }
+        let mut references = Vec::new();
+        for word in self.words() {
+            if let Word::Flake { flake, .. } = self.word(&context, &word)? {
+                references.push(flake.reference);
+            }
+        }
+        crate::flakes::configured(context, &references, &self.flakes)
+    }
+
+    /// Returns what a word is where there is no source.
+    pub(crate) fn word(&self, context: &Context, word: &str) -> Outcome<Word> {
+        let (plain, outputs) = split_outputs(word);
+        let root = plain.split('^').next().unwrap_or(plain);
+        if root.contains('/') && store_path(context, root).is_some() {
+            return Ok(Word::Store);
+        }
+        if !context.common.auto_arguments.is_empty() {
+            return Err(Failure::Usage("'--arg' and '--argstr' are incompatible with flakes".into()));
+        }
+        Ok(Word::Flake { flake: FlakeWord::parse(context, plain, self.defaults)?, outputs })
+    }
+
+    /// Returns the value of a word, and the path of attributes that led to it.
+    pub(crate) fn value<'h>(&self, evaluation: &Evaluation<'_, 'h>, word: &str) -> Step<(Value<'h>, Vec<String>)> {
+        if self.has_source() {
+            let path = split_outputs(word).0;
+            let value = evaluation.select(self.root(evaluation)?, path)?;
+            return Ok((evaluation.auto_call(value)?, crate::evaluation::split_attr_path(path)?));
+        }
+        let context = evaluation.context();
+        match self.word(context, word)? {
+            Word::Store => Err(Failure::new(format!("installable '{word}' does not correspond to a Nix language value")).into()),
+            Word::Flake { flake, .. } => {
+                let found = find(evaluation, &flake, &self.flakes.options(context)?)?;
+                Ok((found.value, found.path))
+            }
+        }
+    }
+
+    /// Returns the value of `--file` or `--expr`.
+    pub(crate) fn root<'h>(&self, evaluation: &Evaluation<'_, 'h>) -> Step<Value<'h>> {
+        match (&self.file, &self.expression) {
+            (Some(file), _) if file == "-" => evaluation.stdin(),
+            (Some(file), _) => evaluation.file(file),
+            (None, text) => evaluation.text(text.as_deref().unwrap_or_default().as_bytes()),
+        }
     }
 
     /// Handles `-f`, `--expr` and `--derivation`. Returns false for other flags.
@@ -95,8 +166,7 @@ impl Installables {
             "-E" | "--expr" => self.expression = Some(args.value(flag)?),
             "--derivation" => self.derivations = true,
             "--stdin" => self.stdin = true,
-            "--all-systems" => {}
-            _ => return Ok(false),
+            _ => return self.flakes.flag(flag, args),
         }
         Ok(true)
     }
@@ -106,9 +176,12 @@ impl Installables {
         self.file.is_some() || self.expression.is_some()
     }
 
-    /// Returns the words, or the empty attribute path if there is none.
+    /// Returns the words; the empty attribute path, or the flake around this directory, if there is none.
     pub(crate) fn words(&self) -> Vec<String> {
-        if self.words.is_empty() && !self.stdin { vec![String::new()] } else { self.words.clone() }
+        match self.words.is_empty() && !self.stdin {
+            true => vec![if self.has_source() { String::new() } else { ".".to_owned() }],
+            false => self.words.clone(),
+        }
     }
 
     /// Sets what follows for evaluation: files are not read purely.
@@ -128,15 +201,10 @@ impl Installables {
     /// Evaluates what is to be evaluated and returns what all words stand for.
     pub(crate) fn targets(&self, context: &Arc<Context>, read_write: bool) -> Outcome<Vec<Target>> {
         if !self.has_source() {
-            return self.words().iter().map(|word| store_target(context, word, self.derivations)).collect();
+            return self.targets_of_words(context, read_write);
         }
         evaluate(context, read_write, |evaluation| {
-            let root = match (&self.file, &self.expression) {
-                (Some(file), _) if file == "-" => evaluation.stdin()?,
-                (Some(file), _) => evaluation.file(file)?,
-                (None, Some(text)) => evaluation.text(text.as_bytes())?,
-                (None, None) => unreachable!("there is a source"),
-            };
+            let root = self.root(evaluation)?;
             let mut targets = Vec::new();
             for word in self.words() {
                 if word.starts_with(context.store.store_dir().as_str()) {
@@ -145,7 +213,7 @@ impl Installables {
                 }
                 let (attribute, outputs) = split_outputs(&word);
                 let value = evaluation.select(root, if attribute == "." { "" } else { attribute })?;
-                if let Some(path) = single_path(evaluation, value, attribute)? {
+                if let Some(path) = single_path(evaluation, value, &format!("while evaluating the attribute '{attribute}'"))? {
                     targets.push(path);
                     continue;
                 }
@@ -180,12 +248,108 @@ impl Installables {
     }
 }
 
+/// A word where there is no source.
+pub(crate) enum Word {
+    /// A store path or something that leads to one.
+    Store,
+    /// An output of a flake.
+    Flake {
+        /// The flake, and where to look.
+        flake: FlakeWord,
+        /// What stands behind the caret.
+        outputs: Outputs,
+    },
+}
+
+impl Installables {
+    /// Returns what words stand for that are store paths and outputs of flakes.
+    fn targets_of_words(&self, context: &Arc<Context>, read_write: bool) -> Outcome<Vec<Target>> {
+        let words: Vec<(String, Word)> =
+            self.words().into_iter().map(|word| Ok((word.clone(), self.word(context, &word)?))).collect::<Outcome<_>>()?;
+        if words.iter().all(|(_, word)| matches!(word, Word::Store)) {
+            return words.iter().map(|(word, _)| store_target(context, word, self.derivations)).collect();
+        }
+        crate::flakes::require(context, "flakes")?;
+        let options = self.flakes.options(context)?;
+        evaluate(context, read_write, |evaluation| {
+            let target = |(word, kind): &(String, Word)| match kind {
+                Word::Store => Ok(store_target(context, word, self.derivations)?),
+                Word::Flake { flake, outputs } => flake_target(evaluation, flake, outputs, &options, self.derivations),
+            };
+            words.iter().map(target).collect()
+        })
+    }
+}
+
+/// Returns what an output of a flake stands for.
+pub(crate) fn flake_target(evaluation: &Evaluation<'_, '_>, flake: &FlakeWord, outputs: &Outputs, options: &LockOptions, derivations: bool) -> Step<Target> {
+    let eval = evaluation.eval;
+    let found = find(evaluation, flake, options)?;
+    let shown = found.shown();
+    if !eval.is_derivation(found.value)? {
+        let what = format!("while evaluating the flake output attribute '{shown}'");
+        return match single_path(evaluation, found.value, &what)? {
+            Some(target) => Ok(target),
+            None => {
+                let (kind, value) = (found.value.described_type(), eval.show_for_error(found.value));
+                let message = format!("expected flake output attribute '{shown}' to be a derivation or path but found {kind}: {value}");
+                Err(EvalError::new(ErrorKind::Evaluation, message).into())
+            }
+        };
+    }
+    let Kind::Attrs(attrs) = found.value.kind() else { unreachable!("a derivation is a set") };
+    let member = |name: &str| attrs.find(eval.symbols.intern(name.as_bytes()));
+    let text = |value| -> Step<String> {
+        let text = eval.force_string(value, Pos::NONE, "while evaluating an attribute of a flake output")?;
+        Ok(String::from_utf8_lossy(text.bytes()).into_owned())
+    };
+    let Some(path) = member("drvPath") else {
+        return Err(EvalError::new(ErrorKind::MissingAttribute, format!("attribute '{shown}.drvPath' does not exist")).into());
+    };
+    let path = eval.host.store_dir().parse(text(path.slot.get())?.as_bytes()).map_err(|error| Failure::new(error.to_string()))?;
+    if !path.is_derivation() {
+        return Err(Failure::new(format!("store path '{path}' is not a valid derivation path")).into());
+    }
+    evaluation.flush()?;
+    if derivations {
+        return Ok(Target::Path(path));
+    }
+    let outputs = match outputs {
+        Outputs::All => None,
+        Outputs::Named(names) => Some(names.clone()),
+        Outputs::Default => {
+            let mut names = Vec::new();
+            if let Some(specified) = member("outputSpecified") {
+                if eval.force_bool(specified.slot.get(), specified.pos, "while evaluating the attribute 'outputSpecified'")?
+                    && let Some(name) = member("outputName")
+                {
+                    names.push(text(name.slot.get())?);
+                }
+            } else if let Some(meta) = member("meta")
+                && let Kind::Attrs(meta) = eval.force_at(meta.slot.get(), meta.pos)?.kind()
+                && let Some(wanted) = meta.find(eval.symbols.intern(b"outputsToInstall"))
+            {
+                for name in eval.force_list(wanted.slot.get(), wanted.pos, "while evaluating the attribute 'outputsToInstall'")?.iter() {
+                    names.push(text(name)?);
+                }
+            }
+            if names.is_empty() {
+                names.push("out".into());
+            }
+            names.sort();
+            names.dedup();
+            Some(names)
+        }
+    };
+    Ok(Target::Built { derivation: path, outputs })
+}
+
 /// Returns the one path that a value stands for if it is a path or a string.
-fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, attribute: &str) -> Step<Option<Target>> {
+fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, what: &str) -> Step<Option<Target>> {
     let eval = evaluation.eval;
     let value = eval.force(value)?;
     let wrong = |message: String| {
-        EvalError::new(ErrorKind::Evaluation, message).while_(Pos::NONE, format!("while evaluating the attribute '{attribute}'"))
+        EvalError::new(ErrorKind::Evaluation, message).while_(Pos::NONE, what)
     };
     let parse = |path: &str| eval.host.store_dir().parse(path).map_err(|error| Failure::new(error.to_string()));
     let (text, elements) = match value.kind() {
@@ -246,7 +410,7 @@ fn store_target(context: &Context, word: &str, derivations: bool) -> Outcome<Tar
     let is_nested = path.contains('^');
     let root = path.split('^').next().unwrap_or(path);
     let store_path = store_path(context, root).ok_or_else(|| {
-        Failure::new(format!("'{word}' is not a store path; flakes are not supported yet, name a file with '--file' or an expression with '--expr'"))
+        Failure::new(format!("'{word}' is not a store path"))
     })?;
     let outputs = match outputs {
         Outputs::Default if is_nested => return Err(Failure::new(format!("invalid extended outputs specifier in '{word}'"))),

@@ -17,6 +17,7 @@ mod dev_env;
 mod evaluation;
 mod failure;
 mod fetch;
+mod flakes;
 mod host;
 mod installables;
 mod observation;

@@ -2,7 +2,7 @@
 
 mod closure;
 mod mercurial;
-mod tree;
+pub(crate) mod tree;
 
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
@@ -39,19 +39,7 @@ pub(super) const BUILTINS: &[Definition] = &[
         .strict(1)
         .feature("fetch-closure")
         .doc("Copies a store path and all that it refers to from another store."),
-    Definition::new("getFlake", &["args"], |eval, _, pos| flakes(eval, "getFlake", pos)).doc("Not supported yet."),
 ];
-
-fn unsupported<'h>(name: &str, pos: Pos) -> EvalResult<Value<'h>> {
-    Err(EvalError::new(ErrorKind::Unsupported, format!("'builtins.{name}' is not supported yet")).at(pos))
-}
-
-fn flakes<'h>(eval: &Evaluator<'h>, name: &str, pos: Pos) -> EvalResult<Value<'h>> {
-    if !eval.options.has_feature("flakes") {
-        return Err(EvalError::new(ErrorKind::Evaluation, nixlang_store::input::feature_message("flakes")));
-    }
-    unsupported(name, pos)
-}
 
 fn fetchurl<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     fetch(eval, args[0], pos, Fetcher { name: "fetchurl", unpack: false, default_name: "" })

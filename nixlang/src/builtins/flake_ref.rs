@@ -17,18 +17,18 @@ pub(super) const BUILTINS: &[Definition] = &[
         .doc("Returns the flake reference that has these parts, in URL notation; the inverse of `parseFlakeRef`."),
 ];
 
-pub(super) fn failed(error: Error) -> EvalError {
+pub(crate) fn failed(error: Error) -> EvalError {
     EvalError::new(ErrorKind::Evaluation, error.to_string())
 }
 
-fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
+pub(super) fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
     match eval.options.has_feature("flakes") {
         true => Ok(()),
         false => Err(EvalError::new(ErrorKind::Evaluation, feature_message("flakes"))),
     }
 }
 
-pub(super) fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
+pub(crate) fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
     let mut dubious = |name: &str| {
         eval.host.message(Message::Warning, &format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
     };

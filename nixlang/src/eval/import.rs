@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::heap::Value;
+use crate::heap::{Kind, Value};
 use crate::host::{FileType, Message};
 use crate::lower::StaticScope;
+use crate::lower::expr::Expr;
 use crate::source::{Origin, Pos};
 
 /// Links followed on the way to a file before it is called a cycle.
@@ -44,11 +45,36 @@ impl<'h> Evaluator<'h> {
         self.force(value)
     }
 
+    /// As [`import`](Self::import), of a file that is a set as it stands there, such as a `flake.nix`.
+    ///
+    /// # Errors
+    /// When the file has another kind of expression.
+    pub(crate) fn import_literal_set(&self, path: &[u8]) -> EvalResult<Value<'h>> {
+        let file = self.resolve_expr_path(path)?;
+        let known = self.imports.borrow().get(&file).copied();
+        if let Some(value) = known
+            && let Kind::Attrs(_) = self.force(value)?.kind()
+        {
+            return self.force(value);
+        }
+        let text: Arc<[u8]> = Arc::from(self.read_source(&file)?);
+        let start = self.sources.add(Origin::File(Arc::from(file.as_slice())), text.clone()).map_err(|e| EvalError::new(ErrorKind::Evaluation, e.to_string()))?;
+        let expr = crate::lower::parse(self, &text, start, crate::path::parent(&file), &StaticScope::default())?;
+        if !matches!(expr, Expr::Attrs(_)) {
+            let message = format!("file '{}' must be an attribute set", String::from_utf8_lossy(&file));
+            return Err(EvalError::new(ErrorKind::Evaluation, message));
+        }
+        let value = self.eval(expr, self.root())?;
+        self.imports.borrow_mut().insert(file, value);
+        Ok(value)
+    }
+
     /// Forgets which files were evaluated or copied, so that what changed meanwhile is read anew. Values that exist stay what they are.
     pub fn forget_files(&self) {
         self.imports.borrow_mut().clear();
         self.sources_in_store.borrow_mut().clear();
         self.caches.plain_paths.borrow_mut().clear();
+        self.host.forget_fetched();
     }
 
     /// Evaluates a file, whether it was imported before or not.

@@ -105,6 +105,16 @@ impl<'h> Thunk<'h> {
         NonZeroU64::new(self.payload().load(Ordering::Relaxed)).map(|word| unsafe { Value::from_word(word) })
     }
 
+    /// Returns the expression that is all that a suspended thunk has to evaluate.
+    pub fn suspended_expression(self) -> Option<&'h Expr<'h>> {
+        let head = self.head().load(Ordering::Acquire);
+        if head & 7 != EXPR {
+            return None;
+        }
+        // SAFETY: the head of a suspended expression was written by `Heap::thunk` from a `&'h Expr<'h>`.
+        Some(unsafe { pointer_of(head & !(7 | PLACELESS)).cast().as_ref() })
+    }
+
     /// Returns whether the thunk failed, for good.
     pub fn has_failed(self) -> bool {
         self.head().load(Ordering::Acquire) & 7 == FAILED

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang_store::derivation::Derivation;
 use nixlang_store::hash::{Algorithm, Hash};
-use nixlang_store::input::Input;
+use nixlang_store::input::{Attrs, Input};
 use nixlang_store::path::{StoreDir, StorePath};
 
 use super::*;
@@ -188,8 +188,24 @@ impl Host for RecordingHost {
         result
     }
 
-    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
-        self.inner.resolve_input(input)
+    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
+        self.inner.resolve_input(input, only_fixed)
+    }
+
+    fn forget_fetched(&self) {
+        self.inner.forget_fetched();
+    }
+
+    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
+        self.inner.lock_file(input, path)
+    }
+
+    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
+        self.inner.write_lock_file(input, path, text, commit_message)
+    }
+
+    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
+        self.inner.write_file(path, text)
     }
 
     fn check_address(&self, address: &str) -> HostResult<()> {

@@ -146,8 +146,24 @@ impl Host for RestrictedHost {
         self.inner.fetch_input(input)
     }
 
-    fn resolve_input(&self, input: &Input) -> HostResult<Input> {
-        self.inner.resolve_input(input)
+    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
+        self.inner.resolve_input(input, only_fixed)
+    }
+
+    fn forget_fetched(&self) {
+        self.inner.forget_fetched();
+    }
+
+    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
+        self.inner.lock_file(input, path)
+    }
+
+    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
+        self.inner.write_lock_file(input, path, text, commit_message)
+    }
+
+    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
+        self.inner.write_file(path, text)
     }
 
     fn check_address(&self, address: &str) -> HostResult<()> {

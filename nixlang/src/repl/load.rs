@@ -46,6 +46,18 @@ impl<'e, 'h> Repl<'e, 'h> {
         self.add(value?, show)
     }
 
+    /// Adds the outputs of a flake, now and by every reload. `reference` is how it is announced then.
+    ///
+    /// # Errors
+    /// Those of the loader, and when its value is no set.
+    pub fn load_flake(&mut self, reference: impl Into<String>, loader: Loader<'e, 'h>, show: Show<'_>) -> EvalResult<()> {
+        let reference = reference.into();
+        self.flakes.retain(|(other, _)| *other != reference);
+        let value = loader(self.eval);
+        self.flakes.push((reference, loader));
+        self.add(value?, show)
+    }
+
     /// Forgets all variables, and loads again what was loaded.
     ///
     /// # Errors
@@ -67,6 +79,17 @@ impl<'e, 'h> Repl<'e, 'h> {
             }
         }
         self.installables = installables;
+        result?;
+        let flakes = std::mem::take(&mut self.flakes);
+        let mut result = Ok(());
+        for (reference, loader) in &flakes {
+            show(Output::Notice(&format!("Loading flake '{reference}'...")));
+            result = loader(self.eval).and_then(|value| self.add(value, show));
+            if result.is_err() {
+                break;
+            }
+        }
+        self.flakes = flakes;
         result
     }
 

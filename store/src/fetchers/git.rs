@@ -48,7 +48,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    fn of(input: &Input) -> FetchResult<Reading> {
+    pub(super) fn of(input: &Input) -> FetchResult<Reading> {
         let (export_ignore, submodules, lfs) = (input.is_on("exportIgnore")?, input.is_on("submodules")?, input.is_on("lfs")?);
         if export_ignore && submodules {
             return Err(FetchError::refused("exportIgnore and submodules are not supported together yet"));
@@ -57,7 +57,7 @@ impl Reading {
     }
 
     /// What a commit's tree read like this is remembered by.
-    fn fingerprint(self, revision: &str) -> String {
+    pub(super) fn fingerprint(self, revision: &str) -> String {
         let flag = |is_on, flag| if is_on { flag } else { "" };
         format!("{revision}{}{}{}", flag(self.submodules, ";s"), flag(self.export_ignore, ";e"), flag(self.lfs, ";l"))
     }
@@ -75,6 +75,14 @@ impl Fetchers {
         match (location, worktree) {
             (Location::Local(path), Some(worktree)) => self.find_worktree(store, input, &path, &worktree, reading),
             (location, _) => self.find_commit(store, input, location, reading),
+        }
+    }
+
+    /// Returns the repository of an input that is one with a working tree, here.
+    pub(super) fn local_repository(&self, input: &Input) -> FetchResult<Option<PathBuf>> {
+        match self.location(input)? {
+            Location::Local(path) => Ok(Some(path)),
+            Location::Remote(_) => Ok(None),
         }
     }
 

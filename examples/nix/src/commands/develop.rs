@@ -11,6 +11,7 @@ use super::{Context, Invocation};
 use crate::args::Args;
 use crate::dev_env::{DevEnv, of_target};
 use crate::failure::{Failure, Outcome};
+use crate::flakes::Defaults;
 use crate::installables::{Installables, Target};
 use crate::start::{EnvironmentFlags, command_of, quote, start};
 use crate::ui::Verbosity;
@@ -52,7 +53,7 @@ impl Wanted {
     fn environment(&self, context: &Arc<Context>) -> Outcome<(StorePath, DevEnv)> {
         let mut installables = self.installables.clone();
         let word = installables.words().remove(0);
-        let is_path = !installables.has_source() && crate::installables::store_path(context, &word).is_some_and(|path| path.name().ends_with("-env"));
+        let is_path = !installables.has_source() && word.contains('/') && crate::installables::store_path(context, &word).is_some_and(|path| path.name().ends_with("-env"));
         installables.derivations = !is_path;
         let targets = installables.targets(context, true)?;
         let [target] = &targets[..] else {
@@ -97,7 +98,7 @@ impl Wanted {
 pub(super) fn print_dev_env(invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
     let (mut json, mut pretty) = (false, false);
-    let (installables, context) = Installables::parse(invocation, |flag, args| {
+    let (installables, context) = Installables::parse_for(Defaults::DevShells, invocation, |flag, args| {
         match flag {
             "--json" => json = true,
             "--pretty" => pretty = true,
@@ -124,7 +125,7 @@ pub(super) fn develop(invocation: Invocation) -> Outcome<u8> {
     let mut variables = EnvironmentFlags::default();
     let mut command: Vec<String> = Vec::new();
     let mut phase: Option<String> = None;
-    let (installables, context) = Installables::parse(invocation, |flag, args| {
+    let (installables, context) = Installables::parse_for(Defaults::DevShells, invocation, |flag, args| {
         match flag {
             "-c" | "--command" => command = command_of(args)?,
             "--phase" => phase = Some(args.value(flag)?),

@@ -53,20 +53,10 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     if flags.raw && flags.json {
         return Err(Failure::Usage("--raw and --json are mutually exclusive".into()));
     }
-    if !installables.has_source() {
-        return Err(Failure::Usage("flakes are not supported yet; name a file with '--file' or an expression with '--expr'".into()));
-    }
     installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+    let context = installables.context(invocation)?;
     evaluate(&context, !flags.read_only, |evaluation| {
-        let root = match (&installables.file, &installables.expression) {
-            (Some(file), _) if file == "-" => evaluation.stdin()?,
-            (Some(file), _) => evaluation.file(file)?,
-            (None, text) => evaluation.text(text.as_deref().unwrap_or_default().as_bytes())?,
-        };
-        let mut value = evaluation.select(root, installables.words.first().map_or("", String::as_str))?;
-        value = evaluation.auto_call(value)?;
+        let (mut value, _) = installables.value(evaluation, &installables.words().remove(0))?;
         if let Some(function) = &flags.apply {
             let function = evaluation.text(function.as_bytes())?;
             value = evaluation.eval.call(function, &[value], Pos::NONE)?;

@@ -17,6 +17,7 @@ use nixlang::repl::{Output, Repl, ReplOptions, Request, Step as ReplStep};
 use super::{Context, Invocation, VERSION};
 use crate::evaluation::{Evaluation, Step, Stop, evaluate, working_directory};
 use crate::failure::{Failure, Outcome};
+use crate::flakes::Defaults;
 use crate::installables::Installables;
 use crate::ui::{Ui, Verbosity};
 use input::{Input, Line};
@@ -24,7 +25,7 @@ use input::{Input, Line};
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     // Unlike the other new commands it isn't pure unless it is told so.
     invocation.common.settings.set("pure-eval", "false")?;
-    let mut installables = Installables::default();
+    let mut installables = Installables { defaults: Defaults::Everything, ..Installables::default() };
     let mut words = Vec::new();
     invocation.parse(
         |flag, args| installables.flag(flag, args),
@@ -34,27 +35,13 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         },
     )?;
     installables.words = words;
-    installables.check(&mut invocation.common)?;
-    if !installables.has_source()
-        && let Some(word) = installables.words.first()
-    {
-        return Err(no_flake(word));
-    }
-    let context = invocation.context()?;
+    // Without words it is just a session.
+    let context = if installables.has_source() || !installables.words.is_empty() { installables.context(invocation)? } else { invocation.context()? };
     evaluate(&context, true, |evaluation| session(evaluation, &context, &installables))?;
     Ok(0)
 }
 
-/// Returns why a word cannot be loaded as a flake.
-fn no_flake(word: &str) -> Failure {
-    let path = word.split(['#', '?']).next().unwrap_or_default();
-    match std::path::absolute(path) {
-        Ok(path) if path.is_file() => Failure::new(format!("path \"{}\" is not a flake (it's not a directory)", path.display())),
-        _ => Failure::Usage("flakes are not supported yet; name a file with '--file' or an expression with '--expr'".into()),
-    }
-}
-
-fn session<'h>(evaluation: &Evaluation<'_, 'h>, context: &Context, installables: &Installables) -> Step<()> {
+fn session<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, context: &Context, installables: &Installables) -> Step<()> {
     let mut ui = context.ui;
     ui.line(Verbosity::NOTICE, &format!("Nix {VERSION}\nType :? for help."));
     let options = ReplOptions {
@@ -63,7 +50,7 @@ fn session<'h>(evaluation: &Evaluation<'_, 'h>, context: &Context, installables:
         colour: crate::ui::shows_colours(&std::io::stdout()),
     };
     let repl = RefCell::new(Repl::new(evaluation.eval, options));
-    if installables.has_source() {
+    if installables.has_source() || !installables.words.is_empty() {
         for word in installables.words() {
             let loader = {
                 let word = word.clone();
@@ -120,13 +107,10 @@ fn session<'h>(evaluation: &Evaluation<'_, 'h>, context: &Context, installables:
 
 /// Returns the value of an attribute of `--file` or `--expr`.
 fn load<'h>(evaluation: &Evaluation<'_, 'h>, installables: &Installables, word: &str) -> Step<nixlang::heap::Value<'h>> {
-    let root = match (&installables.file, &installables.expression) {
-        (Some(file), _) if file == "-" => return Err(Failure::new("a session reads its lines from stdin: '--file -' is not possible").into()),
-        (Some(file), _) => evaluation.file(file)?,
-        (None, text) => evaluation.text(text.as_deref().unwrap_or_default().as_bytes())?,
-    };
-    let value = evaluation.select(root, word)?;
-    evaluation.auto_call(value)
+    if installables.file.as_deref() == Some("-") {
+        return Err(Failure::new("a session reads its lines from stdin: '--file -' is not possible").into());
+    }
+    Ok(installables.value(evaluation, word)?.0)
 }
 
 /// Returns a failure as an evaluation's error, which is what loading may end with.

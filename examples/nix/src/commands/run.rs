@@ -11,11 +11,13 @@ use super::{Context, Invocation};
 use crate::building::BuildFlags;
 use crate::evaluation::evaluate;
 use crate::failure::{Failure, Outcome};
-use crate::installables::{Installables, realise_targets, store_path};
+use crate::flakes::Defaults;
+use crate::installables::{Installables, Word, realise_targets, store_path};
 use crate::start::{EnvironmentFlags, start};
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
+    let mut installables = Installables { defaults: Defaults::Apps, ..Installables::default() };
+    let has_source = std::cell::Cell::new(false);
     let mut words: Vec<String> = Vec::new();
     let mut arguments: Vec<String> = Vec::new();
     let mut program: Option<String> = None;
@@ -26,11 +28,14 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
                 program = Some(args.value(flag)?);
                 Ok(true)
             }
-            _ => Ok(variables.flag(flag, args)? || installables.flag(flag, args)?),
+            _ => {
+                has_source.set(has_source.get() || matches!(flag, "-f" | "--file" | "-E" | "--expr"));
+                Ok(variables.flag(flag, args)? || installables.flag(flag, args)?)
+            }
         },
         |word, args| {
             // The first word is the installable, unless it stands behind `--` and a source was named.
-            if words.is_empty() && !args.flags_are_over() {
+            if words.is_empty() && (!args.flags_are_over() || !has_source.get()) {
                 words.push(word);
             } else {
                 arguments.push(word);
@@ -40,11 +45,16 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         },
     )?;
     installables.words = words;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
-    let program = match direct_program(&context, &installables)? {
-        Some(path) => path,
-        None => {
+    let context = installables.context(invocation)?;
+    let word = installables.words().remove(0);
+    let flake = match installables.has_source() {
+        true => None,
+        false => Some(installables.word(&context, &word)?),
+    };
+    let program = match (direct_program(&context, &installables)?, flake) {
+        (Some(path), _) => path,
+        (None, Some(Word::Flake { flake, .. })) => crate::flakes::program(&context, &flake, &installables.flakes.options(&context)?)?,
+        (None, _) => {
             let targets = installables.targets(&context, true)?;
             realise_targets(&context, &targets, BuildFlags::default())?;
             let target = targets.first().ok_or_else(|| Failure::new("there is nothing to run"))?;
@@ -67,7 +77,7 @@ fn direct_program(context: &Context, installables: &Installables) -> Outcome<Opt
     if installables.has_source() {
         return Ok(None);
     }
-    let Some(path) = store_path(context, word) else { return Ok(None) };
+    let Some(path) = Some(word).filter(|word| word.contains('/')).and_then(|word| store_path(context, word)) else { return Ok(None) };
     let logical = |rest: &Path| PathBuf::from(context.store.store_dir().display(&path)).join(rest);
     let real_store = context.store.real_store_dir().unwrap_or_else(|| PathBuf::from(context.store.store_dir().as_str()));
     let real = real_store.join(path.base_name());

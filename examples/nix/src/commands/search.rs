@@ -9,7 +9,8 @@ use regex::{Regex, RegexBuilder};
 use super::Invocation;
 use crate::evaluation::{Evaluation, Step, evaluate};
 use crate::failure::{Failure, Outcome};
-use crate::installables::Installables;
+use crate::flakes::{Defaults, find_all};
+use crate::installables::{Installables, Word};
 
 /// What is looked for, and what was found.
 struct Search {
@@ -21,7 +22,7 @@ struct Search {
 }
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut installables = Installables::default();
+    let mut installables = Installables { defaults: Defaults::Search, ..Installables::default() };
     let mut words = Vec::new();
     let (mut excluded, mut as_json) = (Vec::new(), false);
     invocation.parse(
@@ -38,33 +39,30 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             Ok(())
         },
     )?;
-    if !installables.has_source() {
-        return Err(Failure::Usage("flakes are not supported yet; name a file with '--file' or an expression with '--expr'".into()));
-    }
     let mut words = words.into_iter();
     installables.words = vec![words.next().unwrap_or_default()];
     let wanted: Vec<String> = words.collect();
     if wanted.is_empty() {
         return Err(Failure::Usage("Must provide at least one regex! To match all packages, use 'nix search <installable> ^'.".into()));
     }
-    installables.check(&mut invocation.common)?;
     if !invocation.common.settings.is_set("allow-import-from-derivation") {
         invocation.common.settings.set("allow-import-from-derivation", "false")?;
     }
-    let context = invocation.context()?;
+    let context = installables.context(invocation)?;
     let compile = |texts: Vec<String>| texts.iter().map(|text| pattern(text)).collect::<Outcome<Vec<Regex>>>();
     let mut search = Search { wanted: compile(wanted)?, excluded: compile(excluded)?, json: as_json.then(serde_json::Map::new), n_found: 0 };
     let search = evaluate(&context, false, move |evaluation| {
-        let root = match (&installables.file, &installables.expression) {
-            (Some(file), _) if file == "-" => evaluation.stdin()?,
-            (Some(file), _) => evaluation.file(file)?,
-            (None, text) => evaluation.text(text.as_deref().unwrap_or_default().as_bytes())?,
-        };
-        let path = installables.words.first().map_or("", String::as_str);
-        let value = evaluation.select(root, path)?;
-        let value = evaluation.auto_call(value)?;
-        let path = crate::evaluation::split_attr_path(path)?;
-        search.visit(evaluation, value, &path, true)?;
+        let word = installables.words().remove(0);
+        if installables.has_source() {
+            let (value, path) = installables.value(evaluation, &word)?;
+            search.visit(evaluation, value, &path, true)?;
+        } else if let Word::Flake { flake, .. } = installables.word(evaluation.context(), &word)? {
+            for found in find_all(evaluation, &flake, &installables.flakes.options(evaluation.context())?)? {
+                search.visit(evaluation, found.value, &found.path, true)?;
+            }
+        } else {
+            return Err(Failure::new(format!("installable '{word}' does not correspond to a Nix language value")).into());
+        }
         Ok(search)
     })?;
     match search.json {

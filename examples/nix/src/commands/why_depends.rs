@@ -46,8 +46,8 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         }
         Ok(true)
     })?;
-    installables.check(&mut invocation.common)?;
-    let context = invocation.context()?;
+    installables.words = words.clone();
+    let context = installables.context(invocation)?;
     let [package_word, dependency_word] = &words[..] else { return Err(Failure::Usage("'why-depends' requires a package and a dependency".into())) };
     let package = one_path(&context, &installables, package_word)?;
     let mut wanted = installables.clone();

@@ -29,12 +29,17 @@ fn config_dir() -> PathBuf {
     env("NIX_CONF_DIR").unwrap_or_else(|| PathBuf::from("/etc/nix"))
 }
 
+/// Returns the user's directory of settings.
+pub(crate) fn config_home() -> PathBuf {
+    env("NIX_CONFIG_HOME").unwrap_or_else(|| env("XDG_CONFIG_HOME").unwrap_or_else(|| home().join(".config")).join("nix"))
+}
+
 /// Returns the user's files, strongest first.
 fn user_files() -> Vec<PathBuf> {
     if let Some(files) = std::env::var_os("NIX_USER_CONF_FILES") {
         return std::env::split_paths(&files).filter(|path| !path.as_os_str().is_empty()).collect();
     }
-    let own = env("NIX_CONFIG_HOME").unwrap_or_else(|| env("XDG_CONFIG_HOME").unwrap_or_else(|| home().join(".config")).join("nix"));
+    let own = config_home();
     let others = std::env::var_os("XDG_CONFIG_DIRS").unwrap_or_else(|| "/etc/xdg".into());
     std::iter::once(own).chain(std::env::split_paths(&others).map(|dir| dir.join("nix"))).map(|dir| dir.join("nix.conf")).collect()
 }

@@ -6,6 +6,7 @@
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::input::url::Url;
 use nixlang_store::input::{Attr, Attrs, Input, InputError, git_url};
+use nixlang_store::path::StorePath;
 
 use super::super::flake_ref::{failed, with_reader};
 use super::super::paths::store_path_string;
@@ -48,7 +49,8 @@ fn fetch<'h>(eval: &Evaluator<'h>, argument: Value<'h>, pos: Pos, fetcher: Fetch
         _ => from_text(eval, argument, pos, fetcher)?,
     };
     let fetched = fetch_input(eval, input, pos, fetcher.name)?;
-    Ok(describe(eval, &fetched, fetcher.is_git))
+    let shown = if fetcher.is_git { Revision::OrZeros } else { Revision::Known };
+    Ok(describe(eval, &fetched.store_path, &fetched.input, shown))
 }
 
 /// Reads the attributes of the argument; they are checked later.
@@ -145,8 +147,29 @@ fn from_text<'h>(eval: &Evaluator<'h>, argument: Value<'h>, pos: Pos, fetcher: F
 /// Fetches what this mode of evaluation allows.
 pub(crate) fn fetch_input(eval: &Evaluator<'_>, mut input: Input, pos: Pos, who: &str) -> EvalResult<FetchedInput> {
     if !eval.options.pure && !input.is_direct() && eval.options.has_feature("flakes") {
-        input = eval.host.resolve_input(&input).map_err(|error| eval.host_error(error))?;
+        // What differs from machine to machine doesn't belong into an expression.
+        input = eval.host.resolve_input(&input, true).map_err(|error| eval.host_error(error))?.0;
     }
+    check_purity(eval, &input, pos, who)?;
+    if input.is_final() {
+        return Err(failed(InputError::Other(format!("input '{input}' is not allowed to use the '__final' attribute"))));
+    }
+    if !input.is_direct() {
+        return Err(failed(InputError::Other(format!("'{input}' is an indirect flake reference, but registry lookups are not allowed"))));
+    }
+    eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))
+}
+
+/// Fetches an input of a lock file: there is nothing to find out about it any more.
+pub(crate) fn fetch_final_input(eval: &Evaluator<'_>, input: &Input, pos: Pos) -> EvalResult<FetchedInput> {
+    check_purity(eval, input, pos, "fetchTree")?;
+    let mut input = input.clone();
+    input.set("__final", Attr::Bool(true));
+    eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))
+}
+
+/// Fails for what this mode of evaluation doesn't allow.
+fn check_purity(eval: &Evaluator<'_>, input: &Input, pos: Pos, who: &str) -> EvalResult<()> {
     if eval.options.pure && !input.is_locked(eval.options.trust_forge_archives).map_err(failed)? {
         if input.nar_hash().map_err(failed)?.is_none() {
             return Err(wrong(format!("in pure evaluation mode, '{who}' doesn't fetch unlocked input '{input}'"), pos));
@@ -158,20 +181,23 @@ pub(crate) fn fetch_input(eval: &Evaluator<'_>, mut input: Input, pos: Pos, who:
         eval.host.message(Message::Warning, &warning);
     }
     let url = input.to_url().map_err(failed)?.to_string();
-    eval.host.check_address(&url).map_err(|error| eval.host_error(error))?;
-    if input.is_final() {
-        return Err(failed(InputError::Other(format!("input '{input}' is not allowed to use the '__final' attribute"))));
-    }
-    if !input.is_direct() {
-        return Err(failed(InputError::Other(format!("'{input}' is an indirect flake reference, but registry lookups are not allowed"))));
-    }
-    eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))
+    eval.host.check_address(&url).map_err(|error| eval.host_error(error))
 }
 
-/// Returns the set that describes a tree. `with_empty_revision` says that a tree without a commit has one of zeros.
-pub(crate) fn describe<'h>(eval: &Evaluator<'h>, fetched: &FetchedInput, with_empty_revision: bool) -> Value<'h> {
-    let input = &fetched.input;
-    let mut entries = vec![(eval.names.out_path, Value::string(store_path_string(eval, &fetched.store_path)))];
+/// What a set that describes a tree says of its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revision {
+    /// What is known.
+    Known,
+    /// The same, or one of zeros.
+    OrZeros,
+    /// Nothing.
+    Hidden,
+}
+
+/// Returns the set that describes a tree.
+pub(crate) fn describe<'h>(eval: &Evaluator<'h>, path: &StorePath, input: &Input, shown: Revision) -> Value<'h> {
+    let mut entries = vec![(eval.names.out_path, Value::string(store_path_string(eval, path)))];
     let mut set = |name: &str, value: Value<'h>| entries.push((eval.symbols.intern(name.as_bytes()), value));
     let text = |text: &str| eval.heap.string(text.as_bytes());
     if let Ok(Some(hash)) = input.nar_hash() {
@@ -180,13 +206,15 @@ pub(crate) fn describe<'h>(eval: &Evaluator<'h>, fetched: &FetchedInput, with_em
     if input.kind() == "git" {
         set("submodules", Value::bool(input.is_on("submodules").unwrap_or(false)));
     }
-    let revision = input.revision().unwrap_or_default().or_else(|| with_empty_revision.then(|| Hash::zero(Algorithm::Sha1)));
-    if let Some(revision) = revision {
+    let with_zeros = shown == Revision::OrZeros;
+    let is_shown = shown != Revision::Hidden;
+    let revision = input.revision().unwrap_or_default().or_else(|| with_zeros.then(|| Hash::zero(Algorithm::Sha1)));
+    if let Some(revision) = revision.filter(|_| is_shown) {
         let revision = revision.format(HashFormat::Base16, false);
         set("rev", text(&revision));
         set("shortRev", text(&revision[..7]));
     }
-    if let Some(count) = input.number("revCount").or(with_empty_revision.then_some(0)) {
+    if let Some(count) = input.number("revCount").or(with_zeros.then_some(0)).filter(|_| is_shown) {
         set("revCount", eval.heap.int(i64::try_from(count).unwrap_or(i64::MAX)));
     }
     if let Some(dirty) = input.text("dirtyRev") {
@@ -201,7 +229,7 @@ pub(crate) fn describe<'h>(eval: &Evaluator<'h>, fetched: &FetchedInput, with_em
 }
 
 /// Writes seconds since 1970 as `YYYYMMDDhhmmss`, in UTC.
-fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years begin in March here, so that the odd day comes last; 400 of them have 146 097 days.
     let days = days + 719_468;

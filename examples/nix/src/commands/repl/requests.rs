@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use nixlang::eval::Evaluator;
+use nixlang::flake::LockOptions;
 use nixlang::repl::{Repl, Request};
 use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
@@ -15,7 +17,7 @@ use crate::evaluation::{Evaluation, Step};
 use crate::failure::{Failure, Outcome};
 use crate::ui::Ui;
 
-pub(super) fn carry_out<'h>(evaluation: &Evaluation<'_, 'h>, ui: Ui, repl: &RefCell<Repl<'_, 'h>>, request: Request) -> Step<()> {
+pub(super) fn carry_out<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, ui: Ui, repl: &RefCell<Repl<'e, 'h>>, request: Request) -> Step<()> {
     let context = evaluation.context();
     let valid = |derivation: &str| -> Outcome<StorePath> {
         evaluation.flush()?;
@@ -34,7 +36,7 @@ pub(super) fn carry_out<'h>(evaluation: &Evaluation<'_, 'h>, ui: Ui, repl: &RefC
             edit(&String::from_utf8_lossy(&path), line)?;
             repl.borrow_mut().reload(&mut |output| show(evaluation, ui, output))?;
         }
-        Request::LoadFlake { .. } => return Err(Failure::new("flakes are not supported yet; load a file with ':l'").into()),
+        Request::LoadFlake { reference } => load_flake(evaluation, ui, repl, reference)?,
         Request::Documentation(text) => {
             let is_raw = std::env::var_os("_NIX_TEST_RAW_MARKDOWN").is_some_and(|value| value == "1");
             println!("{}", if is_raw { text } else { markdown::render(&text, markdown::width(), crate::ui::shows_colours(&std::io::stdout())) });
@@ -47,6 +49,20 @@ pub(super) fn carry_out<'h>(evaluation: &Evaluation<'_, 'h>, ui: Ui, repl: &RefC
         // Of the loop that called this, or newer than this program.
         other => return Err(Failure::new(format!("this is not supported yet: {other:?}")).into()),
     }
+    Ok(())
+}
+
+/// Adds the outputs of a flake to the session. Its lock file is not changed.
+fn load_flake<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, ui: Ui, repl: &RefCell<Repl<'e, 'h>>, text: String) -> Step<()> {
+    let context = evaluation.context();
+    let is_pure = evaluation.eval.options.pure;
+    let reference = crate::flakes::plain_reference(context, &text, true)?;
+    if is_pure && !reference.input.is_locked(evaluation.eval.options.trust_forge_archives).map_err(|error| Failure::new(error.to_string()))? {
+        return Err(Failure::new(format!("cannot use ':load-flake' on locked flake reference '{text}' (use --impure to override)")).into());
+    }
+    let options = LockOptions { update: false, use_registries: Some(!is_pure), allow_unlocked: !is_pure, ..LockOptions::default() };
+    let load = move |eval: &Evaluator<'h>| nixlang::flake::call(eval, &nixlang::flake::lock(eval, &reference, &options)?);
+    repl.borrow_mut().load_flake(text, Box::new(load), &mut |output| show(evaluation, ui, output))?;
     Ok(())
 }
 
