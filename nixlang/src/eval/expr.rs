@@ -1,5 +1,6 @@
 //! The match over expressions. `eval` gives an evaluated value, `delay` a value that may be a thunk and that costs no evaluation.
 
+use super::statistics::count;
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Env, Kind, Value};
 use crate::lower::expr::*;
@@ -64,9 +65,9 @@ impl<'h> Evaluator<'h> {
     #[inline]
     pub fn delay(&self, expr: &'h Expr<'h>, env: Env<'h>) -> Value<'h> {
         match expr {
-            Expr::Constant(value) => *value,
-            Expr::Local { slot, .. } => env.slot(*slot).try_get().unwrap_or_else(|| self.heap.thunk(expr, env)),
-            Expr::Outer { depth, slot, .. } => env.up(*depth).slot(*slot).try_get().unwrap_or_else(|| self.heap.thunk(expr, env)),
+            Expr::Constant(value) => self.known(*value),
+            Expr::Local { slot, .. } => env.slot(*slot).try_get().map_or_else(|| self.heap.thunk(expr, env), |value| self.known(value)),
+            Expr::Outer { depth, slot, .. } => env.up(*depth).slot(*slot).try_get().map_or_else(|| self.heap.thunk(expr, env), |value| self.known(value)),
             Expr::Lambda(lambda) => self.heap.closure(lambda, env),
             Expr::List(literal) if literal.cheap => self.eval_list(literal, env),
             Expr::Attrs(literal) if literal.cheap => {
@@ -75,6 +76,13 @@ impl<'h> Evaluator<'h> {
             }
             _ => self.heap.thunk(expr, env),
         }
+    }
+
+    /// Counts a thunk that was not needed.
+    #[inline]
+    fn known(&self, value: Value<'h>) -> Value<'h> {
+        count(&self.heap.counters().avoided, 1);
+        value
     }
 
     fn eval_not(&self, mut operand: &'h Expr<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {

@@ -1,5 +1,6 @@
 //! Operators, string interpolation and failed assertions.
 
+use super::statistics::count;
 use super::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Env, Kind, List, Value};
 use crate::lower::expr::{Assert, Binary, BinaryOperator, Expr, Join};
@@ -103,6 +104,7 @@ impl<'h> Evaluator<'h> {
             return Ok(Value::list(*list));
         }
         self.charge(total.saturating_mul(2 * size_of::<Value<'h>>()))?;
+        count(&self.heap.counters().concats, 1);
         let elements: Vec<Value<'h>> = lists.iter().flat_map(|list| list.iter()).collect();
         Ok(Value::list(self.heap.list(elements)))
     }

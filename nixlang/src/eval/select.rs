@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::statistics::count;
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Entry, Env, Kind, Slot, Value};
 use crate::lower::expr::{AttrName, HasAttr, Select};
@@ -11,6 +12,7 @@ use crate::symbol::Symbol;
 impl<'h> Evaluator<'h> {
     pub(super) fn eval_select(&self, select: &'h Select<'h>, env: Env<'h>) -> EvalResult<Value<'h>> {
         let base = self.eval(&select.base, env)?;
+        count(&self.heap.counters().lookups, select.path.len());
         // One static step is what nearly all selections are.
         if let ([AttrName::Static(symbol, _)], Kind::Attrs(attrs)) = (select.path, base.kind())
             && let Some((slot, pos)) = self.find_cached(select, attrs, *symbol)

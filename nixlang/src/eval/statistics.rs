@@ -22,6 +22,12 @@ pub(crate) struct Counters {
     pub(crate) list_elements: Cell<u64>,
     pub(crate) sets: Cell<u64>,
     pub(crate) set_elements: Cell<u64>,
+    pub(crate) exprs: Cell<u64>,
+    pub(crate) avoided: Cell<u64>,
+    pub(crate) lookups: Cell<u64>,
+    pub(crate) updates: Cell<u64>,
+    pub(crate) update_values: Cell<u64>,
+    pub(crate) concats: Cell<u64>,
 }
 
 /// Adds to a counter.
@@ -44,6 +50,16 @@ pub struct Statistics {
     pub lists: (u64, u64),
     /// Attribute sets made, and attributes in them.
     pub sets: (u64, u64),
+    /// Expressions that sources were lowered to.
+    pub exprs: u64,
+    /// Values that needed no thunk where one might have been made.
+    pub avoided_thunks: u64,
+    /// Attributes that were selected.
+    pub lookups: u64,
+    /// Sets made by `//`, and attributes copied for them.
+    pub updates: (u64, u64),
+    /// Lists made by `++`.
+    pub concats: u64,
     /// Interned names, and bytes in them.
     pub symbols: (u64, u64),
     /// Bytes on the heap.
@@ -62,6 +78,11 @@ impl<'h> Evaluator<'h> {
             envs: (counters.envs.get(), counters.env_slots.get()),
             lists: (counters.lists.get(), counters.list_elements.get()),
             sets: (counters.sets.get(), counters.set_elements.get()),
+            exprs: counters.exprs.get(),
+            avoided_thunks: counters.avoided.get(),
+            lookups: counters.lookups.get(),
+            updates: (counters.updates.get(), counters.update_values.get()),
+            concats: counters.concats.get(),
             symbols: self.symbols.size(),
             heap_bytes: self.heap.used_bytes() as u64,
             sources: self.sources.size(),
@@ -107,18 +128,24 @@ pub fn statistics_json(eval: &Evaluator<'_>, cpu_seconds: f64, calls: &CallCount
     const WORD: u64 = 8;
     let mut json = json!({
         "cpuTime": cpu_seconds,
-        "time": { "cpu": cpu_seconds },
+        "time": { "cpu": cpu_seconds, "gc": 0.0, "gcFraction": 0.0 },
         "envs": { "number": it.envs.0, "elements": it.envs.1, "bytes": (it.envs.0 + it.envs.1) * WORD },
-        "list": { "elements": it.lists.1, "bytes": (it.lists.0 + it.lists.1) * WORD },
+        "list": { "concats": it.concats, "elements": it.lists.1, "bytes": (it.lists.0 + it.lists.1) * WORD },
         "values": { "number": it.thunks, "bytes": it.thunks * 2 * WORD },
         "symbols": { "number": it.symbols.0, "bytes": it.symbols.1 },
         "sets": { "number": it.sets.0, "elements": it.sets.1, "bytes": (it.sets.0 + it.sets.1) * WORD },
         "sizes": { "Env": WORD, "Value": WORD, "Bindings": WORD, "Attr": WORD },
         "nrThunks": it.thunks,
+        "nrAvoided": it.avoided_thunks,
+        "nrExprs": it.exprs,
+        "nrLookups": it.lookups,
+        "nrOpUpdates": it.updates.0,
+        "nrOpUpdateValuesCopied": it.updates.1,
         "nrSteps": it.steps,
         "nrFunctionCalls": sum(false),
         "nrPrimOpCalls": sum(true),
-        "heap": { "bytes": it.heap_bytes },
+        // Nothing is collected while an evaluation runs.
+        "gc": { "cycles": 0, "heapSize": eval.heap.allocated_bytes(), "totalBytes": it.heap_bytes },
         "sources": { "number": it.sources.0, "bytes": it.sources.1 },
     });
     if with_functions {

@@ -16,6 +16,7 @@ use super::scope::{FrameNames, Mark, Scopes};
 use super::show::Show;
 use super::tree::{Raw, RawLambda, RawName, RawValue, Set, SetId};
 use crate::eval::Evaluator;
+use crate::eval::statistics::count;
 use crate::heap::{Heap, Kind, Value};
 use crate::source::Pos;
 use crate::symbol::Symbol;
@@ -106,6 +107,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
     /// Makes the IR of one expression.
     pub(super) fn expr(&mut self, raw: &'a Raw<'a>, place: Place) -> Lowered<Expr<'h>> {
         let heap = self.heap;
+        count(&heap.counters().exprs, 1);
         Ok(match raw {
             Raw::Int(int) => Expr::Constant(heap.int(*int)),
             Raw::Float(float) => Expr::Constant(heap.float(*float)),

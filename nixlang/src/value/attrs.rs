@@ -1,5 +1,6 @@
 //! Operations on attribute sets that force nothing.
 
+use crate::eval::statistics::count;
 use crate::heap::{Attrs, Heap};
 
 /// Sets up to this size are merged into a flat set; above, a small right operand becomes a layer.
@@ -12,6 +13,7 @@ const MAX_LAYERS: u32 = 8;
 /// Returns `left // right`.
 pub fn update<'h>(heap: &'h Heap, left: Attrs<'h>, right: Attrs<'h>) -> Attrs<'h> {
     let (n_left, n_right) = (left.len_bound(), right.len_bound());
+    count(&heap.counters().updates, 1);
     if n_right == 0 {
         return left;
     }
@@ -22,6 +24,7 @@ pub fn update<'h>(heap: &'h Heap, left: Attrs<'h>, right: Attrs<'h>) -> Attrs<'h
         return heap.layered(left, right);
     }
     let (left, right) = (left.flat(heap), right.flat(heap));
+    count(&heap.counters().update_values, left.slots.len() + right.slots.len());
     if let Some(transition) = heap.transition(left.shape, right.shape) {
         let values = transition.plan.iter().map(|step| if step & 1 == 0 { left.slots[(step / 2) as usize].get() } else { right.slots[(step / 2) as usize].get() });
         return heap.attrs(transition.shape, values);

@@ -61,12 +61,14 @@ fn calls_are_counted() {
     with_eval(|eval| {
         let counter = CallCounter::new();
         eval.set_observer(Some(counter.clone()));
-        eval.eval_text(b"let f = x: x + 1; in builtins.deepSeq (map f [ 1 2 3 ]) null", Origin::String, b"/").expect("it evaluates");
+        eval.eval_text(b"let f = x: x + 1; s = { a = [ 1 ]; } // { b = [ 2 3 ]; }; in builtins.deepSeq (map f (s.a ++ s.b)) null", Origin::String, b"/").expect("it evaluates");
         let json = statistics_json(eval, 0.5, &counter, true);
         assert_eq!((json["nrFunctionCalls"].as_u64(), json["nrPrimOpCalls"].as_u64()), (Some(3), Some(2)));
         assert_eq!(json["primops"]["map"], 1);
+        let numbers = ["nrLookups", "nrOpUpdates", "nrOpUpdateValuesCopied"].map(|key| json[key].as_u64());
+        assert_eq!((numbers, json["list"]["concats"].as_u64()), ([Some(2), Some(1), Some(2)], Some(1)));
         assert_eq!(json["functions"][0], serde_json::json!({ "name": "f", "line": 1, "column": 9, "count": 3 }));
-        for key in ["cpuTime", "time", "envs", "list", "values", "symbols", "sets", "sizes", "nrThunks"] {
+        for key in ["cpuTime", "time", "envs", "list", "values", "symbols", "sets", "sizes", "nrThunks", "gc"] {
             assert!(!json[key].is_null(), "{key}");
         }
     });
