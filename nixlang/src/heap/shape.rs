@@ -1,10 +1,13 @@
 //! Shapes: the names of attribute sets with their positions, sorted by symbol number, apart from the values.
 //!
 //! Shapes of up to [`SHARED_UP_TO`] names are interned by content, so that sets of the same names and positions share one, whether they come from a
-//! literal, from `//` or from a builtin. What `//` makes of two shared shapes is worked out once per pair (a transition).
+//! literal, from `//` or from a builtin. What `//` makes of two shared shapes is worked out once per pair (a transition). Shapes of any size share
+//! their lists of names, and of positions, with others that have the same.
 #![expect(unsafe_code, reason = "the table of a heap refers into that heap, which no lifetime can say")]
 
 use std::cell::{OnceCell, RefCell};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use hashbrown::HashTable;
@@ -12,6 +15,7 @@ use hashbrown::hash_table::Entry as TableEntry;
 use rustc_hash::FxHashMap;
 
 use super::Heap;
+use super::arena::Allocable;
 use super::object::{pointer_of, word_of};
 use crate::source::Pos;
 use crate::symbol::{Symbol, SymbolTable};
@@ -91,15 +95,45 @@ pub struct Transition<'h> {
     pub plan: &'h [u32],
 }
 
-/// The shared shapes of one heap, by address: each was made by `intern` in that heap.
+/// The shared shapes of one heap, by address: each was made by `shape` in that heap.
 #[derive(Default)]
 pub(super) struct ShapeTable {
     by_content: RefCell<HashTable<u64>>,
     transitions: RefCell<FxHashMap<(u32, u32), u64>>,
+    names: SliceTable<Symbol>,
+    positions: SliceTable<Pos>,
+}
+
+/// Slices of one heap by content, as address and length: each was made by `intern` in that heap.
+struct SliceTable<T>(RefCell<HashTable<(u64, u32)>>, PhantomData<T>);
+
+impl<T> Default for SliceTable<T> {
+    fn default() -> Self {
+        SliceTable(RefCell::default(), PhantomData)
+    }
+}
+
+impl<T: Allocable + Copy + Eq + Hash> SliceTable<T> {
+    /// Returns a slice of these items, the same for the same items. `items` is what the caller has them in.
+    fn intern<'h>(&self, heap: &'h Heap, items: &[T]) -> &'h [T] {
+        // SAFETY: the table holds addresses and lengths of slices of `T` of this heap, put in below, and they live as long as the heap.
+        let slice_at = |(word, len): (u64, u32)| -> &'h [T] { unsafe { std::slice::from_raw_parts(pointer_of(word).cast().as_ptr(), len as usize) } };
+        let Ok(len) = u32::try_from(items.len()) else { return heap.alloc_slice(items.iter().copied()) };
+        let hash = |items: &[T]| BuildHasherDefault::<rustc_hash::FxHasher>::default().hash_one(items);
+        let mut table = self.0.borrow_mut();
+        match table.entry(hash(items), |known| slice_at(*known) == items, |known| hash(slice_at(*known))) {
+            TableEntry::Occupied(entry) => slice_at(*entry.get()),
+            TableEntry::Vacant(entry) => {
+                let slice = heap.alloc_slice(items.iter().copied());
+                entry.insert((word_of(NonNull::from(slice).cast::<T>()), len));
+                slice
+            }
+        }
+    }
 }
 
 fn hash(names: impl Iterator<Item = (Symbol, Pos)>) -> u64 {
-    use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+    use std::hash::Hasher;
     let mut hasher = BuildHasherDefault::<rustc_hash::FxHasher>::default().build_hasher();
     names.for_each(|(symbol, pos)| hasher.write_u64((symbol.0 as u64) << 32 | pos.0 as u64));
     hasher.finish()
@@ -136,9 +170,10 @@ impl Heap {
     }
 
     fn new_shape<'h>(&'h self, names: &[(Symbol, Pos)], number: u32) -> &'h Shape<'h> {
-        let symbols = self.alloc_slice(names.iter().map(|name| name.0));
-        let positions: &[Pos] =
-            if names.iter().any(|name| name.1.is_some()) { self.alloc_slice(names.iter().map(|name| name.1)) } else { &[] };
+        let symbols: Vec<Symbol> = names.iter().map(|name| name.0).collect();
+        let positions: Vec<Pos> = if names.iter().any(|name| name.1.is_some()) { names.iter().map(|name| name.1).collect() } else { Vec::new() };
+        let symbols = self.shapes.names.intern(self, &symbols);
+        let positions = self.shapes.positions.intern(self, &positions);
         self.alloc(Shape { number, symbols, positions, lexicographic: OnceCell::new(), unplaced: OnceCell::new() })
     }
 
