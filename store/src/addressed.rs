@@ -362,6 +362,8 @@ pub(crate) struct Spool<'s> {
     pub(crate) bytes: &'s mut Option<Vec<u8>>,
     pub(crate) limit: usize,
     pub(crate) sink: &'s mut dyn Write,
+    /// Asked when the limit is reached: whether to break off, with an error.
+    pub(crate) stop: Option<&'s mut dyn FnMut() -> bool>,
 }
 
 impl Write for Spool<'_> {
@@ -370,6 +372,9 @@ impl Write for Spool<'_> {
         if let Some(kept) = self.bytes {
             if kept.len() + bytes.len() > self.limit {
                 *self.bytes = None;
+                if self.stop.as_mut().is_some_and(|stop| stop()) {
+                    return Err(io::ErrorKind::QuotaExceeded.into());
+                }
             } else {
                 kept.extend_from_slice(bytes);
             }

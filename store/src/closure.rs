@@ -2,10 +2,13 @@
 //!
 //! Everything here is iterative and asks the store for a whole level of the graph at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
 
 use crate::error::{Result, StoreError};
 use crate::path::{StoreDir, StorePath};
+use crate::path_info::PathInfo;
 use crate::store::Store;
 
 /// Which edges a closure follows besides, or instead of, references.
@@ -67,18 +70,46 @@ fn valid_outputs<S: Store + ?Sized>(store: &S, derivation: &StorePath) -> Result
     Ok(outputs.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path)).collect())
 }
 
+/// Returns what is known about these paths and all that they refer to, in order of the paths.
+///
+/// # Errors
+/// As [`closure`].
+pub fn infos<S: Store + ?Sized>(store: &S, paths: &[StorePath]) -> Result<Vec<PathInfo>> {
+    let mut found = BTreeMap::new();
+    let mut level: Vec<StorePath> = paths.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    while !level.is_empty() {
+        let mut reached = BTreeSet::new();
+        for (path, info) in level.iter().zip(store.query_path_infos(&level)?) {
+            let info = info.ok_or_else(|| store.invalid(path))?;
+            reached.extend(info.references.iter().cloned());
+            found.insert(path.clone(), info);
+        }
+        level = reached.into_iter().filter(|path| !found.contains_key(path)).collect();
+    }
+    Ok(found.into_values().collect())
+}
+
 /// Returns these valid paths in an order in which each comes after those it refers to.
 ///
 /// # Errors
 /// [`StoreError::Cycle`]; [`StoreError::InvalidPath`]; what the store gives.
 pub fn topologically_sorted<S: Store + ?Sized>(store: &S, paths: &BTreeSet<StorePath>) -> Result<Vec<StorePath>> {
     let list: Vec<StorePath> = paths.iter().cloned().collect();
-    let mut references = BTreeMap::new();
+    let mut infos = Vec::with_capacity(list.len());
     for (path, info) in list.iter().zip(store.query_path_infos(&list)?) {
-        let info = info.ok_or_else(|| store.invalid(path))?;
-        references.insert(path.clone(), info.info.references);
+        infos.push(info.ok_or_else(|| store.invalid(path))?);
     }
-    sort(store.store_dir(), &references)
+    Ok(sorted_infos(store.store_dir(), infos)?.into_iter().map(|info| info.path).collect())
+}
+
+/// Puts facts about paths, given in order of the paths, in an order in which each comes after those it refers to.
+///
+/// # Errors
+/// [`StoreError::Cycle`].
+pub fn sorted_infos(dir: &StoreDir, infos: Vec<PathInfo>) -> Result<Vec<PathInfo>> {
+    let order = order(dir, &infos.iter().map(|info| (&info.path, &info.info.references)).collect::<Vec<_>>())?;
+    let mut infos: Vec<Option<PathInfo>> = infos.into_iter().map(Some).collect();
+    Ok(order.into_iter().map(|place| infos[place].take().expect("each place is there once")).collect())
 }
 
 /// Sorts the keys of a map from path to references so that each comes after those it refers to. References that are no
@@ -87,33 +118,46 @@ pub(crate) fn sort(
     dir: &StoreDir,
     references: &BTreeMap<StorePath, BTreeSet<StorePath>>,
 ) -> Result<Vec<StorePath>> {
-    let mut sorted = Vec::with_capacity(references.len());
-    let mut done: HashSet<&StorePath> = HashSet::new();
-    // A path on the stack is one whose references are being visited.
-    let mut on_stack: HashMap<&StorePath, ()> = HashMap::new();
-    for start in references.keys() {
-        if done.contains(start) {
+    let nodes: Vec<_> = references.iter().collect();
+    Ok(order(dir, &nodes)?.into_iter().map(|place| nodes[place].0.clone()).collect())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Visit {
+    Not,
+    /// On the stack: its references are being visited.
+    Begun,
+    Done,
+}
+
+/// Returns the places of these nodes in an order in which each comes after those it refers to.
+fn order(dir: &StoreDir, nodes: &[(&StorePath, &BTreeSet<StorePath>)]) -> Result<Vec<usize>> {
+    let places: FxHashMap<&StorePath, usize> = nodes.iter().enumerate().map(|(place, (path, _))| (*path, place)).collect();
+    let mut sorted = Vec::with_capacity(nodes.len());
+    let mut visits = vec![Visit::Not; nodes.len()];
+    for start in 0..nodes.len() {
+        if visits[start] == Visit::Done {
             continue;
         }
-        let mut stack = vec![(start, references[start].iter())];
-        on_stack.insert(start, ());
-        while let Some((path, rest)) = stack.last_mut() {
-            let path = *path;
+        let mut stack = vec![(start, nodes[start].1.iter())];
+        visits[start] = Visit::Begun;
+        while let Some((place, rest)) = stack.last_mut() {
+            let place = *place;
             let Some(next) = rest.next() else {
                 stack.pop();
-                on_stack.remove(path);
-                done.insert(path);
-                sorted.push(path.clone());
+                visits[place] = Visit::Done;
+                sorted.push(place);
                 continue;
             };
-            if next == path || done.contains(next) {
+            let Some(&next) = places.get(next) else { continue };
+            if next == place || visits[next] == Visit::Done {
                 continue;
             }
-            let Some(next_references) = references.get(next) else { continue };
-            if on_stack.insert(next, ()).is_some() {
-                return Err(StoreError::Cycle { path: dir.display(next), parent: dir.display(path) });
+            if visits[next] == Visit::Begun {
+                return Err(StoreError::Cycle { path: dir.display(nodes[next].0), parent: dir.display(nodes[place].0) });
             }
-            stack.push((next, next_references.iter()));
+            visits[next] = Visit::Begun;
+            stack.push((next, nodes[next].1.iter()));
         }
     }
     Ok(sorted)

@@ -411,6 +411,13 @@ impl Store for LocalStore {
         rows.into_iter().map(|row| row.map(|row| rows::from_row(&self.layout.store_dir, row)).transpose()).collect()
     }
 
+    fn closure_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>> {
+        let texts = self.display_all(paths);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let rows = self.index.closure(&texts)?.map_err(|path| StoreError::InvalidPath { path })?;
+        rows::from_closure(&self.layout.store_dir, rows)
+    }
+
     fn are_valid(&self, paths: &[StorePath]) -> Result<Vec<bool>> {
         let texts = self.display_all(paths);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

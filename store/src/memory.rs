@@ -164,7 +164,7 @@ impl Store for MemoryStore {
         let limit = if info.nar_size == 0 { u64::MAX } else { info.nar_size };
         let mut hasher = NarHasher::new();
         let mut kept = Some(Vec::new());
-        let mut spool = Spool { bytes: &mut kept, limit: usize::MAX, sink: &mut hasher };
+        let mut spool = Spool { bytes: &mut kept, limit: usize::MAX, sink: &mut hasher, stop: None };
         parse_nar(&mut Tee::new(&mut BufReader::new(nar.take(limit)), &mut spool))?;
         let nar_size = hasher.check(&self.store_dir, info)?;
         let bytes = kept.expect("there is no limit");
@@ -180,7 +180,7 @@ impl Store for MemoryStore {
         let mut spooled = Some(Vec::new());
         let mut contents = Some(contents);
         let info = address(&self.store_dir, addressing, &mut |sink| {
-            let mut spool = Spool { bytes: &mut spooled, limit: usize::MAX, sink };
+            let mut spool = Spool { bytes: &mut spooled, limit: usize::MAX, sink, stop: None };
             match contents.take().expect("asked for once") {
                 Contents::Bytes(bytes) => write_file_nar(&mut spool, bytes),
                 Contents::Tree { path, filter } => crate::fs::dump(path, filter, &mut spool),

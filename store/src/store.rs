@@ -377,6 +377,14 @@ pub trait Store: Send + Sync {
         closure::closure(self, paths, &closure::Follow::default())
     }
 
+    /// Returns what is known about these paths and all that they refer to, directly or not, in order of the paths.
+    ///
+    /// # Errors
+    /// As [`Store::closure`].
+    fn closure_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>> {
+        closure::infos(self, paths)
+    }
+
     /// Adds a text and returns its path; see [`Store::add_texts`].
     ///
     /// # Errors

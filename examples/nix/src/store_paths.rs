@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nixlang_store::path::StorePath;
+use nixlang_store::path_info::PathInfo;
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::Store;
 
@@ -74,6 +75,18 @@ impl StorePaths {
         Ok(wanted)
     }
 
+    /// Returns the paths as [`StorePaths::of`] does, with what is known about them.
+    pub(crate) fn infos(&self, context: &Arc<Context>, store: &dyn Store) -> Outcome<Vec<(StorePath, Option<PathInfo>)>> {
+        if self.recursive && !self.all {
+            let roots = StorePaths { recursive: false, ..self.clone() }.of(context, store, false)?;
+            let infos = nixlang_store::closure::sorted_infos(store.store_dir(), store.closure_infos(&roots)?)?;
+            return Ok(infos.into_iter().map(|info| (info.path.clone(), Some(info))).collect());
+        }
+        let paths = self.of(context, store, false)?;
+        let infos = store.query_path_infos(&paths)?;
+        Ok(paths.into_iter().zip(infos).collect())
+    }
+
     /// Returns the paths, references before those that refer to them if there are more than the words name. With `build` they are made first.
     pub(crate) fn of(&self, context: &Arc<Context>, store: &dyn Store, build: bool) -> Outcome<Vec<StorePath>> {
         let mut paths = Vec::new();
@@ -93,8 +106,8 @@ impl StorePaths {
             paths.extend(target.outputs(context)?.into_iter().map(|(_, path)| path));
         }
         if self.recursive {
-            let closure = store.closure(&paths)?;
-            paths = nixlang_store::closure::topologically_sorted(store, &closure)?;
+            let infos = nixlang_store::closure::sorted_infos(store.store_dir(), store.closure_infos(&paths)?)?;
+            paths = infos.into_iter().map(|info| info.path).collect();
         }
         Ok(paths)
     }

@@ -187,9 +187,9 @@ impl<'d> TreeWriter<'d> {
     /// Makes a file; [`TreeWriter::end_file`] takes it back after the contents were written.
     pub(crate) fn start_file(&mut self, executable: bool) -> Result<File> {
         let (dir, name) = self.place();
-        let mut mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-        if executable {
-            mode |= Mode::XUSR | Mode::XGRP | Mode::XOTH;
+        let mut mode = canonical_mode(executable);
+        if self.metadata == Metadata::Ordinary {
+            mode |= Mode::WUSR | Mode::WGRP | Mode::WOTH;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(dir, name, flags, mode).map_err(|error| self.error("creating file", error))?;
@@ -226,7 +226,11 @@ impl<'d> TreeWriter<'d> {
     }
 
     fn finish(&self, fd: BorrowedFd<'_>, executable: bool) -> Result<()> {
-        rustix::fs::fchmod(fd, canonical_mode(executable)).map_err(|error| self.error("changing the mode of", error))?;
+        // A file has its mode from the start, unless the process's mask takes something away; looking costs less than setting.
+        let stat = rustix::fs::fstat(fd).map_err(|error| self.error("reading the status of", error))?;
+        if Mode::from_raw_mode(stat.st_mode) != canonical_mode(executable) {
+            rustix::fs::fchmod(fd, canonical_mode(executable)).map_err(|error| self.error("changing the mode of", error))?;
+        }
         rustix::fs::futimens(fd, &TIMES).map_err(|error| self.error("setting the modification time of", error))
     }
 

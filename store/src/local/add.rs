@@ -109,6 +109,9 @@ fn from_nar(store: &LocalStore, addressing: &Addressing<'_>, nar: &mut dyn Read)
 }
 
 /// Adds a file tree: hashes it, and copies it only if it is missing.
+///
+/// A large tree of a name that no valid path has can't be there, so it is copied at once, while it is hashed. Otherwise
+/// it is read twice rather than written in vain: adding again what has not changed writes nothing.
 fn from_tree(
     store: &LocalStore,
     addressing: &Addressing<'_>,
@@ -117,10 +120,14 @@ fn from_tree(
 ) -> Result<PathInfo> {
     // The filter is asked once per file, whatever the number of passes: it may be slow, or answer differently.
     let mut taken = BTreeMap::new();
-    let has_filter = filter.is_some();
     let mut spooled = Some(Vec::new());
-    let info = address(&store.layout.store_dir, addressing, &mut |sink| {
-        let mut spool = Spool { bytes: &mut spooled, limit: SPOOL_LIMIT, sink };
+    let mut is_new_name = false;
+    let hashed = address(&store.layout.store_dir, addressing, &mut |sink| {
+        let mut stop = || {
+            is_new_name = !store.options.read_only && matches!(store.index.has_name(addressing.name), Ok(false));
+            is_new_name
+        };
+        let mut spool = Spool { bytes: &mut spooled, limit: SPOOL_LIMIT, sink, stop: Some(&mut stop) };
         match &mut filter {
             None => dump(path, None, &mut spool),
             Some(filter) => {
@@ -132,15 +139,42 @@ fn from_tree(
                 dump(path, Some(&mut remember), &mut spool)
             }
         }
-    })?;
+    });
+    let has_filter = filter.is_some();
+    let mut replay = |path: &Path, kind: FileKind| match (taken.get(path), &mut filter) {
+        (Some(taken), _) => *taken,
+        (None, Some(filter)) if is_new_name => filter(path, kind),
+        _ => false,
+    };
+    let replayed: Option<&mut Filter<'_>> = if has_filter { Some(&mut replay) } else { None };
+    if is_new_name {
+        return from_new_tree(store, addressing, path, replayed);
+    }
+    let info = hashed?;
+    let mut replayed = replayed;
     add_missing(store, &info, &mut |staged| match &spooled {
         Some(bytes) => restore(store, &mut bytes.as_slice(), staged),
-        None => {
-            let mut replay = |path: &Path, _: FileKind| taken.get(path).copied().unwrap_or(false);
-            let filter: Option<&mut Filter<'_>> = if has_filter { Some(&mut replay) } else { None };
-            copy_tree(store, path, filter, staged, &info)
-        }
+        None => copy_tree(store, path, replayed.take(), staged, &info),
     })?;
+    Ok(info)
+}
+
+/// Copies a tree while it is hashed.
+fn from_new_tree(
+    store: &LocalStore,
+    addressing: &Addressing<'_>,
+    path: &Path,
+    filter: Option<&mut Filter<'_>>,
+) -> Result<PathInfo> {
+    let staging = store.staging()?;
+    let staged = staging.place();
+    let mut filter = filter;
+    let info = address(&store.layout.store_dir, addressing, &mut |sink| {
+        crate::fs::dump::dump_and_copy(path, filter.take(), sink, tree_writer(store, &staged))
+    })?;
+    let Some(_locks) = lock_missing(store, &info.path)? else { return Ok(info) };
+    install(store, staged, &info.path)?;
+    register_or_remove(store, &info, true)?;
     Ok(info)
 }
 

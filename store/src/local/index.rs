@@ -5,10 +5,12 @@
 //! it began to read.
 
 use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use rustc_hash::FxHashMap;
 
 use crate::error::{Result, StoreError};
 
@@ -37,6 +39,15 @@ pub(crate) struct Registration {
     pub(crate) outputs: Vec<(String, String)>,
 }
 
+/// A path of a closure.
+#[derive(Debug)]
+pub(crate) struct ClosureRow {
+    /// Without references.
+    pub(crate) row: Row,
+    /// Places in the list of the closure.
+    pub(crate) references: Vec<usize>,
+}
+
 /// The whole reference graph, for garbage collection: node `i` is `paths[i]`.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
@@ -60,6 +71,8 @@ pub(crate) struct Index {
 
 const SELECT: &str =
     "select id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths where path = ?";
+const SELECT_BY_ID: &str =
+    "select path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths where id = ?";
 const SELECT_REFERENCES: &str = "select path from Refs join ValidPaths on reference = id where referrer = ?";
 
 impl Index {
@@ -115,23 +128,8 @@ impl Index {
             for path in paths {
                 let row = select
                     .query_row([path], |row| {
-                        let nar_size: Option<i64> = row.get(4)?;
-                        let ultimate: Option<i64> = row.get(5)?;
                         let id: i64 = row.get(0)?;
-                        Ok((
-                            id,
-                            Row {
-                                path: (*path).to_owned(),
-                                hash: row.get(1)?,
-                                registration_time: row.get(2)?,
-                                deriver: row.get(3)?,
-                                nar_size: nar_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                                ultimate: ultimate == Some(1),
-                                sigs: row.get(6)?,
-                                ca: row.get(7)?,
-                                references: Vec::new(),
-                            },
-                        ))
+                        Ok((id, read_row(row, (*path).to_owned())?))
                     })
                     .optional()?;
                 let Some((id, mut row)) = row else {
@@ -142,6 +140,47 @@ impl Index {
                 found.push(Some(row));
             }
             Ok(found)
+        })
+    }
+
+    /// Returns the rows of these paths and of all that they refer to, or the first of them that is not valid.
+    ///
+    /// The graph is followed by the numbers of its rows: each path is read once, as often as it is referred to.
+    pub(crate) fn closure(&self, paths: &[&str]) -> Result<std::result::Result<Vec<ClosureRow>, String>> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            let mut select_id = connection.prepare_cached("select id from ValidPaths where path = ?")?;
+            let mut select = connection.prepare_cached(SELECT_BY_ID)?;
+            // The primary key has both numbers; the other index over referrers would lead to the table for each.
+            let mut select_references = connection
+                .prepare_cached("select reference from Refs indexed by sqlite_autoindex_Refs_1 where referrer = ?")?;
+            let mut places: FxHashMap<i64, usize> = FxHashMap::default();
+            let mut ids: Vec<i64> = Vec::new();
+            for path in paths {
+                let Some(id) = select_id.query_row([path], |row| row.get(0)).optional()? else {
+                    return Ok(Err((*path).to_owned()));
+                };
+                if let Entry::Vacant(place) = places.entry(id) {
+                    place.insert(ids.len());
+                    ids.push(id);
+                }
+            }
+            let mut found = Vec::with_capacity(ids.len());
+            while let Some(id) = ids.get(found.len()).copied() {
+                let row = select.query_row([id], |row| read_row(row, row.get(0)?))?;
+                let mut references = Vec::new();
+                let mut rows = select_references.query([id])?;
+                while let Some(row) = rows.next()? {
+                    let reference: i64 = row.get(0)?;
+                    references.push(*places.entry(reference).or_insert_with(|| {
+                        ids.push(reference);
+                        ids.len() - 1
+                    }));
+                }
+                found.push(ClosureRow { row, references });
+            }
+            drop(snapshot);
+            Ok(Ok(found))
         })
     }
 
@@ -200,6 +239,15 @@ impl Index {
             select.query_row([prefix], |row| row.get(0)).optional()
         })?;
         Ok(first.filter(|path| path.starts_with(prefix)))
+    }
+
+    /// Returns whether some valid path has this name. Reads the index of all paths, some ten million a second.
+    pub(crate) fn has_name(&self, name: &str) -> Result<bool> {
+        let end = format!("-{name}");
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("select 1 from ValidPaths where substr(path, ?) = ? limit 1")?;
+            select.exists(params![-(end.len() as i64), end])
+        })
     }
 
     /// Registers paths, all or none. References may be among them or valid already.
@@ -376,6 +424,23 @@ impl Index {
             Ok(graph)
         })
     }
+}
+
+/// Reads what [`SELECT`] and [`SELECT_BY_ID`] give, but for the first column.
+fn read_row(row: &rusqlite::Row<'_>, path: String) -> rusqlite::Result<Row> {
+    let nar_size: Option<i64> = row.get(4)?;
+    let ultimate: Option<i64> = row.get(5)?;
+    Ok(Row {
+        path,
+        hash: row.get(1)?,
+        registration_time: row.get(2)?,
+        deriver: row.get(3)?,
+        nar_size: nar_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        ultimate: ultimate == Some(1),
+        sigs: row.get(6)?,
+        ca: row.get(7)?,
+        references: Vec::new(),
+    })
 }
 
 pub(crate) enum WriteError {

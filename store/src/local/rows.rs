@@ -3,10 +3,12 @@
 //! The surprising thing: the hash is written in base 16 with its algorithm, while the content address of the same path
 //! has it in Nix's base 32; and a fact that is not known is null, never an empty text.
 
+use std::collections::BTreeSet;
+
 use crate::content_address::ContentAddress;
 use crate::error::{Result, StoreError};
 use crate::hash::{Hash, HashFormat};
-use crate::local::index::Row;
+use crate::local::index::{ClosureRow, Row};
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
 
@@ -28,22 +30,38 @@ pub(crate) fn to_row(dir: &StoreDir, info: &PathInfo) -> Row {
 
 /// Reads a row.
 pub(crate) fn from_row(dir: &StoreDir, row: Row) -> Result<PathInfo> {
+    let references = row.references.iter().map(|path| parse_path(dir, path)).collect::<Result<_>>()?;
+    Ok(PathInfo { path: parse_path(dir, &row.path)?, info: facts(dir, row, references)? })
+}
+
+/// Reads the rows of a closure. They are in order of their paths.
+pub(crate) fn from_closure(dir: &StoreDir, rows: Vec<ClosureRow>) -> Result<Vec<PathInfo>> {
+    let paths: Vec<StorePath> = rows.iter().map(|row| parse_path(dir, &row.row.path)).collect::<Result<_>>()?;
+    let mut infos = Vec::with_capacity(rows.len());
+    for (ClosureRow { row, references }, path) in rows.into_iter().zip(&paths) {
+        let references = references.into_iter().map(|place| paths[place].clone()).collect();
+        infos.push(PathInfo { path: path.clone(), info: facts(dir, row, references)? });
+    }
+    infos.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(infos)
+}
+
+fn facts(dir: &StoreDir, row: Row, references: BTreeSet<StorePath>) -> Result<UnkeyedPathInfo> {
     let corrupt = |reason: String| StoreError::CorruptEntry { path: row.path.clone(), reason };
     let content_address = match row.ca.as_deref() {
         None | Some("") => None,
         Some(text) => Some(text.parse::<ContentAddress>().map_err(|error| corrupt(error.to_string()))?),
     };
-    let info = UnkeyedPathInfo {
+    Ok(UnkeyedPathInfo {
         nar_hash: Hash::parse_prefixed(&row.hash).map_err(|error| corrupt(error.to_string()))?,
         nar_size: row.nar_size,
-        references: row.references.iter().map(|path| parse_path(dir, path)).collect::<Result<_>>()?,
+        references,
         deriver: row.deriver.as_deref().map(|path| parse_path(dir, path)).transpose()?,
         registration_time: row.registration_time,
         ultimate: row.ultimate,
         signatures: row.sigs.iter().flat_map(|sigs| sigs.split_ascii_whitespace()).map(String::from).collect(),
         content_address,
-    };
-    Ok(PathInfo { path: parse_path(dir, &row.path)?, info })
+    })
 }
 
 /// Reads a full path as it stands in a row.

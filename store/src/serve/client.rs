@@ -283,7 +283,7 @@ impl Store for ServeStore {
         for (text, info) in texts.iter().zip(&infos) {
             if valid.insert(info.path.clone()) {
                 let mut nar = Some(Vec::new());
-                let mut spool = Spool { bytes: &mut nar, limit: usize::MAX, sink: &mut std::io::sink() };
+                let mut spool = Spool { bytes: &mut nar, limit: usize::MAX, sink: &mut std::io::sink(), stop: None };
                 write_file_nar(&mut spool, text.contents)?;
                 let nar = nar.expect("there is no limit");
                 self.add(info, &mut |sink| Ok(sink.write_all(&nar).map_err(WireError::from)?))?;

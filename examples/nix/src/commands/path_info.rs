@@ -1,5 +1,7 @@
 //! `path-info`: what the store knows about paths.
 
+use std::io::{BufWriter, Write as _};
+
 use nixlang_store::path_info::PathInfo;
 use nixlang_store::path_info::json::JsonFormat;
 use nixlang_store::store::Store;
@@ -33,12 +35,11 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
         Ok(true)
     })?;
     let store = context.store.any()?;
-    let paths = paths.of(&context, &*store, false)?;
-    let infos = store.query_path_infos(&paths)?;
+    let infos = paths.infos(&context, &*store)?;
     if let Some(number) = flags.json {
         let format = JsonFormat::from_number(number).map_err(|error| Failure::from_error(&error))?;
         let mut all = Map::new();
-        for (path, info) in paths.iter().zip(&infos) {
+        for (path, info) in &infos {
             let name = if number == 1 { store.store_dir().display(path) } else { path.base_name() };
             let mut json = info.as_ref().map_or(Value::Null, |info| info.info.to_json(store.store_dir(), format, true));
             if flags.closure_size && info.is_some() {
@@ -53,10 +54,13 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
         println!("{}", nixlang_store::json::to_string(&json));
         return Ok(0);
     }
-    for (path, info) in paths.iter().zip(infos) {
-        let info = info.ok_or_else(|| store.invalid(path))?;
-        println!("{}", line(&*store, flags, &info)?);
+    // Standard output by itself writes line by line.
+    let mut output = BufWriter::new(std::io::stdout().lock());
+    for (path, info) in infos {
+        let info = info.ok_or_else(|| store.invalid(&path))?;
+        writeln!(output, "{}", line(&*store, flags, &info)?)?;
     }
+    output.flush()?;
     Ok(0)
 }
 
@@ -82,8 +86,7 @@ fn line(store: &dyn Store, flags: Flags, info: &PathInfo) -> Outcome<String> {
 }
 
 fn closure_size(store: &dyn Store, path: &nixlang_store::path::StorePath) -> Outcome<u64> {
-    let paths: Vec<_> = store.closure(std::slice::from_ref(path))?.into_iter().collect();
-    Ok(store.query_path_infos(&paths)?.into_iter().flatten().map(|info| info.info.nar_size).sum())
+    Ok(store.closure_infos(std::slice::from_ref(path))?.iter().map(|info| info.info.nar_size).sum())
 }
 
 /// Returns a size as the reference writes it: right-aligned, in binary units from KiB on.

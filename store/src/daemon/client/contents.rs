@@ -60,7 +60,7 @@ fn add_tree(
     let has_filter = filter.is_some();
     let mut spooled = Some(Vec::new());
     let info = address(store.store_dir(), addressing, &mut |sink| {
-        let mut spool = Spool { bytes: &mut spooled, limit: SPOOL_LIMIT, sink };
+        let mut spool = Spool { bytes: &mut spooled, limit: SPOOL_LIMIT, sink, stop: None };
         match &mut filter {
             None => crate::fs::dump(path, None, &mut spool),
             Some(filter) => {
