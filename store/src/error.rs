@@ -78,6 +78,12 @@ pub enum StoreError {
         /// The symbolic link.
         path: PathBuf,
     },
+    /// The directory of a store on top of another one is not a mount of the two layers.
+    #[error("overlay filesystem \"{}\" mounted incorrectly", path.display())]
+    BadOverlay {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// A path is asked for that is not registered.
     #[error("path '{path}' is not valid")]
     InvalidPath {

@@ -15,7 +15,6 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{IoContext, Result, StoreError};
-use crate::fs::remove_tree_at;
 use crate::local::LocalStore;
 use crate::local::index::Graph;
 use crate::local::locks::{LockMode, lock, open_lock_file, try_lock};
@@ -64,6 +63,7 @@ impl LocalStore {
             }
             if deletes {
                 collection.delete_unused_links()?;
+                self.remount_if_needed()?;
             }
             Ok(collection.results)
         })
@@ -164,7 +164,7 @@ impl<'s> Collection<'s> {
 
     /// Lists what is in the store directory without being valid.
     fn left_overs(&self) -> Result<Vec<OsString>> {
-        let dir = &self.store.layout().real_store_dir;
+        let dir = self.store.own_store_dir();
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir).at("reading directory", dir)? {
             let name = entry.at("reading directory", dir)?.file_name();
@@ -306,7 +306,7 @@ impl<'s> Collection<'s> {
             let path = &self.paths[node as usize];
             deleting(&self.graph.paths[node as usize]);
             self.results.paths.insert(self.graph.paths[node as usize].clone());
-            let freed = remove_entry(self.store, path.base_name().as_ref())?;
+            let freed = self.store.remove_entry(path.base_name().as_ref())?;
             self.results.bytes_freed = self.results.bytes_freed.saturating_add(freed);
         }
         drop(pending);
@@ -332,7 +332,7 @@ impl<'s> Collection<'s> {
         }
         let full = format!("{}/{}", self.store.store_dir(), name.to_string_lossy());
         deleting(&full);
-        let freed = remove_entry(self.store, name)?;
+        let freed = self.store.remove_entry(name)?;
         self.results.bytes_freed = self.results.bytes_freed.saturating_add(freed);
         self.results.paths.insert(full);
         drop(pending);
@@ -346,6 +346,10 @@ impl<'s> Collection<'s> {
     /// Deletes files of `.links` that no path has any more.
     fn delete_unused_links(&self) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
+        if self.store.lower().is_some() {
+            // These are the links of the store below.
+            return Ok(());
+        }
         let dir = self.store.layout().links_dir();
         for entry in std::fs::read_dir(&dir).at("reading directory", &dir)? {
             let entry = entry.at("reading directory", &dir)?;
@@ -370,10 +374,6 @@ fn last_use(store: &LocalStore, path: &StorePath) -> Option<i64> {
         }
     }
     Some(latest)
-}
-
-fn remove_entry(store: &LocalStore, name: &std::ffi::OsStr) -> Result<u64> {
-    remove_tree_at(&store.store_fd, &store.layout().real_store_dir, name)
 }
 
 /// Whether a directory of work in progress belongs to somebody. One that can't be opened is left alone too.

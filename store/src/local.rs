@@ -8,11 +8,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
@@ -26,6 +27,8 @@ mod layout;
 pub mod locks;
 pub mod logs;
 mod optimise;
+mod options;
+mod overlay;
 mod realisations;
 pub(crate) mod rows;
 mod schema;
@@ -34,11 +37,13 @@ mod staging;
 mod verify;
 
 pub use layout::Layout;
+pub use options::LocalStoreOptions;
+pub use overlay::{OverlayOptions, Remount};
 pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 pub use space::SpaceGuard;
 
-use crate::derivation::DerivationType;
+use crate::derivation::{Derivation, DerivationType};
 use crate::error::{IoContext, Result, StoreError};
 use crate::gc::temp_roots::TempRoots;
 use crate::local::index::{Index, Registration};
@@ -48,89 +53,10 @@ use crate::path::{StoreDir, StorePath};
 use crate::nar::Listing;
 use crate::path_info::PathInfo;
 use crate::realisation::{DerivationOutputId, Realisation};
-use crate::signature::{SecretKey, TrustedKeys};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
     VerifyOptions, check_info, parse_derivation, static_outputs,
 };
-
-/// Where a local store is and how careful it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalStoreOptions {
-    /// Everything lies below this directory; paths keep naming `store_dir`. `None` is the file system's root.
-    pub root: Option<PathBuf>,
-    /// The directory that paths name.
-    pub store_dir: StoreDir,
-    /// Where the files are; otherwise `nix/store` below the root.
-    pub real_store_dir: Option<PathBuf>,
-    /// Database, roots and locks; otherwise `nix/var/nix` below the root.
-    pub state_dir: Option<PathBuf>,
-    /// Logs of builds; otherwise `nix/var/log/nix` below the root.
-    pub log_dir: Option<PathBuf>,
-    /// Nothing is written, made or locked.
-    pub read_only: bool,
-    /// Whether links that are made roots lead to logical paths, as the reference makes them, also where the files are
-    /// elsewhere. Otherwise they lead to the files.
-    pub logical_links: bool,
-    /// Let the store directory be, or be below, a symbolic link.
-    pub allow_symlinked_store: bool,
-    /// `use-sqlite-wal`: write-ahead log. Without it, locks that work on network file systems.
-    pub use_wal: bool,
-    /// `fsync-metadata`: SQLite syncs.
-    pub fsync_metadata: bool,
-    /// `fsync-store-paths`: files are synced before they are registered.
-    pub fsync_store_paths: bool,
-    /// `sync-before-registering`: the whole file system is synced before a registration.
-    pub sync_before_registering: bool,
-    /// `ignored-acls`: extended attributes that stay.
-    pub ignored_acls: Vec<String>,
-    /// `gc-reserved-space` in bytes.
-    pub reserved_space: u64,
-    /// `min-free` and its like. Off by default.
-    pub space_guard: SpaceGuard,
-    /// `auto-optimise-store`: equal files are linked whenever a path is registered.
-    pub auto_optimise: bool,
-    /// `require-sigs`: what others bring must be content-addressed or signed by one of `trusted_keys`.
-    pub require_signatures: bool,
-    /// `trusted-public-keys`. The default trusts nobody.
-    pub trusted_keys: TrustedKeys,
-    /// The keys of `secret-key-files`: what this store has built is signed with them.
-    pub secret_keys: Vec<SecretKey>,
-}
-
-impl Default for LocalStoreOptions {
-    /// The reference's defaults.
-    fn default() -> LocalStoreOptions {
-        LocalStoreOptions {
-            root: None,
-            store_dir: StoreDir::default(),
-            real_store_dir: None,
-            state_dir: None,
-            log_dir: None,
-            read_only: false,
-            logical_links: false,
-            allow_symlinked_store: false,
-            use_wal: true,
-            fsync_metadata: true,
-            fsync_store_paths: false,
-            sync_before_registering: false,
-            ignored_acls: canonicalise::default_ignored_acls(),
-            reserved_space: 8 * 1024 * 1024,
-            space_guard: SpaceGuard::default(),
-            auto_optimise: false,
-            require_signatures: true,
-            trusted_keys: TrustedKeys::default(),
-            secret_keys: Vec::new(),
-        }
-    }
-}
-
-impl LocalStoreOptions {
-    /// A store rooted in this directory, otherwise with the defaults.
-    pub fn rooted(root: impl Into<PathBuf>) -> LocalStoreOptions {
-        LocalStoreOptions { root: Some(root.into()), ..LocalStoreOptions::default() }
-    }
-}
 
 /// A store on the local disk.
 #[derive(Debug)]
@@ -145,6 +71,17 @@ pub struct LocalStore {
     guard_state: Mutex<space::GuardState>,
     /// Held shared as long as the store is open.
     _big_lock: Option<File>,
+    overlay: Option<overlay::Overlay>,
+    derivations: OnceLock<OtherStore>,
+}
+
+/// A store that is asked for what is not here.
+struct OtherStore(Arc<dyn Store>);
+
+impl fmt::Debug for OtherStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.address())
+    }
 }
 
 impl LocalStore {
@@ -202,7 +139,15 @@ impl LocalStore {
             staging: Mutex::new(None),
             guard_state: Mutex::default(),
             _big_lock: big_lock,
+            overlay: None,
+            derivations: OnceLock::new(),
         })
+    }
+
+    /// Says in which store the derivations are that are not valid in this one: what is evaluated there can be built
+    /// here. Only the first call counts.
+    pub fn read_derivations_from(&self, other: Arc<dyn Store>) {
+        let _ = self.derivations.set(OtherStore(other));
     }
 
     /// Returns where the store keeps what.
@@ -313,8 +258,9 @@ impl LocalStore {
         if self.options.sync_before_registering {
             rustix::fs::syncfs(&self.store_fd).at("syncing", &self.layout.real_store_dir)?;
         }
+        self.copy_up_for(registrations)?;
         self.index.register(registrations, now())?;
-        if self.options.auto_optimise {
+        if self.options.auto_optimise && self.overlay.is_none() {
             for Registration { row, .. } in registrations {
                 let path = rows::parse_path(&self.layout.store_dir, &row.path)?;
                 // What could not be linked takes more space, and nothing else.
@@ -377,6 +323,7 @@ impl Store for LocalStore {
 
     fn address(&self) -> String {
         match &self.options.root {
+            _ if self.overlay.is_some() => "local-overlay".to_owned(),
             Some(root) => format!("local?root={}", root.display()),
             None => "local".to_owned(),
         }
@@ -408,10 +355,20 @@ impl Store for LocalStore {
         let texts = self.display_all(paths);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let rows = self.index.rows(&texts)?;
-        rows.into_iter().map(|row| row.map(|row| rows::from_row(&self.layout.store_dir, row)).transpose()).collect()
+        let infos = rows.into_iter().map(|row| row.map(|row| rows::from_row(&self.layout.store_dir, row)).transpose());
+        let mut infos = infos.collect::<Result<Vec<_>>>()?;
+        if let Some(lower) = self.lower() {
+            for (info, path) in infos.iter_mut().zip(paths).filter(|(info, _)| info.is_none()) {
+                *info = lower.query_path_info(path)?;
+            }
+        }
+        Ok(infos)
     }
 
     fn closure_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>> {
+        if self.overlay.is_some() {
+            return crate::closure::infos(self, paths);
+        }
         let texts = self.display_all(paths);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let rows = self.index.closure(&texts)?.map_err(|path| StoreError::InvalidPath { path })?;
@@ -421,7 +378,13 @@ impl Store for LocalStore {
     fn are_valid(&self, paths: &[StorePath]) -> Result<Vec<bool>> {
         let texts = self.display_all(paths);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        self.index.are_valid(&texts)
+        let mut valid = self.index.are_valid(&texts)?;
+        if self.overlay.is_some() && valid.contains(&false) {
+            let unknown: Vec<StorePath> = paths.iter().zip(&valid).filter(|(_, valid)| !**valid).map(|(path, _)| path.clone()).collect();
+            let found = self.copy_up(&unknown)?;
+            valid.iter_mut().filter(|valid| !**valid).zip(found).for_each(|(valid, found)| *valid = found);
+        }
+        Ok(valid)
     }
 
     fn all_valid_paths(&self) -> Result<Vec<StorePath>> {
@@ -432,23 +395,35 @@ impl Store for LocalStore {
         let digits = crate::hash::nix32::encode(hash_part);
         let prefix = format!("{}/{digits}", self.layout.store_dir);
         let found = self.index.first_with_prefix(&prefix)?;
-        found.map(|path| rows::parse_path(&self.layout.store_dir, &path)).transpose()
+        match (found, self.lower()) {
+            (None, Some(lower)) => lower.path_from_hash_part(hash_part),
+            (found, _) => found.map(|path| rows::parse_path(&self.layout.store_dir, &path)).transpose(),
+        }
     }
 
     fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
         let dir = &self.layout.store_dir;
-        self.index.referrers(&dir.display(path))?.iter().map(|path| rows::parse_path(dir, path)).collect()
+        let own = self.index.referrers(&dir.display(path))?;
+        let mut found: BTreeSet<StorePath> = own.iter().map(|path| rows::parse_path(dir, path)).collect::<Result<_>>()?;
+        if let Some(lower) = self.lower() {
+            found.extend(lower.referrers(path)?);
+        }
+        Ok(found)
     }
 
     fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
         let dir = &self.layout.store_dir;
-        self.index.derivers(&dir.display(path))?.iter().map(|path| rows::parse_path(dir, path)).collect()
+        let own = self.index.derivers(&dir.display(path))?;
+        let mut found: BTreeSet<StorePath> = own.iter().map(|path| rows::parse_path(dir, path)).collect::<Result<_>>()?;
+        if let Some(lower) = self.lower() {
+            found.extend(lower.valid_derivers(path)?);
+        }
+        Ok(found)
     }
 
     fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
         // The table has only the outputs whose paths are known; their names are in the file.
-        let bytes = self.read_file(derivation)?;
-        let parsed = parse_derivation(&self.layout.store_dir, derivation, &bytes)?;
+        let parsed = self.read_derivation(derivation)?;
         let mut outputs = static_outputs(&self.layout.store_dir, &parsed)?;
         for (name, path) in self.index.outputs(&self.layout.store_dir.display(derivation))? {
             outputs.insert(name, Some(rows::parse_path(&self.layout.store_dir, &path)?));
@@ -480,6 +455,13 @@ impl Store for LocalStore {
             return Err(self.invalid(path));
         }
         self.read_unregistered_file(path)
+    }
+
+    fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
+        match (self.read_file(path), self.derivations.get()) {
+            (Err(StoreError::InvalidPath { .. }), Some(other)) => other.0.read_derivation(path),
+            (bytes, _) => parse_derivation(&self.layout.store_dir, path, &bytes?),
+        }
     }
 
     fn real_path(&self, path: &StorePath) -> Option<PathBuf> {
@@ -575,7 +557,10 @@ impl Store for LocalStore {
     }
 
     fn optimise(&self, events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
-        self.link_equal_files(events)
+        match self.lower() {
+            Some(lower) => self.remove_duplicates(lower),
+            None => self.link_equal_files(events),
+        }
     }
 
     fn verify(&self, options: &VerifyOptions, events: &mut dyn FnMut(VerifyEvent)) -> Result<bool> {

@@ -34,6 +34,7 @@
 mod caches;
 #[cfg(feature = "fetchers")]
 mod fetching;
+mod overlay;
 mod place;
 mod remote;
 
@@ -43,6 +44,7 @@ use crate::configuration::Configuration;
 use crate::daemon::DaemonService;
 use crate::error::StoreError;
 use crate::local::LocalStore;
+use crate::memory::MemoryStore;
 use crate::store::Store;
 use crate::transfer::Interrupt;
 use crate::wire::log::LogSink;
@@ -50,6 +52,7 @@ use crate::wire::log::LogSink;
 pub use self::caches::{OpenCache, is_cache, secret_key, trusted_keys};
 #[cfg(feature = "fetchers")]
 pub use self::fetching::{fetch_url, is_pseudo_url, resolve_pseudo_url};
+pub use self::overlay::OverlayPlace;
 pub use self::place::{StoreKind, StorePlace, percent_decoded};
 pub use self::remote::{RemotePlace, client_options, daemon_socket};
 
@@ -158,6 +161,14 @@ impl Opener {
             StoreKind::Local => {
                 let local = LocalStore::open(place.options.clone()).map(Arc::new)?;
                 Ok(OpenedStore { store: local.clone(), local: Some(local), service: None })
+            }
+            StoreKind::Overlay(overlay) => {
+                let local = overlay.open(self, place).map(Arc::new)?;
+                Ok(OpenedStore { store: local.clone(), local: Some(local), service: None })
+            }
+            StoreKind::Memory => {
+                let store = Arc::new(MemoryStore::new(place.options.store_dir.clone()));
+                Ok(OpenedStore { store, local: None, service: None })
             }
             StoreKind::Remote(remote) => Ok(remote.open(self, place)),
             StoreKind::Cache { address } => {

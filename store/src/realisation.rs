@@ -112,8 +112,14 @@ impl Realisation {
         };
         if let Some(signatures) = json.get("signatures") {
             for signature in signatures.as_array().ok_or(invalid("signatures"))? {
-                let signature = signature.as_str().ok_or(invalid("signatures"))?;
-                realisation.signatures.insert(signature.parse::<Signature>()?.to_string());
+                // Since 2.35 the two halves stand apart.
+                let part = |key| signature.get(key).and_then(Value::as_str);
+                let text = match (signature.as_str(), part("keyName"), part("sig")) {
+                    (Some(text), ..) => text.to_owned(),
+                    (None, Some(key), Some(bytes)) => format!("{key}:{bytes}"),
+                    _ => return Err(invalid("signatures")),
+                };
+                realisation.signatures.insert(text.parse::<Signature>()?.to_string());
             }
         }
         Ok(realisation)

@@ -69,7 +69,12 @@ fn collect(store: &Path) {
     open(store).collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap();
 }
 
-/// Lets processes do something and kills each a little later than the one before: fifty of them.
+/// How many processes each test kills: twelve, or what NIXLANG_KILLS says. The full run is 200.
+fn n_kills() -> u64 {
+    std::env::var("NIXLANG_KILLS").map_or(12, |number| number.parse().expect("NIXLANG_KILLS is a number"))
+}
+
+/// Lets processes do something and kills each a little later than the one before.
 fn kill_again_and_again(role: &str) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
@@ -81,7 +86,8 @@ fn kill_again_and_again(role: &str) {
     let kept = open(&root).add_text("kept", b"kept", &BTreeSet::new()).unwrap();
     open(&root).add_permanent_root(&kept, &dir.path().join("root")).unwrap();
     // Each process gets a little further than the one before; the first ones die while the store is being opened.
-    for attempt in 0..50 {
+    let n_kills = n_kills();
+    for attempt in 0..n_kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer"])
             .env(VARIABLE, format!("{role}:{}", dir.path().display()))
@@ -89,7 +95,7 @@ fn kill_again_and_again(role: &str) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(attempt * 3));
+        std::thread::sleep(Duration::from_millis(attempt * 400 / n_kills));
         child.kill().unwrap();
         assert!(child.wait().unwrap().code().is_none(), "killed, and not failed before");
         let mut problems = Vec::new();

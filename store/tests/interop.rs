@@ -83,18 +83,7 @@ fn real_nix_accepts_what_we_write() {
     let tree = shared.tree();
     let source = store.add_contents(&Addressing::source("tree"), Contents::Tree { path: &tree, filter: None }).unwrap();
     let text = store.add_text("text", b"contents", &BTreeSet::from([source.path.clone()])).unwrap();
-    let mut derivation = Derivation {
-        name: "x".into(),
-        outputs: [("out".into(), DerivationOutput::Deferred)].into(),
-        input_sources: [text.clone()].into(),
-        system: b"x86_64-linux".to_vec(),
-        builder: b"/bin/sh".to_vec(),
-        env: [(b"out".to_vec(), Vec::new())].into(),
-        ..Derivation::default()
-    };
-    let mut cache: HashMap<StorePath, HashModulo> = HashMap::new();
-    derivation.instantiate(store.store_dir(), &mut cache, &mut |_| unreachable!("no inputs")).unwrap();
-    let drv = store.write_derivation(&derivation).unwrap();
+    let drv = store.write_derivation(&instantiated(&store, "x".into(), text.clone())).unwrap();
     let output = store.derivation_outputs(&drv).unwrap()["out"].clone().unwrap();
 
     let full = |path: &StorePath| store.store_dir().display(path);
@@ -240,8 +229,24 @@ fn both_write_the_same_paths() {
     }
 }
 
-/// A hundred and fifty additions of ours, eight collections of both, and instantiations of both sides, all at once: what
-/// each works with stays, and both find the store in order.
+/// Returns a derivation with this source, with its output's path filled in.
+fn instantiated(store: &LocalStore, name: String, source: StorePath) -> Derivation {
+    let mut derivation = Derivation {
+        name: name.into(),
+        outputs: [("out".into(), DerivationOutput::Deferred)].into(),
+        input_sources: [source].into(),
+        system: b"x86_64-linux".to_vec(),
+        builder: b"/bin/sh".to_vec(),
+        env: [(b"out".to_vec(), Vec::new())].into(),
+        ..Derivation::default()
+    };
+    let mut cache: HashMap<StorePath, HashModulo> = HashMap::new();
+    derivation.instantiate(store.store_dir(), &mut cache, &mut |_| unreachable!("no inputs")).unwrap();
+    derivation
+}
+
+/// A hundred and fifty additions of ours, a third of them derivations, eight collections of both, and instantiations of the
+/// real Nix, all at once: what each works with stays, and both find the store in order.
 #[test]
 fn both_write_and_collect_at_once() {
     let shared = Shared::new();
@@ -266,10 +271,13 @@ fn both_write_and_collect_at_once() {
             }
         });
         let store = shared.open();
-        let mut written = Vec::new();
+        let mut written: Vec<StorePath> = Vec::new();
         for idx in 0..150 {
-            let references = written.last().cloned().into_iter().collect();
-            written.push(store.add_text("ours", format!("{idx}").as_bytes(), &references).unwrap());
+            let last = written.last().cloned();
+            written.push(match last {
+                Some(source) if idx % 3 == 2 => store.write_derivation(&instantiated(&store, format!("d{idx}"), source)).unwrap(),
+                last => store.add_text("ours", format!("{idx}").as_bytes(), &last.into_iter().collect()).unwrap(),
+            });
         }
         assert!(store.are_valid(&written).unwrap().iter().all(|valid| *valid));
         theirs.join().unwrap();

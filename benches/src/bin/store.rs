@@ -3,21 +3,27 @@
 //! usage: `REAL_NIX=COMMAND store [--runs N] [--nixlang PROGRAM] [--dir DIRECTORY] [WORKLOAD...]`
 //!
 //! REAL_NIX runs the command line behind it with the real Nix in its PATH. Everything happens below DIRECTORY, which that
-//! Nix must see: a generated tree of 53 000 small files, one file of 1 GiB, and rooted stores. Each run is a process of its
-//! own, ours and theirs in turn; what is made before (a store to collect in) is not counted. What REAL_NIX itself costs is
-//! measured with `true` and taken off.
+//! Nix must see: a tree of 53 000 small files (generated, the same every time), one file of 1 GiB, rooted stores and binary
+//! caches. Each run is a process of its own, ours and theirs in turn; what is made before (a store to collect in) is not
+//! counted. What REAL_NIX itself costs is measured with `true` and taken off.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
 use nixlang_benches::{Run, Spread, measure, measure_as_is};
+use nixlang_store::binary_cache::{BinaryCache, BinaryCacheOptions};
+use nixlang_store::compression::Compression;
+use nixlang_store::copy::copy_closure;
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
-use nixlang_store::store::{Store, Text};
+use nixlang_store::store::{Addressing, Contents, Store, Text};
+use nixlang_store::transfer::http::{HttpOptions, HttpTransport};
 
-/// What is measured: a command line in which STORE, TREE, BIG, NAR, OUT, PATH and EXPRESSION stand for this run's.
+/// What is measured: a command line in which words in braces stand for what this run works on, see [`Bench::command`].
 struct Workload {
     name: &'static str,
     command: &'static str,
@@ -31,30 +37,39 @@ struct Workload {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
-    /// An empty store.
+    /// An empty store and an empty cache.
     Empty,
-    /// A store that has the tree.
-    WithTree,
+    /// A store in which the same command was run before.
+    Again,
     /// A store with 30 000 paths that nothing keeps alive.
     Dead,
-    /// The same with what TREE, BIG or PATH was added; nothing else.
-    Nothing,
+}
+
+const fn work(name: &'static str, goal: f64, before: Before, command: &'static str) -> Workload {
+    Workload { name, command, before, stdin: None, goal }
 }
 
 const WORKLOADS: &[Workload] = &[
-    Workload { name: "dump", command: "nix-store --dump TREE", before: Before::Nothing, stdin: None, goal: 0.5 },
-    Workload { name: "hash", command: "nix-hash --type sha256 TREE", before: Before::Nothing, stdin: None, goal: 0.5 },
-    Workload { name: "add", command: "nix-store --store STORE --add TREE", before: Before::Empty, stdin: None, goal: 0.5 },
-    Workload { name: "add-again", command: "nix-store --store STORE --add TREE", before: Before::WithTree, stdin: None, goal: 0.5 },
-    Workload { name: "restore", command: "nix-store --restore OUT", before: Before::Nothing, stdin: Some("NAR"), goal: 0.9 },
-    Workload { name: "drvs", command: "nix-instantiate --store STORE EXPRESSION", before: Before::Empty, stdin: None, goal: 0.5 },
-    Workload { name: "gc", command: "nix-store --store STORE --gc", before: Before::Dead, stdin: None, goal: 0.5 },
-    Workload { name: "path-info", command: "nix --extra-experimental-features nix-command path-info -r --store STORE PATH", before: Before::Dead, stdin: None, goal: 0.5 },
-    Workload { name: "closure-size", command: "nix --extra-experimental-features nix-command path-info -S --store STORE PATH", before: Before::Dead, stdin: None, goal: 0.5 },
-    Workload { name: "big-dump", command: "nix-store --dump BIG", before: Before::Nothing, stdin: None, goal: 1.05 },
-    Workload { name: "big-hash", command: "nix-hash --type sha256 BIG", before: Before::Nothing, stdin: None, goal: 1.05 },
-    Workload { name: "big-add", command: "nix-store --store STORE --add BIG", before: Before::Empty, stdin: None, goal: 1.05 },
-    Workload { name: "big-restore", command: "nix-store --restore OUT", before: Before::Nothing, stdin: Some("BIGNAR"), goal: 1.05 },
+    work("dump", 0.5, Before::Empty, "nix-store --dump {tree}"),
+    work("hash", 0.5, Before::Empty, "nix-hash --type sha256 {tree}"),
+    work("add", 0.5, Before::Empty, "nix-store --store {store} --add {tree}"),
+    work("add-again", 0.5, Before::Again, "nix-store --store {store} --add {tree}"),
+    Workload { stdin: Some("tree.nar"), ..work("restore", 0.9, Before::Empty, "nix-store --restore {out}") },
+    work("copy-none", 0.9, Before::Empty, "nix copy --store {full} --to file://{cache}?compression=none {tree-path}"),
+    work("copy-zstd", 0.9, Before::Empty, "nix copy --store {full} --to file://{cache}?compression=zstd {tree-path}"),
+    work("substitute", 0.9, Before::Empty, "nix-store --store {store} --realise {tree-path} --option substituters file://{full-cache}"),
+    work("drvs", 0.5, Before::Empty, "nix-instantiate --store {store} {drvs}"),
+    work("gc", 0.5, Before::Dead, "nix-store --store {store} --gc"),
+    work("path-info", 0.5, Before::Dead, "nix path-info -r --store {store} {top}"),
+    work("closure-size", 0.5, Before::Dead, "nix path-info -S --store {store} {top}"),
+    work("big-dump", 1.05, Before::Empty, "nix-store --dump {big}"),
+    work("big-hash", 1.05, Before::Empty, "nix-hash --type sha256 {big}"),
+    work("big-add", 1.05, Before::Empty, "nix-store --store {store} --add {big}"),
+    work("big-add-again", 1.05, Before::Again, "nix-store --store {store} --add {big}"),
+    Workload { stdin: Some("big.nar"), ..work("big-restore", 0.9, Before::Empty, "nix-store --restore {out}") },
+    work("big-copy-none", 0.9, Before::Empty, "nix copy --store {full} --to file://{cache}?compression=none {big-path}"),
+    work("big-copy-zstd", 0.9, Before::Empty, "nix copy --store {full} --to file://{cache}?compression=zstd {big-path}"),
+    work("big-substitute", 0.9, Before::Empty, "nix-store --store {store} --realise {big-path} --option substituters file://{full-cache}"),
 ];
 
 const N_FILES: usize = 53_000;
@@ -66,8 +81,8 @@ struct Bench {
     dir: PathBuf,
     n_runs: usize,
     wrapper_s: f64,
-    /// The path whose closure is asked for in a store of dead paths.
-    top: String,
+    /// What words in braces stand for, but for what differs from run to run.
+    places: BTreeMap<&'static str, String>,
 }
 
 /// Numbers that look random and are the same every time.
@@ -142,7 +157,7 @@ impl Bench {
         let nixlang = value("--nixlang").map_or(env::current_exe()?.with_file_name("nixlang"), PathBuf::from).canonicalize()?;
         let dir = value("--dir").map_or_else(env::temp_dir, PathBuf::from).join("store-bench");
         std::fs::create_dir_all(&dir)?;
-        Ok(Bench { real_nix, nixlang, dir: dir.canonicalize()?, n_runs, wrapper_s: 0.0, top: String::new() })
+        Ok(Bench { real_nix, nixlang, dir: dir.canonicalize()?, n_runs, wrapper_s: 0.0, places: BTreeMap::new() })
     }
 
     /// Makes what all runs work on, unless it is there.
@@ -174,51 +189,70 @@ impl Bench {
         std::fs::write(dir.join("drvs.nix"), expression)?;
         let top_file = dir.join("dead.top");
         fresh("dead", &|path| Ok(std::fs::write(&top_file, make_dead(path)?)?))?;
-        self.top = std::fs::read_to_string(top_file)?;
+        // A store that has the tree, and the file if it is used, and a cache with both.
+        let full = LocalStore::open(LocalStoreOptions::rooted(dir.join("full")))?;
+        let mut options = BinaryCacheOptions::default();
+        options.compression = Compression::Zstd;
+        let transport = Arc::new(HttpTransport::new(HttpOptions::default()));
+        let full_cache = BinaryCache::open(&format!("file://{}", dir.join("full-cache").display()), transport, options)?;
+        for (name, place) in [("tree", "tree-path"), ("big", "big-path")] {
+            if name == "big" && !needs_big {
+                continue;
+            }
+            let added = full.add_contents(&Addressing::source(name), Contents::Tree { path: &dir.join(name), filter: None })?;
+            copy_closure(&full, &full_cache, std::slice::from_ref(&added.path))?;
+            self.places.insert(place, full.store_dir().display(&added.path));
+        }
+        for (place, name) in [("tree", "tree"), ("big", "big"), ("drvs", "drvs.nix"), ("full", "full"), ("full-cache", "full-cache"), ("store", "run-store"), ("out", "run-out"), ("cache", "run-cache")] {
+            self.places.insert(place, dir.join(name).to_str().ok_or("the directory is not UTF-8")?.to_owned());
+        }
+        self.places.insert("top", std::fs::read_to_string(top_file)?);
         let wrapper: Result<Vec<f64>, std::io::Error> = (0..5).map(|_| Ok(measure(Command::new(&self.real_nix).arg("true"))?.cpu_s)).collect();
         self.wrapper_s = Spread::of(wrapper?).expect("five runs were made").median;
         Ok(())
     }
 
     fn run(&self, workload: &Workload, is_ours: bool) -> Result<Run, Box<dyn Error>> {
-        let (store, out) = (self.dir.join("run-store"), self.dir.join("run-out"));
-        nixlang_store::fs::remove_tree(&store)?;
-        nixlang_store::fs::remove_tree(&out)?;
+        for place in ["store", "out", "cache"] {
+            nixlang_store::fs::remove_tree(Path::new(&self.places[place]))?;
+        }
         match workload.before {
-            Before::Nothing | Before::Empty => {}
-            Before::WithTree => {
+            Before::Empty => {}
+            Before::Again => {
                 // By the one who is measured, so that neither works in a store of the other's.
-                self.measured(workload, is_ours, &store, &out)?;
+                self.measured(workload, is_ours)?;
             }
             Before::Dead => {
-                let status = Command::new("cp").arg("-a").arg(self.dir.join("dead")).arg(&store).status()?;
+                let status = Command::new("cp").arg("-a").arg(self.dir.join("dead")).arg(&self.places["store"]).status()?;
                 if !status.success() {
                     return Err("copying a store failed".into());
                 }
             }
         }
-        self.measured(workload, is_ours, &store, &out)
+        self.measured(workload, is_ours)
     }
 
-    fn measured(&self, workload: &Workload, is_ours: bool, store: &Path, out: &Path) -> Result<Run, Box<dyn Error>> {
-        let word = |word: &str| -> std::ffi::OsString {
-            match word {
-                "STORE" => store.into(),
-                "OUT" => out.into(),
-                "TREE" => self.dir.join("tree").into(),
-                "BIG" => self.dir.join("big").into(),
-                "NAR" => self.dir.join("tree.nar").into(),
-                "BIGNAR" => self.dir.join("big.nar").into(),
-                "EXPRESSION" => self.dir.join("drvs.nix").into(),
-                "PATH" => self.top.clone().into(),
-                word => word.into(),
-            }
+    /// Returns the words of a command line; `{place}` in them is replaced.
+    fn command(&self, workload: &Workload) -> Vec<String> {
+        let replaced = |word: &str| {
+            self.places.iter().fold(word.to_owned(), |word, (place, value)| word.replace(&format!("{{{place}}}"), value))
         };
+        workload.command.split(' ').map(replaced).collect()
+    }
+
+    fn measured(&self, workload: &Workload, is_ours: bool) -> Result<Run, Box<dyn Error>> {
+        let words = self.command(workload);
         let mut command = Command::new(if is_ours { &self.nixlang } else { &self.real_nix });
-        let words = workload.command.split(' ').filter(|word| !is_ours || *word != "nix");
-        command.args(words.map(word)).current_dir("/").env("HOME", std::env::temp_dir().join("nixlang-benches")).env("NIX_PATH", "").stdout(Stdio::null());
+        match (words[0].as_str(), is_ours) {
+            ("nix", true) => command.args(&words[1..]),
+            ("nix", false) => command.args(["nix", "--extra-experimental-features", "nix-command"]).args(&words[1..]),
+            _ => command.args(&words),
+        };
+        let home = self.dir.join(if is_ours { "home-ours" } else { "home-theirs" });
+        std::fs::create_dir_all(&home)?;
+        command.current_dir(&self.dir).env("HOME", home).env("NIX_PATH", "").stdout(Stdio::null());
         match workload.stdin {
-            Some(name) => command.stdin(File::open(PathBuf::from(word(name)))?),
+            Some(name) => command.stdin(File::open(self.dir.join(name))?),
             None => command.stdin(Stdio::null()),
         };
         let mut run = measure_as_is(&mut command)?;
@@ -237,9 +271,9 @@ fn main_with(mut arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     let workloads: Vec<&Workload> = WORKLOADS.iter().filter(|workload| arguments.is_empty() || arguments.iter().any(|name| name == workload.name)).collect();
     bench.prepare(workloads.iter().any(|workload| workload.name.starts_with("big-")))?;
     println!("runs: {}   taken off theirs for REAL_NIX itself: {:.0} ms\n", bench.n_runs, bench.wrapper_s * 1000.0);
-    println!("{:13} {:22} {:22} {:20} {:>5}  {:10} {:10}", "", "CPU s: ours", "theirs", "ratio", "goal", "MiB: ours", "theirs");
+    println!("{:14} {:22} {:22} {:20} {:>5}  {:10} {:10}", "", "CPU s: ours", "theirs", "ratio", "goal", "MiB: ours", "theirs");
     for workload in workloads {
-        // One pair that does not count fills the page cache.
+        // One run that does not count fills the page cache.
         bench.run(workload, true)?;
         let mut pairs = Vec::new();
         for _ in 0..bench.n_runs {
@@ -247,7 +281,7 @@ fn main_with(mut arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
         }
         let spread = |of: &dyn Fn(&(Run, Run)) -> f64| Spread::of(pairs.iter().map(of)).expect("at least one pair was run");
         println!(
-            "{:13} {:22} {:22} {:20} {:5}  {:<10.0} {:<10.0}",
+            "{:14} {:22} {:22} {:20} {:5}  {:<10.0} {:<10.0}",
             workload.name,
             spread(&|(ours, _)| ours.cpu_s).to_string(),
             spread(&|(_, theirs)| theirs.cpu_s).to_string(),

@@ -50,6 +50,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         (false, true) => BuildMode::Check,
         (false, false) => BuildMode::Normal,
     };
+    bring_inputs(context, wanted)?;
     if let Some(service) = context.store.service()? {
         return remote::build(context, service, wanted, flags, mode);
     }
@@ -76,6 +77,31 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Err(Failure::new("interrupted by the user"));
     }
     Err(failure(context, wanted, &outcome))
+}
+
+/// Copies what builds need and only the store of evaluations has: sources, and for a daemon the derivations as well.
+fn bring_inputs(context: &Context, wanted: &[DerivedPath]) -> Outcome<()> {
+    let Some(evaluation) = context.eval_store.as_ref().filter(|store| !store.is_dummy()) else { return Ok(()) };
+    let (from, to) = (evaluation.any()?, context.store.any()?);
+    let is_remote = context.store.service()?.is_some();
+    let mut roots = Vec::new();
+    for wanted in wanted {
+        let root = wanted.root();
+        if !root.is_derivation() || !from.is_valid(root)? {
+            continue;
+        }
+        let is_made = !is_remote && {
+            let outputs: Option<Vec<StorePath>> = to.derivation_outputs(root)?.into_values().collect();
+            outputs.is_some_and(|outputs| to.are_valid(&outputs).is_ok_and(|valid| valid.iter().all(|valid| *valid)))
+        };
+        if !is_made {
+            roots.push(root.clone());
+        }
+    }
+    let mut needed = from.closure(&roots)?;
+    needed.retain(|path| is_remote || !path.is_derivation());
+    nixlang_store::copy::copy_paths(&*from, &*to, &needed)?;
+    Ok(())
 }
 
 /// Collects garbage while builds run, whenever free disk space gets low and the settings ask for that.
@@ -269,7 +295,7 @@ pub(crate) fn size(n_bytes: u64) -> String {
 /// Builds outputs during an evaluation. Returns their paths, in the same places.
 pub(crate) fn realise(context: &Context, outputs: &[WantedOutput]) -> Outcome<Vec<StorePath>> {
     let wanted: Vec<DerivedPath> = outputs.iter().map(|wanted| output(&wanted.derivation, [&wanted.output])).collect();
-    let store = context.store.open()?;
+    let store = context.eval_store().open()?;
     for wanted in outputs {
         if !store.is_valid(&wanted.derivation)? {
             return Err(Failure::new(format!("path '{}' is not valid", wanted.derivation.base_name())));

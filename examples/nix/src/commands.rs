@@ -177,6 +177,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// The store.
     pub(crate) store: StoreChoice,
+    /// Where evaluations write (`--eval-store`), if that is another one.
+    pub(crate) eval_store: Option<Arc<StoreChoice>>,
     /// Cancelled by Ctrl-C.
     pub(crate) cancel: Cancel,
     /// What builds run under.
@@ -186,12 +188,19 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Returns the store that evaluations read and write.
+    pub(crate) fn eval_store(&self) -> &StoreChoice {
+        self.eval_store.as_deref().unwrap_or(&self.store)
+    }
+
     /// Returns the same with other settings.
     pub(crate) fn with_settings(&self, settings: Settings) -> Outcome<Arc<Context>> {
         let common = Common { settings: settings.clone(), ..self.common.clone() };
-        let store = StoreChoice::new(&settings)?.shown_by(self.ui, self.prints_build_logs(), common.is_classic).cancelled_by(&self.cancel);
+        let eval_store = self.eval_store.clone();
+        let store = StoreChoice::new(&settings)?.building_for(eval_store.clone());
+        let store = store.shown_by(self.ui, self.prints_build_logs(), common.is_classic).cancelled_by(&self.cancel);
         let (ui, cancel, helper, flakes) = (self.ui, self.cancel.clone(), self.helper.clone(), Arc::clone(&self.flakes));
-        Ok(Arc::new(Context { settings, common, ui, store, cancel, helper, flakes }))
+        Ok(Arc::new(Context { settings, common, ui, store, eval_store, cancel, helper, flakes }))
     }
 
     /// Returns whether the output of builders is shown line by line: by default the classic commands do.
@@ -235,9 +244,14 @@ impl Invocation {
         self.shown_by.set(ui);
         let prints_logs = self.common.print_build_logs.unwrap_or(self.common.is_classic && ui.verbosity >= crate::ui::Verbosity::NOTICE);
         let cancel = Cancel::on_signals();
-        let store = StoreChoice::new(&self.common.settings)?.shown_by(ui, prints_logs, self.common.is_classic).cancelled_by(&cancel);
+        let eval_store = match &self.common.eval_store {
+            Some(address) => Some(Arc::new(StoreChoice::at(&self.common.settings, address)?.cancelled_by(&cancel))),
+            None => None,
+        };
+        let store = StoreChoice::new(&self.common.settings)?.building_for(eval_store.clone());
+        let store = store.shown_by(ui, prints_logs, self.common.is_classic).cancelled_by(&cancel);
         let settings = self.common.settings.clone();
-        Ok(Arc::new(Context { settings, common: self.common, ui, store, cancel, helper: self.helper, flakes: Arc::default() }))
+        Ok(Arc::new(Context { settings, common: self.common, ui, store, eval_store, cancel, helper: self.helper, flakes: Arc::default() }))
     }
 }
 
@@ -280,7 +294,7 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
         None if MISSING.contains(&called_as) => Err(not_yet(called_as)),
         None => flags_before(&mut args).and_then(|common| {
             before = common;
-            by_words(&mut args)
+            by_words(&mut args, &mut before)
         }),
     };
     let command = match command {
@@ -305,26 +319,35 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
 /// Takes the flags of all commands that stand before the words of a new one.
 fn flags_before(args: &mut Args) -> Outcome<Option<Common>> {
     let mut common: Option<Common> = None;
+    take_flags(args, &mut common)?;
+    // Classic commands have flags of their own everywhere.
+    Ok(common)
+}
+
+/// Takes flags that all commands have, but for those that end the command line.
+fn take_flags(args: &mut Args, common: &mut Option<Common>) -> Outcome<()> {
     while let Some(flag) = args.next_if_flag() {
         if matches!(flag.as_str(), "--version" | "--help" | "-h") {
             args.put_back(flag);
             break;
         }
         if common.is_none() {
-            common = Some(Common::new(false)?);
+            *common = Some(Common::new(false)?);
         }
         if !common.as_mut().expect("just made").flag(&flag, args)? {
             return Err(crate::args::unknown_flag(&flag));
         }
     }
-    // Classic commands have flags of their own everywhere.
-    Ok(common)
+    Ok(())
 }
 
-/// Takes the words that name a command.
-fn by_words(args: &mut Args) -> Outcome<&'static Command> {
+/// Takes the words that name a command, and the flags of all commands between them.
+fn by_words(args: &mut Args, common: &mut Option<Common>) -> Outcome<&'static Command> {
     let mut name = String::new();
     loop {
+        if !name.is_empty() {
+            take_flags(args, common)?;
+        }
         let Some(word) = args.plain() else {
             return match args.next() {
                 Some(crate::args::Word::Flag(flag)) if flag == "--version" => {

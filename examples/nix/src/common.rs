@@ -42,6 +42,8 @@ pub(crate) struct Common {
     pub(crate) progress: Option<bool>,
     /// Everything goes to stderr as JSON (`--log-format internal-json`).
     pub(crate) json: Option<&'static JsonSink>,
+    /// `--eval-store`
+    pub(crate) eval_store: Option<String>,
     /// Nothing is written to the store.
     pub(crate) read_only: bool,
     /// Complain about missing garbage collector roots.
@@ -77,6 +79,7 @@ impl Common {
             print_build_logs: None,
             progress: None,
             json: None,
+            eval_store: None,
             read_only: false,
             gc_warning: true,
             repair: false,
@@ -121,10 +124,7 @@ impl Common {
             "--repair" => self.repair = true,
             "--store" => self.settings.set("store", &args.value(flag)?)?,
             "--eval-store" => {
-                let store = args.value(flag)?;
-                if !matches!(store.as_str(), "" | "auto") {
-                    self.warnings.push("'--eval-store' is not supported yet and ignored".into());
-                }
+                self.eval_store = Some(args.value(flag)?);
             }
             "--debugger" => self.debugger = true,
             "--record-reads" => self.record_reads = Some(args.value(flag)?.into()),

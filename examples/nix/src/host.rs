@@ -51,7 +51,7 @@ impl Pending {
             .iter()
             .map(|text| Text { name: &text.name, contents: &text.contents, references: text.references.clone() })
             .collect();
-        context.store.any()?.add_texts(&texts)?;
+        context.eval_store().any()?.add_texts(&texts)?;
         Ok(())
     }
 
@@ -73,6 +73,8 @@ pub(crate) struct StoreHost {
     pure: bool,
     /// Whether what is added is really written.
     read_write: bool,
+    /// Whether what should be written can't be.
+    refuses: bool,
     /// What was fetched by this evaluation: address, name, whether unpacked.
     fetched: RefCell<HashMap<(String, String, bool), StorePath>>,
     /// Read when something is to be looked up.
@@ -84,10 +86,11 @@ pub(crate) struct StoreHost {
 impl StoreHost {
     /// Returns the host for one evaluation.
     pub(crate) fn new(context: Arc<Context>, pending: Arc<Pending>, pure: bool, read_write: bool) -> StoreHost {
-        let files = OsHost { store_dir: context.store.store_dir().clone() };
-        let real_store_dir = context.store.real_store_dir().map(|path| path.into_os_string().into_vec());
-        let read_write = read_write && !context.store.is_dummy();
-        StoreHost { context, pending, files, real_store_dir, pure, read_write, fetched: RefCell::default(), registries: OnceCell::new(), fetchers: OnceCell::new() }
+        let files = OsHost { store_dir: context.eval_store().store_dir().clone() };
+        let real_store_dir = context.eval_store().real_store_dir().map(|path| path.into_os_string().into_vec());
+        let refuses = read_write && context.eval_store.as_ref().is_some_and(|store| store.is_dummy());
+        let read_write = read_write && !context.eval_store().is_dummy();
+        StoreHost { context, pending, files, real_store_dir, pure, read_write, refuses, fetched: RefCell::default(), registries: OnceCell::new(), fetchers: OnceCell::new() }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -118,14 +121,14 @@ impl StoreHost {
 
     /// Returns the store to fetch into. Without one that keeps anything it is found out what can be fetched, and no more.
     fn fetch_store(&self) -> HostResult<Arc<dyn nixlang_store::store::Store>> {
-        if self.context.store.is_dummy() {
+        if self.context.eval_store().is_dummy() {
             return Ok(Arc::new(nixlang_store::memory::MemoryStore::new(self.store_dir().clone())));
         }
         Ok(Arc::clone(self.store()?))
     }
 
     fn must_keep(&self) -> HostResult<()> {
-        if self.context.store.is_dummy() {
+        if self.context.eval_store().is_dummy() {
             return Err(HostError::Failed { message: "operation 'addToStore' is not supported by store 'dummy://'".into() });
         }
         Ok(())
@@ -141,7 +144,7 @@ impl StoreHost {
     /// Returns the store, with everything written that was to be.
     fn store(&self) -> HostResult<&Arc<dyn nixlang_store::store::Store>> {
         self.pending.flush(&self.context).map_err(failed)?;
-        self.context.store.open().map_err(failed)
+        self.context.eval_store().open().map_err(failed)
     }
 }
 
@@ -245,6 +248,9 @@ impl Host for StoreHost {
     }
 
     fn add_derivation(&self, derivation: &Derivation, _path: &StorePath, contents: &[u8]) -> HostResult<()> {
+        if self.refuses {
+            return Err(HostError::Failed { message: "operation 'writeDerivation' is not supported by store 'dummy://'".into() });
+        }
         if self.read_write {
             let text = PendingText { name: format!("{}.drv", derivation.name), contents: contents.to_vec(), references: derivation.references() };
             if self.pending.push(text) >= MAX_PENDING {
@@ -265,11 +271,18 @@ impl Host for StoreHost {
             return Err(HostError::Forbidden { message });
         }
         self.pending.flush(&self.context).map_err(failed)?;
-        crate::building::realise(&self.context, outputs).map_err(failed)
+        let paths = crate::building::realise(&self.context, outputs).map_err(failed)?;
+        if self.context.eval_store.is_some() {
+            // What was built is read here.
+            let from = self.context.store.any().map_err(failed)?;
+            let closure = from.closure(&paths).map_err(store_error)?;
+            nixlang_store::copy::copy(&*from, &**self.store()?, &closure, &CopyOptions::default(), &()).map_err(store_error)?;
+        }
+        Ok(paths)
     }
 
     fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
-        if !self.read_write && !self.context.store.exists() {
+        if !self.read_write && !self.context.eval_store().exists() {
             return self.files.ensure_path(path);
         }
         if self.store()?.is_valid(path).map_err(store_error)? {
@@ -282,7 +295,7 @@ impl Host for StoreHost {
     }
 
     fn is_valid(&self, path: &StorePath) -> bool {
-        self.context.store.exists() && self.store().is_ok_and(|store| store.is_valid(path).unwrap_or(false))
+        self.context.eval_store().exists() && self.store().is_ok_and(|store| store.is_valid(path).unwrap_or(false))
     }
 
     fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {

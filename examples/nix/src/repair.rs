@@ -68,6 +68,8 @@ fn fetch(context: &Context, address: &str, path: &StorePath) -> Outcome<bool> {
     let mut options = AddOptions::default();
     options.repair = true;
     let store = context.store.local()?;
+    let message = nixlang_store::copy::message(&other.address(), &store.address(), &store.store_dir().display(path));
+    context.ui.line(Verbosity::INFO, &message);
     with_nar(&mut |sink| other.write_nar(path, sink), &mut |nar| store.add_nar(&info, nar, &options))?;
     Ok(true)
 }

@@ -25,6 +25,8 @@ pub(crate) struct StoreChoice {
     is_classic: bool,
     opened: OnceLock<Result<OpenedStore, String>>,
     cancel: Cancel,
+    /// Where evaluations write, if that is another store.
+    evaluation: Option<Arc<StoreChoice>>,
 }
 
 /// Shows warnings.
@@ -47,12 +49,17 @@ impl StoreChoice {
     pub(crate) fn new(settings: &Settings) -> Outcome<StoreChoice> {
         let place = StorePlace::choose(settings, settings.text("store"))?;
         let (ui, settings, cancel) = (Ui::plain(), settings.clone(), Cancel::default());
-        Ok(StoreChoice { place, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new(), cancel })
+        Ok(StoreChoice { place, settings, ui, prints_logs: false, is_classic: false, opened: OnceLock::new(), cancel, evaluation: None })
     }
 
     /// Stops what the store does with this token.
     pub(crate) fn cancelled_by(self, cancel: &Cancel) -> StoreChoice {
         StoreChoice { cancel: cancel.clone(), ..self }
+    }
+
+    /// Builds what is evaluated in another store.
+    pub(crate) fn building_for(self, evaluation: Option<Arc<StoreChoice>>) -> StoreChoice {
+        StoreChoice { evaluation, ..self }
     }
 
     /// Shows what a daemon says, and the output of its builds if `prints_logs`.
@@ -131,7 +138,11 @@ impl StoreChoice {
         let opened = self.opened.get_or_init(|| {
             let log = RemoteLog::new(self.ui, self.prints_logs, self.is_classic);
             let opener = opener(&self.settings, self.ui, &self.cancel).log(Arc::new(log));
-            opener.open(&self.place).map_err(|error| crate::failure::message(&error))
+            let opened = opener.open(&self.place).map_err(|error| crate::failure::message(&error))?;
+            if let (Some(local), Some(evaluation)) = (&opened.local, self.evaluation.as_ref().filter(|choice| !choice.is_dummy())) {
+                local.read_derivations_from(evaluation.any().map_err(|failure| failure.message())?);
+            }
+            Ok(opened)
         });
         opened.as_ref().map_err(|message| Failure::new(message.clone()))
     }

@@ -318,7 +318,7 @@ fn exchange(store: &LocalStore, staged: Staged<'_>, path: &StorePath) -> Result<
     match rustix::fs::renameat_with(staged.dir(), staged.name(), &store.store_fd, &name, RenameFlags::EXCHANGE) {
         Ok(()) => sync_store_dir(store),
         // Directories that their owner can't write don't change places, and not every file system knows how.
-        Err(Errno::NOENT | Errno::ACCESS | Errno::INVAL | Errno::NOSYS) => install(store, staged, path),
+        Err(Errno::NOENT | Errno::ACCESS | Errno::INVAL | Errno::NOSYS | Errno::XDEV) => install(store, staged, path),
         Err(error) => Err(StoreError::io("renaming to", store.to_real_path(path), error)),
     }
 }

@@ -13,7 +13,7 @@ use crate::local::rows::parse_path;
 use crate::local::schema::{REALISATIONS_MIGRATION, REALISATIONS_TABLES};
 use crate::path::StoreDir;
 use crate::realisation::{DerivationOutputId, Realisation};
-use crate::store::check_same_realisation;
+use crate::store::{Store, check_same_realisation};
 
 const SELECT: &str = "select Realisations.id, ValidPaths.path, signatures from Realisations \
     join ValidPaths on ValidPaths.id = Realisations.outputPath where drvPath = ? and outputName = ?";
@@ -110,7 +110,13 @@ fn has_tables(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
 impl LocalStore {
     /// See [`Store::query_realisations`](crate::store::Store::query_realisations).
     pub(super) fn realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
-        self.index.realisations(&self.layout.store_dir, ids)
+        let mut found = self.index.realisations(&self.layout.store_dir, ids)?;
+        if let Some(lower) = self.lower() {
+            for (known, id) in found.iter_mut().zip(ids).filter(|(known, _)| known.is_none()) {
+                *known = lower.query_realisation(id)?;
+            }
+        }
+        Ok(found)
     }
 
     /// See [`Store::register_realisations`](crate::store::Store::register_realisations).
@@ -121,6 +127,13 @@ impl LocalStore {
             if let Some(unsigned) = realisations.iter().find(|new| new.n_good_signatures(keys) == 0) {
                 return Err(StoreError::UnsignedRealisation { id: unsigned.id.to_string() });
             }
+        }
+        if let Some(lower) = self.lower() {
+            // What is known below comes first: the two have to agree.
+            let ids: Vec<DerivationOutputId> = realisations.iter().map(|new| new.id.clone()).collect();
+            let known: Vec<Realisation> = lower.query_realisations(&ids)?.into_iter().flatten().collect();
+            self.are_valid(&realisations.iter().chain(&known).map(|one| one.path.clone()).collect::<Vec<_>>())?;
+            self.index.add_realisations(&self.layout.store_dir, &known)?;
         }
         self.index.add_realisations(&self.layout.store_dir, realisations)
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::overlay::OverlayPlace;
 use super::remote::{RemotePlace, daemon_socket};
 use super::{OpenError, caches};
 use crate::configuration::Configuration;
@@ -16,8 +17,12 @@ pub enum StoreKind {
     Local,
     /// One behind a connection.
     Remote(RemotePlace),
+    /// One of this machine on top of another, at [`StorePlace::options`].
+    Overlay(OverlayPlace),
     /// Computes paths, keeps nothing.
     Dummy,
+    /// Keeps everything as long as it is open.
+    Memory,
     /// A binary cache.
     Cache {
         /// Its address with parameters.
@@ -55,7 +60,7 @@ impl StorePlace {
         options.logical_links = !matches!(&*address, "" | "auto");
         let kind = choose(configuration, &address, &mut options)?;
         let system_features = match parameter(&address, "system-features") {
-            Some(features) if matches!(kind, StoreKind::Local) => Some(percent_decoded(features)?),
+            Some(features) if matches!(kind, StoreKind::Local | StoreKind::Overlay(_)) => Some(percent_decoded(features)?),
             _ => None,
         };
         Ok(StorePlace { kind, options, system_features })
@@ -101,8 +106,8 @@ impl StorePlace {
     /// Returns whether there is a store to read, without making one.
     pub fn exists(&self) -> bool {
         match self.kind {
-            StoreKind::Remote(_) | StoreKind::Cache { .. } => true,
-            StoreKind::Local => self.state_dir().join("db/db.sqlite").exists(),
+            StoreKind::Remote(_) | StoreKind::Cache { .. } | StoreKind::Memory => true,
+            StoreKind::Local | StoreKind::Overlay(_) => self.state_dir().join("db/db.sqlite").exists(),
             _ => false,
         }
     }
@@ -148,11 +153,20 @@ fn choose(configuration: &dyn Configuration, address: &str, options: &mut LocalS
     let unsupported = |reason: String| Ok(StoreKind::Unsupported { reason });
     let (base, parameters) = address.split_once('?').unwrap_or((address, ""));
     let mut remote = RemotePlace::parse(configuration, base, address, options.state_dir.as_ref())?;
+    let mut overlay = None;
     match base {
         _ if remote.is_some() => {}
         "" | "auto" => remote = automatic(configuration, options)?,
         "local" | "local://" => {}
+        "dummy" | "dummy://" if matches!(parameter(address, "read-only"), Some("false" | "0" | "no")) => return Ok(StoreKind::Memory),
         "dummy" | "dummy://" => return Ok(StoreKind::Dummy),
+        _ if base == "local-overlay" || base.starts_with("local-overlay://") => {
+            let root = percent_decoded(base.strip_prefix("local-overlay://").unwrap_or_default())?;
+            if !root.is_empty() {
+                options.root = Some(absolute(configuration, &root)?);
+            }
+            overlay = Some(OverlayPlace::default());
+        }
         _ if base.starts_with("local://") => {
             let root = percent_decoded(&base["local://".len()..])?;
             if !root.is_empty() {
@@ -178,18 +192,21 @@ fn choose(configuration: &dyn Configuration, address: &str, options: &mut LocalS
             "log" => log = Some(absolute(configuration, value)?),
             "read-only" => options.read_only = is_true,
             "require-sigs" => options.require_signatures = is_true,
-            _ => {
-                if let Some(remote) = &mut remote {
-                    remote.parameter(name, value)?;
-                }
-            }
+            _ => match (&mut remote, &mut overlay, name) {
+                (Some(remote), ..) => remote.parameter(name, value)?,
+                (_, Some(overlay), "lower-store") => overlay.lower = value.clone(),
+                (_, Some(overlay), "upper-layer") => overlay.upper_layer = absolute(configuration, value)?,
+                (_, Some(overlay), "check-mount") => overlay.check_mount = is_true,
+                (_, Some(overlay), "remount-hook") => overlay.remount_hook = Some(absolute(configuration, value)?),
+                _ => {}
+            },
         }
     }
     // A store that lies elsewhere has its own state, whatever the environment says of the machine's.
     let is_rooted = options.root.is_some();
     options.state_dir = state.or(options.state_dir.take().filter(|_| !is_rooted));
     options.log_dir = log.or(options.log_dir.take().filter(|_| !is_rooted));
-    Ok(remote.map_or(StoreKind::Local, StoreKind::Remote))
+    Ok(remote.map(StoreKind::Remote).or(overlay.map(StoreKind::Overlay)).unwrap_or(StoreKind::Local))
 }
 
 /// Takes the machine's store if it can be written to, else its daemon's, else the user's own.
@@ -275,6 +292,8 @@ mod tests {
             let place = StorePlace::choose(&Nothing, address).expect("chosen");
             let found = match (&place.kind, place.real_store_dir()) {
                 (StoreKind::Dummy, _) => "dummy".to_owned(),
+                (StoreKind::Memory, _) => "memory".to_owned(),
+                (StoreKind::Overlay(OverlayPlace { lower, upper_layer, .. }), real) => format!("{real:?} over {lower} with {}", upper_layer.display()),
                 (StoreKind::Cache { address }, _) => format!("cache {address}"),
                 (StoreKind::Unsupported { .. }, _) => "unsupported".to_owned(),
                 (StoreKind::Remote(remote), _) => remote.address().to_owned(),
@@ -284,6 +303,8 @@ mod tests {
             assert_eq!(found, expected, "{address}");
         };
         check("dummy://", "dummy");
+        check("dummy://?read-only=false", "memory");
+        check("local-overlay://?root=/m&lower-store=/a&upper-layer=/b", "Some(\"/m/nix/store\") over /a with /b");
         check("local", "where paths say");
         check("local?root=", "where paths say");
         check("/x", "/x/nix/store");

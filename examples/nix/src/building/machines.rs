@@ -37,7 +37,7 @@ pub(super) fn builders(context: &Context, settings: &Settings, state_dir: &Path)
                 Some(service) => Arc::clone(service),
                 None => {
                     let (common, cancel, helper) = (common.clone(), cancel.clone(), helper.clone());
-                    let context = Context { settings: settings.clone(), common, ui, store: choice, cancel, helper, flakes: Default::default() };
+                    let context = Context { settings: settings.clone(), common, ui, store: choice, eval_store: None, cancel, helper, flakes: Default::default() };
                     Arc::new(LocalService::new(Arc::new(context)))
                 }
             };
