@@ -37,8 +37,8 @@ fn a_variable_is_renamed_in_its_file() {
 #[test]
 fn files_are_formatted() {
     let text = "let\n  /**\n    Adds one.\n  */\n  next = n: n + 1;\n  two = next 1;\nin\n{\n  inherit two;\n  three = next two;\n}\n";
-    check(&["fmt", "--check", "x.nix"], 1, "x.nix: not formatted\n", "", TEXT);
-    check(&["fmt", "x.nix"], 0, "", "", text);
-    check(&["fmt", "."], 0, "", "", text);
-    check(&["fmt", "y.nix"], 1, "", "reading 'y.nix': No such file or directory", TEXT);
+    check(&["format", "--check", "x.nix"], 1, "x.nix: not formatted\n", "", TEXT);
+    check(&["format", "x.nix"], 0, "", "", text);
+    check(&["format", "."], 0, "", "", text);
+    check(&["format", "y.nix"], 1, "", "reading 'y.nix': No such file or directory", TEXT);
 }

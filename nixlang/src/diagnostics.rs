@@ -101,16 +101,16 @@ impl Diagnostic {
         let data = error.data();
         let frames = error.frames().map(|frame| TraceFrame {
             message: frame.message.to_string(),
-            place: sources.locate(frame.pos),
+            place: sources.locate_shown(frame.pos),
             always: frame.always,
         });
         Diagnostic {
             code: Some(code(data.kind)),
             message: data.message.clone(),
-            place: sources.locate(data.pos),
+            place: sources.locate_shown(data.pos),
             trace: frames.collect(),
             suggestions: data.suggestions.clone(),
-            cycle: data.cycle.iter().filter_map(|pos| sources.locate(*pos)).collect(),
+            cycle: data.cycle.iter().filter_map(|pos| sources.locate_shown(*pos)).collect(),
             exit_status: data.exit_status,
             ..Diagnostic::error("")
         }

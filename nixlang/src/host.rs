@@ -205,6 +205,11 @@ pub trait Host {
         Err(HostError::Unsupported { message: format!("this evaluation cannot write '{path}'") })
     }
 
+    /// Serves errors: says that a tree that was copied from a working copy has no file of this path.
+    fn missing_in_working_copy(&self, root: &str, path: &str) -> String {
+        format!("path '{root}/{path}' does not exist")
+    }
+
     /// Serves whoever wants to see what changed: forgets which trees were fetched.
     fn forget_fetched(&self) {}
 
@@ -266,6 +271,8 @@ pub struct FetchedInput {
     pub input: Input,
     /// What tells the contents from others, if anything does without a look at all of them.
     pub fingerprint: Option<String>,
+    /// How messages call its root, if not by its store path: a working tree's directory, or `«URL»`.
+    pub shown: Option<String>,
 }
 
 /// Where a lock file is written.

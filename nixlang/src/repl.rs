@@ -32,6 +32,8 @@ mod complete;
 mod describe;
 mod load;
 mod scope;
+
+pub use describe::place_to_edit;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 //! so that a position is a single 32-bit number; file, line and column are worked out only when somebody asks.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A position: a byte offset into the virtual concatenation of all sources of one engine. Zero means "nowhere".
@@ -62,6 +63,8 @@ pub struct Location {
 #[derive(Default)]
 pub struct SourceMap {
     sources: RefCell<Vec<Source>>,
+    /// Fetched trees: the root in the store, and how messages call it.
+    trees: RefCell<BTreeMap<Vec<u8>, String>>,
 }
 
 /// The 4 GiB that positions can address are used up.
@@ -82,6 +85,40 @@ impl SourceMap {
         let start = Pos(start as u32);
         sources.push(Source { origin, text, start });
         Ok(start)
+    }
+
+    /// Has messages call the root of a fetched tree something else than its path.
+    pub fn show_tree(&self, root: &[u8], shown: &str) {
+        self.trees.borrow_mut().insert(root.to_owned(), shown.to_owned());
+    }
+
+    /// Returns how messages call the root of the tree that a path lies in, and the way from there; none if that is its path.
+    pub fn tree_of(&self, path: &[u8]) -> Option<(String, String)> {
+        let trees = self.trees.borrow();
+        let (root, shown) = trees.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(path))).next_back()?;
+        let below = path.strip_prefix(root.as_slice())?;
+        let below = if below.is_empty() { below } else { below.strip_prefix(b"/")? };
+        Some((shown.clone(), String::from_utf8_lossy(below).into_owned()))
+    }
+
+    /// Returns how messages call a path.
+    pub fn shown_path(&self, path: &[u8]) -> String {
+        match self.tree_of(path) {
+            Some((root, below)) if below.is_empty() => root,
+            Some((root, below)) => format!("{root}/{below}"),
+            None => String::from_utf8_lossy(path).into_owned(),
+        }
+    }
+
+    /// As [`SourceMap::locate`], with the file as messages call it.
+    pub fn locate_shown(&self, pos: Pos) -> Option<Location> {
+        let mut location = self.locate(pos)?;
+        if let Origin::File(path) = &location.source.origin
+            && self.tree_of(path).is_some()
+        {
+            location.source.origin = Origin::File(self.shown_path(path).into_bytes().into());
+        }
+        Some(location)
     }
 
     /// Returns how many sources there are, and how many bytes they have.

@@ -173,6 +173,8 @@ pub struct FetchedTree {
     pub input: Input,
     /// What tells the contents from others, if anything does without a look at all of them.
     pub fingerprint: Option<String>,
+    /// How messages call its root, if not by its store path: a working tree's directory, or `«URL»`.
+    pub shown: Option<String>,
 }
 
 /// Fetches. May be shared between threads.
@@ -239,8 +241,9 @@ impl Fetchers {
             let message = format!("NAR hash mismatch in input '{input}', expected '{shown}' but got '{}'", wanted.format(HashFormat::Sri, true));
             return Err(FetchError::HashMismatch { message });
         }
+        let shown = (locked.kind() != "path").then(|| found.shown.trim_end_matches('/').to_owned());
         let fingerprint = fingerprint_of(&locked, found.fingerprint)?;
-        Ok(FetchedTree { path, nar_hash, input: locked, fingerprint })
+        Ok(FetchedTree { path, nar_hash, input: locked, fingerprint, shown })
     }
 
     /// Forgets what working trees had when they were looked at.

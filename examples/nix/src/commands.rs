@@ -1,6 +1,7 @@
 //! The table of commands, and what all of them begin and end with.
 
 mod build;
+mod bundle;
 mod copy_closure;
 mod daemon;
 mod doctor;
@@ -10,8 +11,11 @@ mod copy;
 mod derivation;
 mod diff_closures;
 mod develop;
+mod edit;
 mod eval;
+mod flake;
 mod fmt;
+mod formatter;
 mod hash;
 mod instantiate;
 mod key;
@@ -27,6 +31,7 @@ pub(crate) mod path_info;
 mod prefetch;
 mod repl;
 mod realisation;
+mod registry;
 mod run;
 mod search;
 mod serve;
@@ -128,8 +133,29 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("definition", "say where a variable in a file is defined", source::definition),
     word("references", "list where a definition of a file is used", source::references),
     word("rename", "rename a variable of a file", source::rename),
-    word("fmt", "format files in the standard style", fmt::run),
+    word("fmt", "reformat your code in the standard style, by the formatter of the flake here", formatter::run),
+    word("formatter run", "reformat your code in the standard style, by the formatter of the flake here", formatter::run),
+    word("formatter build", "build the formatter of the flake here", formatter::build_program),
+    word("format", "format files in the standard style, without a flake", fmt::run),
     word("doc", "print the documentation comment of something in a file", source::doc),
+    word("flake archive", "copy a flake and all its inputs to a store", flake::archive),
+    word("flake check", "check whether the flake evaluates and run its tests", flake::check),
+    word("flake clone", "clone flake repository", flake::clone),
+    word("flake info", "show flake metadata", flake::info),
+    word("flake init", "create a flake in the current directory from a template", flake::init),
+    word("flake lock", "create missing lock file entries", flake::lock),
+    word("flake metadata", "show flake metadata", flake::metadata),
+    word("flake new", "create a flake in the specified directory from a template", flake::new),
+    word("flake prefetch-inputs", "fetch the inputs of a flake", flake::prefetch_inputs),
+    word("flake show", "show the outputs provided by a flake", flake::show),
+    word("flake update", "update flake lock file", flake::update),
+    word("registry add", "add or replace a flake in the user's registry", registry::add),
+    word("registry list", "list the flakes of all registries", registry::list),
+    word("registry pin", "pin a flake to what it is now", registry::pin),
+    word("registry remove", "remove a flake from the user's registry", registry::remove),
+    word("registry resolve", "look flake references up in the registries", registry::resolve),
+    word("bundle", "make something of an installable that works without a store", bundle::run),
+    word("edit", "open what a package is written in", edit::run),
     word("flake prefetch", "fetch the tree of a flake reference into the store", prefetch::flake),
     word("config check", "look for what is wrong with the setup", doctor::run),
     word("doctor", "look for what is wrong with the setup", doctor::run),
@@ -148,10 +174,14 @@ pub(crate) const COMMANDS: &[Command] = &[
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
+/// First words that several commands have in common, and what these are about.
+const GROUPS: &[(&str, &str)] =
+    &[("flake", "manage flakes"), ("formatter", "build or run the formatter"), ("registry", "manage the flake registry"), ("store", "work on a store")];
+
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-channel", "flake",
-    "profile", "bundle", "edit", "formatter", "registry", "upgrade-nix",
+    "nix-channel", 
+    "profile", "upgrade-nix",
 ];
 
 /// A command that was called.
@@ -390,5 +420,9 @@ fn print_help() {
     println!("nixlang: a Nix command line\n\nUsage: nixlang WORD … | nixlang nix-… …\n");
     for command in COMMANDS {
         println!("  {:<20} {}", command.name, command.about);
+    }
+    println!();
+    for (name, about) in GROUPS {
+        println!("  {name:<20} {about}");
     }
 }

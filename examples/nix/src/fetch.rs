@@ -7,7 +7,7 @@ use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::BinaryCache;
 use nixlang_store::fetchers::registry::Entry;
 use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries, Registry};
-use nixlang_store::input::{Attr, Attrs, Input, Reader, feature_message, parse_reference};
+use nixlang_store::input::{Attr, Input, Reader, feature_message, parse_reference};
 use nixlang_store::open::{Opener, fetch_url, is_pseudo_url, resolve_pseudo_url};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
@@ -105,33 +105,18 @@ pub(crate) fn registries(context: &Context, fetchers: &Fetchers, store: &dyn Sto
     Ok(Registries { flag: flag_registry(context)?, ..registries })
 }
 
-/// A flake reference of the command line, and what it turned out to be.
-pub(crate) struct Resolved {
-    /// What to fetch.
-    pub(crate) input: Input,
-    /// Attributes that belong to the flake and not to fetching it.
-    pub(crate) extra: Attrs,
-}
-
 /// Reads a flake reference and looks it up in all registries.
-pub(crate) fn resolve(context: &Context, fetchers: &Fetchers, store: &dyn Store, text: &str, require_tree: bool) -> FetchResult<Resolved> {
+pub(crate) fn resolve(context: &Context, fetchers: &Fetchers, store: &dyn Store, text: &str) -> FetchResult<Input> {
     let has_feature = |feature: &str| context.settings.list("experimental-features").any(|enabled| enabled == feature);
     let mut dubious = |name: &str| context.ui.warn(format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
     let reader = &mut Reader { has_feature: &has_feature, dubious: &mut dubious };
-    let (mut attrs, fragment) = parse_reference(text, require_tree, reader)?;
+    let (mut attrs, fragment) = parse_reference(text, false, reader)?;
     if !fragment.is_empty() {
         return Err(FetchError::Refused { message: format!("unexpected fragment '{fragment}' in flake reference '{text}'") });
     }
-    let mut extra: Attrs = attrs.remove_entry("dir").into_iter().collect();
-    let mut input = Input::from_attrs(attrs, reader)?;
-    if !input.is_direct() {
-        let (resolved, of_registry) = registries(context, fetchers, store)?.resolve(&input, false)?;
-        input = resolved;
-        if extra.is_empty() {
-            extra = of_registry;
-        }
-    }
-    Ok(Resolved { input, extra })
+    attrs.remove("dir");
+    let input = Input::from_attrs(attrs, reader)?;
+    if input.is_direct() { Ok(input) } else { Ok(registries(context, fetchers, store)?.resolve(&input, false)?.0) }
 }
 
 /// Returns the path of a search path entry that is no path.
@@ -148,8 +133,8 @@ pub(crate) fn search_path_entry(context: &Context, fetchers: &Fetchers, store: &
         if !context.settings.list("experimental-features").any(|enabled| enabled == "flakes") {
             return Err(HostError::Failed { message: feature_message("flakes") });
         }
-        let resolved = resolve(context, fetchers, store, reference, true).map_err(fetch_error)?;
-        fetchers.fetch(store, &resolved.input).map_err(fetch_error)?.path
+        let resolved = resolve(context, fetchers, store, reference).map_err(fetch_error)?;
+        fetchers.fetch(store, &resolved).map_err(fetch_error)?.path
     } else {
         return Ok(None);
     };

@@ -270,6 +270,12 @@ impl Host for StoreHost {
             let message = format!("cannot build '{first}' during evaluation because the option 'allow-import-from-derivation' is disabled");
             return Err(HostError::Forbidden { message });
         }
+        if self.context.settings.is_on("trace-import-from-derivation")
+            && let Some(first) = outputs.first()
+        {
+            let shown = format!("{}^{}", self.store_dir().display(&first.derivation), first.output);
+            self.context.ui.warn(format!("built '{shown}' during evaluation due to an import from derivation"));
+        }
         self.pending.flush(&self.context).map_err(failed)?;
         let paths = crate::building::realise(&self.context, outputs).map_err(failed)?;
         if self.context.eval_store.is_some() {
@@ -325,7 +331,7 @@ impl Host for StoreHost {
         }
         let fetched = self.fetchers()?.fetch(&*self.fetch_store()?, input).map_err(fetch_error)?;
         self.must_keep()?;
-        let fetched = FetchedInput { store_path: fetched.path, input: fetched.input, fingerprint: fetched.fingerprint };
+        let fetched = FetchedInput { store_path: fetched.path, input: fetched.input, fingerprint: fetched.fingerprint, shown: fetched.shown };
         known().insert(input.clone(), fetched.clone());
         Ok(fetched)
     }
@@ -335,6 +341,15 @@ impl Host for StoreHost {
             let _ = self.registries.set(crate::fetch::registries(&self.context, self.fetchers()?, &**self.store()?).map_err(fetch_error)?);
         }
         self.registries.get().expect("it was set above").resolve(input, only_fixed).map_err(fetch_error)
+    }
+
+    fn missing_in_working_copy(&self, root: &str, path: &str) -> String {
+        match Path::new(root).join(path).symlink_metadata() {
+            Ok(_) => format!(
+                "Path '{path}' in the repository \"{root}\" is not tracked by Git.\n\nTo make it visible to Nix, run:\n\ngit -C \"{root}\" add \"{path}\""
+            ),
+            Err(_) => format!("Path '{path}' does not exist in Git repository \"{root}\"."),
+        }
     }
 
     fn forget_fetched(&self) {

@@ -188,7 +188,14 @@ impl<'h> Evaluator<'h> {
             HostError::Unsupported { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::Host,
         };
-        let message = error.to_string();
+        let message = match &error {
+            HostError::NotFound { path } => match self.sources.tree_of(path.as_bytes()) {
+                Some((root, below)) if root.starts_with('/') => self.host.missing_in_working_copy(&root, &below),
+                Some((root, below)) => format!("'{root}/{below}' does not exist"),
+                None => error.to_string(),
+            },
+            _ => error.to_string(),
+        };
         let exit_status = if matches!(error, HostError::HashMismatch { .. }) { 102 } else { 1 };
         EvalError::from_data(ErrorData { kind, message, pos: Pos::NONE, suggestions: Vec::new(), cycle: Vec::new(), needs_itself: None, exit_status })
     }

@@ -208,7 +208,7 @@ impl<'h> Evaluator<'h> {
     /// Returns a position as messages show it: `file:line:column`, or `«none»`.
     pub fn show_pos(&self, pos: Pos) -> String {
         use crate::source::Origin;
-        let Some(location) = self.sources.locate(pos) else { return "«none»".into() };
+        let Some(location) = self.sources.locate_shown(pos) else { return "«none»".into() };
         let origin = match &location.source.origin {
             Origin::File(path) => String::from_utf8_lossy(path).into_owned(),
             Origin::String => "«string»".into(),

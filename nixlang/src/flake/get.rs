@@ -4,6 +4,7 @@ use nixlang_store::input::{Attrs, FlakeRef};
 
 use super::read::read;
 use super::{FetchedFlake, Flake, UseRegistries};
+use crate::builtins::fetch::tree::fetch_unchecked;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::host::FetchedInput;
 
@@ -23,7 +24,7 @@ pub(super) fn fetch(eval: &Evaluator<'_>, reference: &FlakeRef, registries: UseR
         };
         (input, extra) = eval.host.resolve_input(&input, only_fixed).map_err(|error| eval.host_error(error))?;
     }
-    let fetched = eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))?;
+    let fetched = fetch_unchecked(eval, &input)?;
     let subdir = extra.get("dir").map_or_else(|| reference.subdir.clone(), ToString::to_string);
     Ok((fetched, FlakeRef::new(input, subdir), extra))
 }
@@ -47,7 +48,7 @@ pub fn get_flake(eval: &Evaluator<'_>, reference: &FlakeRef, registries: UseRegi
     }
     // Another tree has another hash.
     wanted.remove("narHash");
-    let fetched = eval.host.fetch_input(&wanted).map_err(|error| eval.host_error(error))?;
+    let fetched = fetch_unchecked(eval, &wanted)?;
     read(eval, of_tree(eval, reference, &resolved, fetched), prefix)
 }
 

@@ -150,6 +150,10 @@ impl Host for RestrictedHost {
         self.inner.resolve_input(input, only_fixed)
     }
 
+    fn missing_in_working_copy(&self, root: &str, path: &str) -> String {
+        self.inner.missing_in_working_copy(root, path)
+    }
+
     fn forget_fetched(&self) {
         self.inner.forget_fetched();
     }

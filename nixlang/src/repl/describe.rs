@@ -49,7 +49,10 @@ fn no_derivation() -> EvalError {
 }
 
 /// Returns file and line to open in an editor for a value. `expression` is how the user called it.
-pub(super) fn place_to_edit<'h>(eval: &Evaluator<'h>, value: Value<'h>, expression: &[u8]) -> EvalResult<(Vec<u8>, u32)> {
+///
+/// # Errors
+/// When nothing says where it is.
+pub fn place_to_edit<'h>(eval: &Evaluator<'h>, value: Value<'h>, expression: &[u8]) -> EvalResult<(Vec<u8>, u32)> {
     match value.kind() {
         Kind::Path(path) => Ok((path.text.bytes().to_vec(), 0)),
         Kind::String(text) if text.bytes().first() == Some(&b'/') => Ok((crate::path::canonicalise(text.bytes()), 0)),

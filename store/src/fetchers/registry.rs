@@ -43,8 +43,7 @@ pub struct Registries {
 struct File {
     #[serde(default)]
     version: u64,
-    #[serde(default)]
-    flakes: Vec<FileEntry>,
+    flakes: Option<Vec<FileEntry>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -74,7 +73,7 @@ impl Registry {
             )));
         }
         let wrong = |error: InputError| FetchError::refused(format!("cannot read flake registry '{shown}': {error}"));
-        let entries = file.flakes.into_iter().map(|entry| {
+        let entries = file.flakes.into_iter().flatten().map(|entry| {
             let mut to = entry.to;
             let extra = to.remove_entry("dir").into_iter().collect();
             Ok(Entry { from: input(entry.from).map_err(wrong)?, to: input(to).map_err(wrong)?, extra, is_exact: entry.exact })
@@ -89,6 +88,23 @@ impl Registry {
             observer.warn(&error.to_string());
             Registry::default()
         })
+    }
+
+    /// Returns the table as it is written to a file.
+    pub fn to_text(&self) -> String {
+        let entry = |entry: &Entry| {
+            let to: Attrs = entry.to.attrs().clone().into_iter().chain(entry.extra.clone()).collect();
+            let mut json = serde_json::json!({ "from": entry.from.attrs(), "to": to });
+            if entry.is_exact {
+                json["exact"] = true.into();
+            }
+            json
+        };
+        let flakes = match self.entries.is_empty() {
+            true => serde_json::Value::Null,
+            false => self.entries.iter().map(entry).collect(),
+        };
+        crate::json::to_string_pretty(&serde_json::json!({ "version": 2, "flakes": flakes }))
     }
 
     /// Returns what an input stands for here.

@@ -5,14 +5,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nixlang::flake::{FlakeRef, LockedFlake};
 use nixlang_store::path::StorePath;
 
 use super::{Context, Invocation};
 use crate::args::Args;
+use crate::building::BuildFlags;
 use crate::dev_env::{DevEnv, of_target};
 use crate::failure::{Failure, Outcome};
-use crate::flakes::Defaults;
-use crate::installables::{Installables, Target};
+use crate::evaluation::evaluate;
+use crate::flakes::{Defaults, FlakeWord};
+use crate::installables::{Installables, Outputs, Target, Word, flake_target, realise_targets};
 use crate::start::{EnvironmentFlags, command_of, quote, start};
 use crate::ui::Verbosity;
 
@@ -169,8 +172,30 @@ pub(super) fn develop(invocation: Invocation) -> Outcome<u8> {
     }
     // Nobody collects it while the shell runs.
     variables.insert("NIX_GCROOT".into(), context.store.store_dir().display(&path).into());
-    let shell = OsString::from("bash");
+    let flake = flake_of(&context, &wanted.installables)?;
+    let shell = match interactive_bash(&context, &wanted.installables, flake.as_ref()) {
+        Ok(Some(shell)) => {
+            script.push_str(&format!("SHELL=\"{}\"\n", shell.display()));
+            if let Some(directory) = shell.parent() {
+                script.push_str(&format!("PATH=\"{}${{PATH:+:$PATH}}\"\n", directory.display()));
+            }
+            shell.into_os_string()
+        }
+        other => {
+            if let Err(failure) = other {
+                context.ui.line(Verbosity::ERROR, &format!("\x1b[31;1merror (ignored):\x1b[0m {}", failure.message()));
+            }
+            OsString::from("bash")
+        }
+    };
     variables.insert("SHELL".into(), shell.clone());
+    if phase.is_some()
+        && let Some(flake) = &flake
+        && let Some(directory) = crate::fetch::fetchers(&context).working_copy(&flake.resolved.input).map_err(crate::fetch::failed)?
+    {
+        // Phases expect to run where the sources are.
+        std::env::set_current_dir(&directory).map_err(|error| Failure::new(format!("chdir to \"{}\" failed: {}", directory.display(), crate::failure::plain(&error))))?;
+    }
     std::fs::File::create(&rc)?.write_all(script.as_bytes())?;
     // An interactive shell goes on after the script; Ctrl-C ends the other kind.
     let arguments = if phase.is_none() && command.is_empty() { vec!["--rcfile".into(), rc.into()] } else { vec![rc.into_os_string()] };
@@ -179,4 +204,47 @@ pub(super) fn develop(invocation: Invocation) -> Outcome<u8> {
     let failure = start(&context, &shell, &arguments, &variables);
     let _ = std::fs::remove_dir_all(files);
     Err(failure)
+}
+
+/// Returns the flake that the environment is of, if it is one's.
+fn flake_of(context: &Arc<Context>, installables: &Installables) -> Outcome<Option<nixlang::flake::Flake>> {
+    Ok(locked_flake(context, installables)?.map(|locked| locked.flake.clone()))
+}
+
+fn locked_flake(context: &Arc<Context>, installables: &Installables) -> Outcome<Option<Arc<LockedFlake>>> {
+    if installables.has_source() {
+        return Ok(None);
+    }
+    let Word::Flake { flake, .. } = installables.word(context, &installables.words().remove(0))? else { return Ok(None) };
+    let options = installables.flakes.options(context)?;
+    evaluate(context, true, |evaluation| crate::flakes::locked(evaluation, &flake.reference, &options)).map(Some)
+}
+
+/// Returns the bash of the flake's nixpkgs, or of everybody's: the one of the system may lack what an interactive shell needs.
+fn interactive_bash(context: &Arc<Context>, installables: &Installables, flake: Option<&nixlang::flake::Flake>) -> Outcome<Option<PathBuf>> {
+    if crate::flakes::require(context, "flakes").is_err() {
+        return Ok(None);
+    }
+    let mut nixpkgs = crate::flakes::with_reader(context, |reader| FlakeRef::indirect("nixpkgs", reader))?;
+    if flake.is_some()
+        && let Some(locked) = locked_flake(context, installables)?
+        && let Ok(Some(index)) = locked.lock_file.find_input(&["nixpkgs".to_owned()])
+        && let Some(node) = locked.lock_file.node(index).locked.as_ref().filter(|node| node.is_flake)
+    {
+        nixpkgs = node.locked.clone();
+    }
+    let word = FlakeWord::new(context, nixpkgs, "bashInteractive", Defaults::LegacyPackages);
+    let mut options = installables.flakes.options(context)?;
+    options.overrides.clear();
+    options.updates.clear();
+    let target = evaluate(context, true, |evaluation| flake_target(evaluation, &word, &Outputs::Default, &options, false))?;
+    realise_targets(context, std::slice::from_ref(&target), BuildFlags::default())?;
+    for (_, path) in target.outputs(context)? {
+        let shell = format!("{}/bin/bash", context.store.store_dir().display(&path));
+        let real = context.store.real_store_dir().map_or_else(|| PathBuf::from(&shell), |real| real.join(path.base_name()).join("bin/bash"));
+        if real.exists() {
+            return Ok(Some(shell.into()));
+        }
+    }
+    Err(Failure::new("package 'nixpkgs#bashInteractive' does not provide a 'bin/bash'"))
 }

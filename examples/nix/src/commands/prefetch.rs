@@ -1,13 +1,13 @@
 //! `nix-prefetch-url`, `store prefetch-file` and `flake prefetch`: put something into the store and print its hash.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nixlang::heap::Kind;
 use nixlang::source::Pos;
 use nixlang_store::content_address::{ContentAddressMethod, ContentAddressWithReferences};
 use nixlang_store::hash::{Algorithm, Hash, HashFormat};
 use nixlang_store::input::url::Url;
-use nixlang_store::input::{Attr, Attrs};
+use nixlang_store::input::FlakeRef;
 use nixlang_store::path::{StorePath, StorePathName};
 use nixlang_store::store::Store;
 
@@ -187,34 +187,25 @@ pub(super) fn flake(mut invocation: Invocation) -> Outcome<u8> {
     let context = invocation.context()?;
     let store = context.store.any()?;
     let fetchers = fetchers(&context);
-    let reference = absolute(words.first().map_or(".", String::as_str))?;
-    let resolved = crate::fetch::resolve(&context, &fetchers, &*store, &reference, true).map_err(failed)?;
-    let mut fetched = fetchers.fetch(&*store, &resolved.input).map_err(failed)?;
+    let reference = crate::flakes::plain_reference(&context, words.first().map_or(".", String::as_str), false)?;
+    let registries = crate::fetch::registries(&context, &fetchers, &*store).map_err(failed)?;
+    let (input, extra) = registries.resolve(&reference.input, false).map_err(failed)?;
+    let subdir = extra.get("dir").map_or(reference.subdir, ToString::to_string);
+    let mut fetched = fetchers.fetch(&*store, &input).map_err(failed)?;
     fetched.input.remove("__final");
+    let (resolved, locked) = (FlakeRef::new(input, subdir.clone()), FlakeRef::new(fetched.input, subdir));
     let path = store.store_dir().display(&fetched.path);
     let hash = fetched.nar_hash.format(HashFormat::Sri, true);
     if json {
-        let all = |attrs: &Attrs| attrs.iter().chain(&resolved.extra).map(|(name, attr)| (name.clone(), attr.clone())).collect::<std::collections::BTreeMap<String, Attr>>();
         let answer = serde_json::json!({
-            "hash": hash, "storePath": path, "original": all(resolved.input.attrs()), "locked": all(fetched.input.attrs()),
+            "hash": hash, "storePath": path, "original": resolved.to_attrs(), "locked": locked.to_attrs(),
         });
         println!("{}", nixlang_store::json::to_string(&answer));
     } else {
-        context.ui.line(Verbosity::NOTICE, &format!("Downloaded '{}' to '{path}' (hash '{hash}').", fetched.input));
+        context.ui.line(Verbosity::NOTICE, &format!("Downloaded '{locked}' to '{path}' (hash '{hash}')."));
     }
     if let Some(link) = link {
         crate::roots::make(&context, &fetched.path, &std::path::absolute(link)?)?;
     }
     Ok(0)
-}
-
-/// Makes a path that starts from here one that doesn't. A directory in a git repository is fetched as such.
-fn absolute(reference: &str) -> Outcome<String> {
-    if !reference.starts_with(['.', '/']) {
-        return Ok(reference.to_owned());
-    }
-    let path = std::fs::canonicalize(reference).or_else(|_| std::path::absolute(reference))?;
-    let scheme = if path.join(".git").exists() { "git+file://" } else { "path:" };
-    let encoded: Vec<String> = path.to_string_lossy().split('/').map(nixlang_store::input::url::encode).collect();
-    Ok(format!("{scheme}{}", Path::new(&encoded.join("/")).display()))
 }

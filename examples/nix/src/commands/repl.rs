@@ -7,6 +7,8 @@ mod input;
 mod markdown;
 mod requests;
 
+pub(super) use requests::edit;
+
 use std::cell::RefCell;
 use std::io::Write;
 
@@ -39,6 +41,12 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let context = if installables.has_source() || !installables.words.is_empty() { installables.context(invocation)? } else { invocation.context()? };
     evaluate(&context, true, |evaluation| session(evaluation, &context, &installables))?;
     Ok(0)
+}
+
+/// Returns Markdown as it is shown here.
+pub(super) fn markdown(text: &str) -> String {
+    let is_raw = std::env::var_os("_NIX_TEST_RAW_MARKDOWN").is_some_and(|value| value == "1");
+    if is_raw { text.to_owned() } else { markdown::render(text, markdown::width(), crate::ui::shows_colours(&std::io::stdout())) }
 }
 
 fn session<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, context: &Context, installables: &Installables) -> Step<()> {

@@ -157,7 +157,16 @@ pub(crate) fn fetch_input(eval: &Evaluator<'_>, mut input: Input, pos: Pos, who:
     if !input.is_direct() {
         return Err(failed(InputError::Other(format!("'{input}' is an indirect flake reference, but registry lookups are not allowed"))));
     }
-    eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))
+    fetch_unchecked(eval, &input)
+}
+
+/// Fetches, and has messages call the tree what it was fetched as.
+pub(crate) fn fetch_unchecked(eval: &Evaluator<'_>, input: &Input) -> EvalResult<FetchedInput> {
+    let fetched = eval.host.fetch_input(input).map_err(|error| eval.host_error(error))?;
+    if let Some(shown) = &fetched.shown {
+        eval.sources.show_tree(eval.host.store_dir().display(&fetched.store_path).as_bytes(), shown);
+    }
+    Ok(fetched)
 }
 
 /// Fetches an input of a lock file: there is nothing to find out about it any more.
@@ -165,7 +174,7 @@ pub(crate) fn fetch_final_input(eval: &Evaluator<'_>, input: &Input, pos: Pos) -
     check_purity(eval, input, pos, "fetchTree")?;
     let mut input = input.clone();
     input.set("__final", Attr::Bool(true));
-    eval.host.fetch_input(&input).map_err(|error| eval.host_error(error))
+    fetch_unchecked(eval, &input)
 }
 
 /// Fails for what this mode of evaluation doesn't allow.

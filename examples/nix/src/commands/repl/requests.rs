@@ -10,7 +10,7 @@ use nixlang::repl::{Repl, Request};
 use nixlang_build::{DerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
 
-use super::{markdown, show};
+use super::show;
 use crate::building::{BuildFlags, build};
 use crate::commands::Context;
 use crate::evaluation::{Evaluation, Step};
@@ -38,8 +38,7 @@ pub(super) fn carry_out<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, ui: Ui, repl
         }
         Request::LoadFlake { reference } => load_flake(evaluation, ui, repl, reference)?,
         Request::Documentation(text) => {
-            let is_raw = std::env::var_os("_NIX_TEST_RAW_MARKDOWN").is_some_and(|value| value == "1");
-            println!("{}", if is_raw { text } else { markdown::render(&text, markdown::width(), crate::ui::shows_colours(&std::io::stdout())) });
+            println!("{}", super::markdown(&text));
         }
         Request::Names(names) => {
             for name in names {
@@ -95,7 +94,7 @@ fn run_self(context: &Context, arguments: &[&str]) -> Outcome<()> {
 }
 
 /// Opens `$EDITOR`; those that are known to understand it are told the line.
-fn edit(path: &str, line: u32) -> Outcome<()> {
+pub(in crate::commands) fn edit(path: &str, line: u32) -> Outcome<()> {
     let editor = std::env::var("EDITOR").unwrap_or_else(|_| "cat".into());
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("cat");
