@@ -258,6 +258,13 @@ impl Store for DaemonStore {
         }
     }
 
+    fn substitute(&self, paths: &[StorePath]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.query_valid_paths(&paths.iter().cloned().collect(), true).map(drop)
+    }
+
     fn all_valid_paths(&self) -> Result<Vec<StorePath>> {
         self.request(Operation::QueryAllValidPaths, &|_, _| Ok(()), &Message::read)
     }

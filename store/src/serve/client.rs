@@ -215,6 +215,13 @@ impl Store for ServeStore {
         Ok(paths.iter().map(|path| valid.contains(path)).collect())
     }
 
+    fn substitute(&self, paths: &[StorePath]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.query_valid_paths(&paths.iter().cloned().collect(), true, true).map(drop)
+    }
+
     fn path_from_hash_part(&self, _hash_part: &[u8; 20]) -> Result<Option<StorePath>> {
         self.unsupported("looking for a hash part")
     }

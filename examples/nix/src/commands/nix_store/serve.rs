@@ -16,10 +16,6 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     }
     let store = call.context.store.any()?;
     let own = LocalService::new(call.context.clone());
-    // The client's logs and substituters are its own business.
-    for (name, value) in [("keep-build-log", "false"), ("substitute", "false"), ("builders-use-substitutes", "false")] {
-        own.set(name, value);
-    }
     let service: &dyn DaemonService = match call.context.store.service()? {
         Some(service) => &**service,
         None => &own,
@@ -30,6 +26,11 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     let options = ServeServerOptions {
         may_write: call.has(&["--write"]),
         set_build_options: &|options| {
+            // For a build the client has sent what it needs, and keeps the log; only when it asks which paths are valid may
+            // it have asked for substitutes.
+            for (name, value) in [("keep-build-log", "false"), ("substitute", "false"), ("builders-use-substitutes", "false")] {
+                own.set(name, value);
+            }
             own.set("max-silent-time", &options.max_silent_time.to_string());
             own.set("timeout", &options.timeout.to_string());
             own.set("max-build-log-size", &options.max_log_size.to_string());
