@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::binary_cache::BinaryCache;
+use crate::content_address::{ContentAddress, ContentAddressWithReferences};
 use crate::copy::{self, CopyObserver, CopyOptions};
 use crate::error::{Result, StoreError};
 use crate::local::LocalStore;
-use crate::path::StorePath;
+use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::Store;
@@ -107,6 +108,9 @@ pub trait SubstituterObserver: Send + Sync {
 
 /// Watches nothing.
 impl SubstituterObserver for () {}
+
+/// Content addresses of paths, as far as somebody knows them.
+pub type ContentAddresses = BTreeMap<StorePath, ContentAddress>;
 
 /// What is offered for a path.
 #[derive(Clone, Debug)]
@@ -220,16 +224,26 @@ impl Substituters {
         self.observer.failed(&opened.address, error, pause.then_some(PAUSE));
     }
 
-    /// Returns what is offered for these paths and would be accepted by `store`.
-    pub fn query(&self, store: &LocalStore, paths: &[StorePath]) -> HashMap<StorePath, Offer> {
+    /// Returns what is offered for these paths and would be accepted by `store`. Substituters whose paths lie in another
+    /// directory are asked only for those whose content address is in `addresses`.
+    pub fn query(&self, store: &LocalStore, paths: &[StorePath], addresses: &ContentAddresses) -> HashMap<StorePath, Offer> {
         let mut offers: HashMap<StorePath, Offer> = HashMap::new();
         let mut missing: Vec<StorePath> = paths.to_vec();
         self.each(|opened| {
-            if opened.substituter.store.store_dir() != store.store_dir() {
-                return Ok(true);
-            }
-            for (path, offer) in missing.iter().zip(opened.substituter.query(&missing)?) {
-                let Some((info, download_size)) = offer else { continue };
+            let other = &opened.substituter.store;
+            let named: Vec<(&StorePath, StorePath)> = missing
+                .iter()
+                .filter_map(|path| Some((path, name_there(store, other.store_dir(), path, addresses.get(path))?)))
+                .collect();
+            let asked: Vec<StorePath> = named.iter().map(|(_, there)| there.clone()).collect();
+            for ((path, there), offer) in named.into_iter().zip(opened.substituter.query(&asked)?) {
+                let Some((mut info, download_size)) = offer else { continue };
+                if there != *path {
+                    if info.content_address.as_ref() != addresses.get(path) || !info.references.is_empty() {
+                        continue;
+                    }
+                    info.path = path.clone();
+                }
                 if !opened.substituter.is_trusted && !store.accepts(&info) {
                     self.observer.unsigned(&opened.address, path);
                     continue;
@@ -240,6 +254,22 @@ impl Substituters {
             Ok(!missing.is_empty())
         });
         offers
+    }
+
+    /// Returns which of these paths those substituters have that may be asked about many.
+    pub fn available(&self, store: &LocalStore, paths: &[StorePath]) -> BTreeSet<StorePath> {
+        let mut found = BTreeSet::new();
+        self.each(|opened| {
+            let Substituter { store: other, .. } = &opened.substituter;
+            if !opened.substituter.wants_mass_query() || other.store_dir() != store.store_dir() {
+                return Ok(true);
+            }
+            let asked: Vec<StorePath> = paths.iter().filter(|path| !found.contains(*path)).cloned().collect();
+            let valid = other.are_valid(&asked)?;
+            found.extend(asked.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path)));
+            Ok(found.len() < paths.len())
+        });
+        found
     }
 
     /// Returns which paths these outputs are, where somebody knows whom `store` would believe.
@@ -267,6 +297,20 @@ impl Substituters {
     /// # Errors
     /// When `store` can't be read.
     pub fn plan(&self, store: &LocalStore, wanted: &[StorePath]) -> Result<SubstitutionPlan> {
+        self.plan_addressed(store, wanted, &ContentAddresses::new())
+    }
+
+    /// As [`Substituters::plan`], where the content addresses of some paths are known: such a path can come from a store
+    /// in another directory too.
+    ///
+    /// # Errors
+    /// When `store` can't be read.
+    pub fn plan_addressed(
+        &self,
+        store: &LocalStore,
+        wanted: &[StorePath],
+        addresses: &ContentAddresses,
+    ) -> Result<SubstitutionPlan> {
         let mut offers: BTreeMap<StorePath, Offer> = BTreeMap::new();
         let mut unavailable = BTreeSet::new();
         let mut seen: BTreeSet<StorePath> = wanted.iter().cloned().collect();
@@ -276,7 +320,7 @@ impl Substituters {
             if self.interrupt.is_interrupted() {
                 return Err(StoreError::Interrupted);
             }
-            let mut found = self.query(store, &level);
+            let mut found = self.query(store, &level, addresses);
             let mut next = Vec::new();
             for path in level {
                 match found.remove(&path) {
@@ -333,7 +377,7 @@ impl Substituters {
                     let path = store.store_dir().display(path);
                     Err(SubstitutionFailure { error: StoreError::BrokenReferences { path }, is_gone })
                 }
-                None => self.fetch_path(store, path, observer, &Interrupt::default()),
+                None => self.fetch_path(store, &offers[idx].info, observer, &Interrupt::default()),
             };
             match result {
                 Err(SubstitutionFailure { error: StoreError::Interrupted, .. }) => return Err(StoreError::Interrupted),
@@ -348,7 +392,7 @@ impl Substituters {
         Ok(failures.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fetches one path, whose references are valid, from the first that can give it; `interrupt` stops only this.
+    /// Fetches one path of a plan's offers, whose references are valid, from the first that can give it; `interrupt` stops only this.
     /// `observer` is not told that it has finished.
     ///
     /// # Errors
@@ -356,21 +400,24 @@ impl Substituters {
     pub fn fetch_path(
         &self,
         store: &LocalStore,
-        path: &StorePath,
+        offered: &PathInfo,
         observer: &dyn SubstituterObserver,
         interrupt: &Interrupt,
     ) -> Result<(), SubstitutionFailure> {
+        let path = &offered.path;
         let (all, this) = (self.interrupt.clone(), interrupt.clone());
         let interrupt = Interrupt::new(move || all.is_interrupted() || this.is_interrupted());
         let mut failure: Option<SubstitutionFailure> = None;
         let mut is_done = false;
         self.each(|opened| {
-            if opened.substituter.store.store_dir() != store.store_dir() {
-                return Ok(true);
-            }
-            let Some((info, _)) = opened.substituter.query(std::slice::from_ref(path))?.pop().flatten() else {
+            let there_dir = opened.substituter.store.store_dir();
+            let Some(there) = name_there(store, there_dir, path, offered.content_address.as_ref()) else {
                 return Ok(true);
             };
+            let Some((mut info, _)) = opened.substituter.query(std::slice::from_ref(&there))?.pop().flatten() else {
+                return Ok(true);
+            };
+            info.path = path.clone();
             if !opened.substituter.is_trusted && !store.accepts(&info) {
                 return Ok(true);
             }
@@ -385,7 +432,7 @@ impl Substituters {
                 ..CopyOptions::default()
             };
             let watch = Watch(observer);
-            match copy::copy(&*opened.substituter.store, store, &[path.clone()].into(), &options, &watch) {
+            match copy::copy(&*opened.substituter.store, store, &[there].into(), &options, &watch) {
                 Ok(_) => {
                     is_done = true;
                     Ok(false)
@@ -449,6 +496,19 @@ impl CopyObserver for Watch<'_> {
     fn progress(&self, info: &PathInfo, n_bytes: u64) {
         self.0.progress(info, n_bytes);
     }
+}
+
+/// Returns what a path is called in another directory, if that can be known.
+fn name_there(store: &LocalStore, there: &StoreDir, path: &StorePath, address: Option<&ContentAddress>) -> Option<StorePath> {
+    if there == store.store_dir() {
+        return Some(path.clone());
+    }
+    let ContentAddress { method, hash } = address?;
+    let content = ContentAddressWithReferences::without_references(*method, *hash);
+    // With references the address gives another path here too.
+    let here = store.store_dir().fixed_output_path(path.name(), &content).ok()?;
+    (here == *path).then_some(())?;
+    there.fixed_output_path(path.name(), &content).ok()
 }
 
 /// Keeps what is complete with all that it refers to, and of that what `wanted` needs.

@@ -41,13 +41,14 @@ impl Run<'_> {
     fn try_fetch(&self, path: &StorePath, scheduler: &Scheduler<'_>) -> Result<Vec<usize>, BuildError> {
         let Builder { store, options, .. } = self.builder;
         let Some(substituters) = &options.substituters else { return Ok(Vec::new()) };
-        let (is_refused, references) = {
+        let (is_refused, offered, references) = {
             let plan = self.plan();
-            let references = plan.substitution.offers.get(path).map(|offer| offer.info.references.clone());
-            let refused = references.into_iter().flatten().filter(|reference| plan.refused.contains(reference));
-            (plan.refused.contains(path), refused.collect::<Vec<_>>())
+            let offered = plan.substitution.offers.get(path).map(|offer| offer.info.clone());
+            let references = offered.iter().flat_map(|info| info.references.iter());
+            let refused = references.filter(|reference| plan.refused.contains(*reference)).cloned();
+            (plan.refused.contains(path), offered.clone(), refused.collect::<Vec<_>>())
         };
-        if is_refused {
+        let Some(offered) = offered.filter(|_| !is_refused) else {
             // It was built instead. Where its path depends on its contents it may be another one now.
             return Ok(Vec::new());
         }
@@ -58,7 +59,7 @@ impl Run<'_> {
                 Err(SubstitutionFailure { error, is_gone: true })
             } else {
                 let cancel = self.cancel.clone();
-                substituters.fetch_path(store, path, &Events(self.observer), &Interrupt::new(move || cancel.is_cancelled()))
+                substituters.fetch_path(store, &offered, &Events(self.observer), &Interrupt::new(move || cancel.is_cancelled()))
             };
             match fetched {
                 Ok(()) => self.observer.event(&BuildEvent::Fetched { path, error: None }),

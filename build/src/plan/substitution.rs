@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use nixlang_store::derivation::OutputName;
+use nixlang_store::derivation::{DerivationOutput, OutputName};
 use nixlang_store::path::StorePath;
 use nixlang_store::realisation::Realisation;
 use nixlang_store::store::Store;
-use nixlang_store::substituter::Substituters;
+use nixlang_store::substituter::{ContentAddresses, Substituters};
 
 use super::Planner;
 use crate::error::BuildError;
@@ -69,8 +69,12 @@ impl Planner<'_> {
         let Some(substituters) = self.substituters() else { return Ok(missing.into_keys().collect()) };
         let dir = self.store.store_dir();
         let mut asked = Vec::new();
+        let mut addresses = ContentAddresses::new();
         for (path, missing) in &mut missing {
             let node = &self.plan.nodes[path];
+            if let (Some(DerivationOutput::Fixed(address)), [path]) = (node.derivation.outputs.get("out"), &missing.paths[..]) {
+                addresses.insert(path.clone(), *address);
+            }
             let is_allowed = !node.must_build
                 && !forced.contains(path)
                 && (self.options.always_allow_substitutes
@@ -94,7 +98,11 @@ impl Planner<'_> {
         // An output that only a substituter knew by name may be here.
         let valid = self.store.are_valid(&asked)?;
         let asked: Vec<StorePath> = asked.into_iter().zip(valid).filter(|(_, valid)| !valid).map(|(path, _)| path).collect();
-        let found = if asked.is_empty() { Default::default() } else { substituters.plan(self.store, &asked)? };
+        let found = if asked.is_empty() {
+            Default::default()
+        } else {
+            substituters.plan_addressed(self.store, &asked, &addresses)?
+        };
         self.plan.substitution.unavailable.extend(found.unavailable.iter().cloned());
         let mut must_build = Vec::new();
         for (derivation, missing) in missing {

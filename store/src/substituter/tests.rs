@@ -9,7 +9,7 @@ use crate::memory::MemoryStore;
 use crate::path_info::UnkeyedPathInfo;
 use crate::hash::{Algorithm, Hash};
 use crate::signature::{SecretKey, TrustedKeys};
-use crate::store::AddOptions;
+use crate::store::{AddOptions, Addressing, Contents};
 use crate::transfer::file::FileTransport;
 
 #[derive(Default)]
@@ -165,4 +165,38 @@ fn the_next_one_is_asked_when_contents_are_gone_or_spoilt() {
         assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
         assert!(store.is_valid(&paths[1]).unwrap());
     }
+}
+
+#[test]
+fn contents_with_a_known_address_come_from_another_directory_too() {
+    let scene = Scene::new();
+    let elsewhere = StoreDir::new("/elsewhere").unwrap();
+    let options = BinaryCacheOptions { store_dir: elsewhere, ..BinaryCacheOptions::default() };
+    let cache = Arc::new(BinaryCache::open(&scene.url("other"), Arc::new(FileTransport), options).unwrap());
+    let there = cache.add_contents(&Addressing::source("s"), Contents::Bytes(b"text")).unwrap();
+    let address = there.content_address.unwrap();
+    let store = scene.store();
+    let content = ContentAddressWithReferences::without_references(address.method, address.hash);
+    let here = store.store_dir().fixed_output_path("s", &content).unwrap();
+    assert_ne!(here, there.path);
+
+    let open: OpenSubstituter = Box::new(move || Ok(Substituter::cache(cache.clone())));
+    let substituters = Substituters::new(vec![("other".into(), open)], scene.log.clone(), Interrupt::default());
+    let wanted = [here.clone()];
+    assert!(substituters.plan(&store, &wanted).unwrap().offers.is_empty(), "nobody knows what it is called there");
+    let plan = substituters.plan_addressed(&store, &wanted, &[(here.clone(), address)].into()).unwrap();
+    assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
+    assert_eq!(store.read_file(&here).unwrap(), b"text");
+    assert_eq!(scene.take_log(), ["s"]);
+}
+
+#[test]
+fn only_who_wants_it_is_asked_about_many() {
+    let scene = Scene::new();
+    let (source, paths) = chain(&["a", "b"]);
+    copy_closure(&source, &scene.cache("one", true), &paths).unwrap();
+    let available = || scene.substituters(&["one"]).available(&scene.store(), &paths);
+    assert!(available().is_empty());
+    std::fs::write(scene.directory.path().join("one/nix-cache-info"), "StoreDir: /nix/store\nWantMassQuery: 1\n").unwrap();
+    assert_eq!(available(), paths.iter().cloned().collect());
 }

@@ -1,5 +1,7 @@
 //! `nix-env --query`: what is installed or available, as a table or as JSON.
 
+use std::collections::BTreeSet;
+
 use nixlang_store::path::StorePath;
 use serde_json::{Map, Value, json};
 
@@ -73,10 +75,13 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     shown.sort_by_cached_key(|package| package.name.to_uppercase());
 
     let paths: Vec<StorePath> = shown.iter().filter_map(|package| package.out_path.clone()).collect();
-    let valid = if columns.status || call.prebuilt_only { valid_paths(call, &paths)? } else { Vec::new() };
+    let needs_paths = columns.status || call.prebuilt_only;
+    let valid = if needs_paths { valid_paths(call, &paths)? } else { Vec::new() };
+    let fetchable = if needs_paths { call.fetchable(&paths)? } else { BTreeSet::new() };
     let is_valid = |package: &Package| package.out_path.as_ref().is_some_and(|path| valid.contains(path));
+    let is_fetchable = |package: &Package| package.out_path.as_ref().is_some_and(|path| fetchable.contains(path));
     if call.prebuilt_only {
-        shown.retain(is_valid);
+        shown.retain(|package| is_valid(package) || is_fetchable(package));
     }
     if columns.json {
         println!("{}", nixlang_store::json::to_string_pretty(&as_json(call, &shown, &columns)));
@@ -87,7 +92,8 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         let mut row = Vec::new();
         if columns.status {
             let is_installed = installed.iter().any(|other| other.out_path == package.out_path);
-            row.push(format!("{}{}-", if is_installed { 'I' } else { '-' }, if is_valid(package) { 'P' } else { '-' }));
+            let letter = |is: bool, letter: char| if is { letter } else { '-' };
+            row.push([letter(is_installed, 'I'), letter(is_valid(package), 'P'), letter(is_fetchable(package), 'S')].iter().collect());
         }
         if columns.attribute {
             row.push(package.attribute.clone());
