@@ -4,15 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nixlang_store::derivation::OutputName;
-use nixlang_store::fs::remove_tree;
+use nixlang_store::error::StoreError;
+use nixlang_store::fs::{dump, remove_tree};
+use nixlang_store::git_hash::hash_nar;
 use nixlang_store::hash::{Algorithm, Hash, Hasher};
 use nixlang_store::path::StorePath;
 use nixlang_store::references::ReferenceScanner;
+use nixlang_store::store::with_nar;
 
 use crate::error::BuildError;
 use crate::prepare::Prepared;
@@ -34,8 +37,13 @@ impl Write for HashSink {
 
 /// Hashes a file tree as git does.
 pub(super) fn git_hash(at: &Path, algorithm: Algorithm) -> Result<Hash, BuildError> {
-    let _ = algorithm;
-    Err(BuildError::Unsupported { derivation: at.display().to_string(), feature: "outputs hashed as git trees" })
+    let mut hash = None;
+    with_nar(&mut |sink| dump(at, None, sink), &mut |nar| {
+        let hashed = hash_nar(algorithm, BufReader::new(nar));
+        hash = Some(hashed.map_err(|error| StoreError::format("hashing an output as git does", error))?);
+        Ok(())
+    })?;
+    Ok(hash.expect("it was read without an error"))
 }
 
 /// Takes a NAR: hashes it, counts it, looks for references.
