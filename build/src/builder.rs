@@ -75,6 +75,11 @@ impl Builder {
         &self.store
     }
 
+    /// Returns what runs builds.
+    pub(crate) fn executor(&self) -> &Arc<dyn Executor> {
+        &self.executor
+    }
+
     /// Returns the settings.
     pub fn options(&self) -> &BuildOptions {
         &self.options

@@ -22,7 +22,7 @@
 //! - Build directories are called `nix-nixlang-…`, are locked while in use and are removed after a crash.
 //! - Ready steps are run longest chain first, not by name.
 //!
-//! Not here yet: recursive builds, external builders, an allow-list for the network of fixed outputs.
+//! Not here yet: an allow-list for the network of fixed outputs.
 #![deny(unsafe_code)]
 
 mod builder;
@@ -38,6 +38,7 @@ pub mod options;
 mod outputs;
 pub mod plan;
 mod prepare;
+mod recursive;
 pub mod remote;
 pub mod result;
 pub mod sandbox;
@@ -52,6 +53,8 @@ pub use executor::{BuildRequest, Executor, Limits};
 pub use job::{Job, JobProgress, Scheduler};
 pub use options::{BuildMode, BuildOptions};
 pub use plan::{DerivedPath, Plan, SingleDerivedPath, WantedOutputs};
+pub use prepare::external::ExternalBuilder;
+pub use prepare::resolve::resolve;
 pub use prepare::shell::{ShellEnvironment, shell_environment};
 pub use result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 pub use sandbox::helper::{Helper, helper_main};

@@ -10,6 +10,7 @@ use nixlang_store::substituter::Substituters;
 
 use crate::error::BuildError;
 use crate::executor::Limits;
+use crate::prepare::external::ExternalBuilder;
 use crate::remote::RemoteBuilders;
 use crate::sandbox::linux::cgroup::ResourceLimits;
 use crate::sandbox::{Helper, Mount, SandboxMode, ShellChoice};
@@ -93,6 +94,8 @@ pub struct BuildOptions {
     pub resource_limits: ResourceLimits,
     /// Other machines that builds are sent to (`builders`).
     pub remote: Option<Arc<RemoteBuilders>>,
+    /// Programs that build what this machine can't (`external-builders`).
+    pub external_builders: Vec<ExternalBuilder>,
     /// Experimental features that are switched on (`experimental-features`).
     pub experimental_features: BTreeSet<String>,
     /// Keys that what is built is signed with (`secret-key-files`).
@@ -162,6 +165,7 @@ impl BuildOptions {
             use_cgroups: false,
             resource_limits: ResourceLimits::default(),
             remote: None,
+            external_builders: Vec::new(),
             experimental_features: BTreeSet::new(),
             secret_keys: Vec::new(),
             post_build_hook: None,

@@ -5,7 +5,9 @@
 //! moved into place by a rename. That root directory has a fixed name: whoever holds the output locks owns it, and
 //! removes what a killed build left there. Build directories have random names; see [`workspace`].
 
+mod builtin;
 pub(crate) mod environment;
+pub(crate) mod external;
 mod references_graph;
 pub(crate) mod shell;
 pub(crate) mod spares;
@@ -19,11 +21,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::Arc;
 use std::path::{Path, PathBuf};
 
-use nixlang_store::content_address::ContentAddressMethod;
-use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
+use nixlang_store::derivation::{Derivation, DerivationType, OutputName};
 use nixlang_store::derivation::options::DerivationOptions;
 use nixlang_store::fs::remove_tree;
-use nixlang_store::hash::{Algorithm, Hash, HashFormat};
+use nixlang_store::hash::{Algorithm, Hash};
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::store::Store;
@@ -33,10 +34,10 @@ use self::spares::Spares;
 use self::workspace::Workspace;
 use crate::bytes::Bytes;
 use crate::error::BuildError;
-use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
 use crate::executor::{BuildRequest, Program, RunAs};
 use crate::known::Known;
 use crate::options::{BuildMode, BuildOptions};
+use crate::recursive;
 use crate::sandbox::helper::base_name;
 use crate::users::BuildUser;
 use crate::sandbox::{HostIds, Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
@@ -58,6 +59,10 @@ pub(crate) struct Prepared {
     pub(crate) workspace: Workspace,
     /// Who the build runs as; without it the calling user.
     pub(crate) user: Option<BuildUser>,
+    /// Where the builder finds a daemon of its own, if it asks for one.
+    pub(crate) daemon_socket: Option<PathBuf>,
+    /// Whether the builder is a program of the settings, which begins its log with words of its own.
+    pub(crate) is_external: bool,
 }
 
 /// Where an output is.
@@ -103,7 +108,15 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         return Err(reject("its output paths are not known although its inputs are".to_owned()));
     }
     let derivation_options = read_options(dir, path, derivation)?;
-    let sandboxed = decide_sandbox(store, options, path, kind, &derivation_options)?;
+    let external = external::find(options, derivation);
+    let sandboxed = external.is_none() && decide_sandbox(store, options, path, kind, &derivation_options)?;
+    let is_recursive = derivation_options.required_system_features.contains(recursive::FEATURE);
+    if external.is_some() {
+        options.require_feature(external::FEATURE)?;
+        if is_recursive {
+            return Err(reject("'recursive-nix' is not supported yet by external derivation builders".to_owned()));
+        }
+    }
     let has_range = derivation_options.required_system_features.contains("uid-range");
     if has_range && !options.auto_allocate_uids {
         return Err(reject("feature 'uid-range' requires the setting 'auto-allocate-uids' to be enabled".to_owned()));
@@ -118,10 +131,14 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     let inputs = input_closure(store, known, path, derivation)?;
 
     // What belongs to a user of its own is that user's; see there.
-    let mut workspace = Workspace::make(task.spares, sandboxed, user.is_none())?;
+    let mut workspace = Workspace::make(task.spares, sandboxed || external.is_some(), user.is_none())?;
     let top = workspace.top().to_owned();
-    let build_dir = if sandboxed { top.join("build") } else { top };
-    let build_dir_inside = if sandboxed { options.sandbox_build_dir.clone() } else { build_dir.clone() };
+    let build_dir = if sandboxed || external.is_some() { top.join("build") } else { top.clone() };
+    let build_dir_inside = match external {
+        Some(_) => PathBuf::from(external::BUILD_DIR),
+        None if sandboxed => options.sandbox_build_dir.clone(),
+        None => build_dir.clone(),
+    };
     let build_dir_text =
         build_dir_inside.to_str().ok_or_else(|| reject(format!("the build directory {build_dir_inside:?} is not UTF-8")))?;
     if let Some(user) = &user {
@@ -171,7 +188,11 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         build_dir: build_dir_text,
         exports,
     };
-    let Environment { variables, files } = environment::environment(derivation, context)?;
+    let Environment { mut variables, files } = environment::environment(derivation, context)?;
+    if is_recursive {
+        let socket = format!("unix://{build_dir_text}/{}", recursive::SOCKET);
+        variables.insert(b"NIX_REMOTE".to_vec(), socket.into_bytes());
+    }
     for (name, text) in &files {
         let file = build_dir.join(name);
         write_new_file(&file, &rewrites.apply(text))?;
@@ -180,8 +201,18 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         }
     }
 
-    let program = if derivation.is_builtin() {
-        Program::Builtin(builtin(store, options, path, derivation, &outputs)?)
+    let program = if let Some(external) = external {
+        if let Some(user) = &user {
+            std::os::unix::fs::chown(&top, Some(user.uid), Some(user.gid)).map_err(BuildError::io("changing the owner of", &top))?;
+        }
+        let args = derivation.args.iter().map(|argument| rewrites.apply(argument)).collect();
+        let env = variables.into_iter().map(|(name, value)| (name, rewrites.apply(&value))).collect();
+        let places = outputs.iter().map(|(name, place)| (name.to_string(), place.scratch.clone())).collect();
+        let order =
+            external::Order { store, derivation, args, env, top: &top, build_dir: &build_dir, inputs: &inputs, outputs: places };
+        external::program(external, options, &order)?
+    } else if derivation.is_builtin() {
+        Program::Builtin(builtin::request(store, options, path, derivation, &outputs)?)
     } else {
         let mut arguments = vec![Bytes::from(base_name(&derivation.builder))];
         arguments.extend(derivation.args.iter().map(|argument| Bytes(rewrites.apply(argument))));
@@ -208,11 +239,11 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         let mut spec = SandboxSpec::for_build(SpecOptions {
             root,
             store_dir: logical_store.to_owned(),
-            build_dir,
+            build_dir: build_dir.clone(),
             build_dir_inside: build_dir_inside.clone(),
             network,
             kvm: options.system_features.contains("kvm"),
-            ca_file: ca_file(options),
+            ca_file: builtin::ca_file(options),
             dev_shm_size: options.dev_shm_size.clone(),
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,
@@ -241,7 +272,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         derivation: path.clone(),
         is_fixed_output: kind.is_fixed(),
         program,
-        directory: build_dir_inside,
+        directory: if external.is_some() { build_dir.clone() } else { build_dir_inside },
         sandbox,
         limits: options.limits,
         user: user.as_ref().filter(|_| !sandboxed).map(|user| RunAs { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
@@ -253,7 +284,9 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             (name, options.resource_limits)
         }),
     };
-    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace, user })
+    let daemon_socket = is_recursive.then(|| build_dir.join(recursive::SOCKET));
+    let is_external = external.is_some();
+    Ok(Prepared { request, outputs, inputs, options: derivation_options, workspace, user, daemon_socket, is_external })
 }
 
 /// Returns whether this build runs in a sandbox.
@@ -422,100 +455,6 @@ fn add_mounts(
     Ok(spec)
 }
 
-/// Makes the request of a built-in builder.
-fn builtin(
-    store: &LocalStore,
-    options: &BuildOptions,
-    path: &StorePath,
-    derivation: &Derivation,
-    outputs: &BTreeMap<OutputName, OutputPlace>,
-) -> Result<BuiltinRequest, BuildError> {
-    let dir = store.store_dir();
-    let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
-    let name = String::from_utf8_lossy(&derivation.builder).into_owned();
-    let attribute = |attribute: &str| {
-        let value = derivation.env.get(attribute.as_bytes());
-        value.map(|value| String::from_utf8_lossy(value).into_owned())
-    };
-    let required = |name: &str| attribute(name).ok_or_else(|| reject(format!("attribute '{name}' missing")));
-    let out = outputs.get("out").ok_or_else(|| reject(format!("'{name}' requires an 'out' output")))?;
-    let out = PathBuf::from(dir.display(&out.scratch));
-    match name.as_str() {
-        "builtin:fetchurl" => {
-            let address = match derivation.outputs.get("out") {
-                Some(DerivationOutput::Fixed(address)) => Some(address),
-                Some(DerivationOutput::Impure { .. }) => None,
-                _ => return Err(reject("'builtin:fetchurl' must be a fixed-output or impure derivation".to_owned())),
-            };
-            let url = required("url")?;
-            let mut urls = Vec::new();
-            if let Some(address) = address.filter(|address| address.method == ContentAddressMethod::Flat) {
-                let (algorithm, hash) = (address.hash.algorithm().name(), address.hash.format(HashFormat::Base16, false));
-                urls.extend(
-                    options.hashed_mirrors.iter().map(|m| format!("{}/{algorithm}/{hash}", m.trim_end_matches('/'))),
-                );
-            }
-            urls.push(url.clone());
-            Ok(BuiltinRequest::Fetchurl(Fetch {
-                urls,
-                out,
-                unpack: attribute("unpack").is_some_and(|value| value == "1"),
-                executable: attribute("executable").is_some_and(|value| value == "1"),
-                certificates: ca_file(options).and_then(|file| fs::read_to_string(file).ok()),
-                proxy: proxy(options, &url),
-            }))
-        }
-        "builtin:buildenv" => {
-            let packages = buildenv::parse_packages(&required("derivations")?)
-                .ok_or_else(|| reject("attribute 'derivations' is malformed".to_owned()))?;
-            Ok(BuiltinRequest::Buildenv { out, manifest: required("manifest")?.into(), packages })
-        }
-        other => {
-            let name = other.strip_prefix("builtin:").unwrap_or(other).to_owned();
-            Ok(BuiltinRequest::Unknown { name })
-        }
-    }
-}
-
-/// Returns the certificates that downloads trust: a setting, a variable, or the machine's own.
-fn ca_file(options: &BuildOptions) -> Option<PathBuf> {
-    let from_environment =
-        || ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].iter().find_map(|name| options.environment_variable(name));
-    options
-        .ca_file
-        .clone()
-        .or_else(|| from_environment().map(PathBuf::from))
-        .or_else(|| Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")))
-        .filter(|file| file.is_file())
-}
-
-/// Returns the proxy that the environment names for an address.
-fn proxy(options: &BuildOptions, url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let variable = |name: &str| {
-        let value = options.environment_variable(name).or_else(|| options.environment_variable(&name.to_uppercase()));
-        value.and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
-    };
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?.split(':').next()?;
-    let is_excluded = variable("no_proxy").is_some_and(|list| {
-        list.split(',').map(|item| item.trim().trim_start_matches('.')).any(|item| {
-            item == "*" || (!item.is_empty() && (host == item || host.ends_with(&format!(".{item}"))))
-        })
-    });
-    if is_excluded {
-        return None;
-    }
-    match scheme {
-        // Upper case would be a header of a CGI program.
-        "http" => options.environment_variable("http_proxy").and_then(|value| value.into_string().ok()),
-        "https" => variable("https_proxy"),
-        _ => return None,
-    }
-    .or_else(|| variable("all_proxy"))
-    .filter(|proxy| !proxy.is_empty())
-}
-
 /// Whether programs for `system` expect a 32-bit machine where this one has 64.
 fn is_32_bit(system: &[u8]) -> bool {
     match std::env::consts::ARCH {
@@ -544,24 +483,6 @@ fn write_new_file(path: &Path, text: &[u8]) -> Result<(), BuildError> {
     debug_assert!(path.file_name().is_some_and(|name| !name.as_bytes().contains(&b'/')));
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
     file.and_then(|mut file| file.write_all(text)).map_err(BuildError::io("writing", path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::Helper;
-
-    #[test]
-    fn proxies_come_from_the_environment() {
-        let mut options = BuildOptions::new(Helper::program("/helper"));
-        let variables = [("https_proxy", "http://s"), ("http_proxy", "http://p"), ("no_proxy", "localhost,.example.org")];
-        options.environment = Some(variables.map(|(name, value)| (name.into(), value.into())).into());
-        assert_eq!(proxy(&options, "https://a/b"), Some("http://s".to_owned()));
-        assert_eq!(proxy(&options, "http://user@a:80/b"), Some("http://p".to_owned()));
-        assert_eq!(proxy(&options, "http://localhost:8080/b"), None);
-        assert_eq!(proxy(&options, "https://x.example.org"), None);
-        assert_eq!(proxy(&options, "file:///b"), None);
-    }
 }
 
 /// Returns what is odd about attributes, in the reference's words.

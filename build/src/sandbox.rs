@@ -5,6 +5,7 @@
 //! a fork of a process with threads is not safe.
 
 pub mod helper;
+pub(crate) mod join;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 pub mod macos;

@@ -20,12 +20,13 @@ use crate::known::OutputPaths;
 use crate::log::{BuildLog, LogItem};
 use crate::options::BuildMode;
 use crate::plan::BuildStep;
+use crate::prepare::external::{self, SetupFilter};
 use crate::prepare::resolve::{is_resolved_first, resolve};
 use crate::prepare::{Task, prepare};
 use crate::result::{BuildResult, BuildStatus};
 use crate::sandbox::Isolation;
 use crate::users::{self, BuildUser};
-use crate::{hooks, outputs, prepare};
+use crate::{hooks, outputs, prepare, recursive};
 
 /// A derivation whose inputs are valid, and what is wanted of it.
 struct Target<'t> {
@@ -179,8 +180,18 @@ impl Run<'_> {
             LogItem::Phase(phase) => self.observer.event(&BuildEvent::Phase { derivation: path, phase }),
             LogItem::Warning(message) => self.observer.event(&BuildEvent::Warning { derivation: path, message }),
         };
-        let execution =
-            executor.execute(&prepared.request, &mut |bytes| log.write(bytes, &mut sink), &self.cancel);
+        let mut setup = prepared.is_external.then(SetupFilter::default);
+        let (execution, added) = recursive::with_daemon(self.builder, &prepared, &self.cancel, || {
+            let mut write = |bytes: &[u8]| match &mut setup {
+                Some(setup) => setup.write(bytes, &mut |bytes| log.write(bytes, &mut sink)),
+                None => log.write(bytes, &mut sink),
+            };
+            executor.execute(&prepared.request, &mut write, &self.cancel)
+        })?;
+        if let Some(setup) = setup {
+            setup.finish(&mut |bytes| log.write(bytes, &mut sink));
+        }
+        prepared.inputs.extend(added);
         result.stop_time = now();
         result.log_tail = log.finish(&mut sink);
         let execution = execution.map_err(|source| BuildError::Execute { source })?;
@@ -292,6 +303,9 @@ impl Run<'_> {
     /// Refuses what this machine can't run, in the reference's words.
     fn refuse_wrong_machine(&self, step: &Target<'_>) -> Result<(), BuildError> {
         let options = &self.builder.options;
+        if options.max_jobs > 0 && external::find(options, step.derivation).is_some() {
+            return Ok(());
+        }
         let mut message = format!("Cannot build '{}'.", self.display(step.path));
         let length = message.len();
         if options.max_jobs == 0 {

@@ -32,7 +32,11 @@ pub(crate) fn is_resolved_first(derivation: &Derivation, content_addressed: bool
 
 /// Returns the derivation with paths in place of its inputs and of their placeholders. `output` says which path an output
 /// of a derivation at a path is.
-pub(crate) fn resolve(
+///
+/// # Errors
+///
+/// What `output` gives, and when the derivation makes no sense.
+pub fn resolve(
     dir: &StoreDir,
     path: &StorePath,
     derivation: &Derivation,

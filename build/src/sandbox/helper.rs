@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::linux::cgroup::ResourceLimits;
 use super::linux::syscall;
-use super::{SandboxSpec, view};
+use super::{SandboxSpec, join, view};
 use crate::bytes::Bytes;
 use crate::executor::builtin::BuiltinRequest;
 
@@ -61,6 +61,9 @@ pub fn helper_main() -> Helper {
     }
     if first.as_deref().is_some_and(|first| first == view::MARKER) {
         syscall::exit_now(view::run(arguments));
+    }
+    if first.as_deref().is_some_and(|first| first == join::MARKER) {
+        syscall::exit_now(join::run(arguments));
     }
     Helper::program("/proc/self/exe")
 }

@@ -377,6 +377,11 @@ pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildO
     options.fallback = settings.is_on("fallback");
     options.always_allow_substitutes = settings.is_on("always-allow-substitutes");
     options.experimental_features = settings.list("experimental-features").map(str::to_owned).collect();
+    let external = settings.text("external-builders");
+    if !external.is_empty() {
+        options.external_builders = serde_json::from_str(external)
+            .map_err(|error| Failure::Usage(format!("parsing setting 'external-builders': {error}")))?;
+    }
     options.build_users_group = Some(settings.text("build-users-group")).filter(|group| !group.is_empty()).map(str::to_owned);
     options.auto_allocate_uids = settings.is_on("auto-allocate-uids");
     options.use_cgroups = settings.is_on("use-cgroups");
