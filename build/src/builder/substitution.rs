@@ -51,7 +51,7 @@ impl Run<'_> {
         let Some(offered) = offered.filter(|_| !is_refused) else {
             // It was built instead. Where its path depends on its contents it may be another one now.
             return Ok(Vec::new());
-        }
+        };
         if !store.is_valid(path)? {
             let is_broken = store.are_valid(&references)?.contains(&false);
             let fetched = if is_broken {

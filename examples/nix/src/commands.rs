@@ -243,13 +243,26 @@ impl Invocation {
     /// Handles all flags: those of all commands here, the others by `flag`, plain words by `plain`. Both get the arguments behind.
     pub(crate) fn parse(
         &mut self,
+        flag: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+        plain: impl FnMut(String, &mut Args) -> Outcome<()>,
+    ) -> Outcome<()> {
+        self.parse_with(flag, plain, |name| Err(crate::args::unknown_flag(name)))
+    }
+
+    /// As [`Invocation::parse`]; flags that nobody knows are handled by `unknown`.
+    pub(crate) fn parse_with(
+        &mut self,
         mut flag: impl FnMut(&str, &mut Args) -> Outcome<bool>,
         mut plain: impl FnMut(String, &mut Args) -> Outcome<()>,
+        mut unknown: impl FnMut(&str) -> Outcome<()>,
     ) -> Outcome<()> {
         while let Some(word) = self.args.next() {
             match word {
                 crate::args::Word::Plain(word) => plain(word, &mut self.args)?,
                 crate::args::Word::Flag(name) if name == "--help" => {
+                    if self.common.is_classic {
+                        show_manual(self.name)?;
+                    }
                     print_help();
                     return Err(Failure::Status(0));
                 }
@@ -260,7 +273,7 @@ impl Invocation {
                 crate::args::Word::Flag(name) => {
                     // The command's own meaning of a flag wins.
                     if !flag(&name, &mut self.args)? && !self.common.flag(&name, &mut self.args)? {
-                        return Err(crate::args::unknown_flag(&name));
+                        unknown(&name)?;
                     }
                 }
             }
@@ -414,6 +427,21 @@ fn by_words(args: &mut Args, common: &mut Option<Common>) -> Outcome<&'static Co
 
 fn not_yet(name: &str) -> Failure {
     Failure::new(format!("the command '{name}' is not supported yet"))
+}
+
+/// Shows the manual page of a classic command in place of this process, as the reference does, if there is one.
+fn show_manual(name: &str) -> Outcome<()> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    match Command::new("man").args(["-w", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Err(Command::new("man").arg(name).exec().into()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::new(format!(
+            "The 'man' command was not found, but it is needed for '{name}' and some other 'nix-*' commands' help text. Perhaps you could \
+             install the 'man' command?"
+        ))),
+    }
 }
 
 fn print_help() {

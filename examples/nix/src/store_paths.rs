@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nixlang_build::BuildError;
+use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::path::StorePath;
 use nixlang_store::path_info::PathInfo;
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
@@ -146,25 +148,61 @@ pub(crate) fn outputs_in(
     let own = context.store.any()?;
     let derivation = own.read_derivation(path)?;
     let names: Vec<String> = names.unwrap_or_else(|| derivation.outputs.keys().map(ToString::to_string).collect());
-    let outputs = own.derivation_outputs(path)?;
-    let mut known = Vec::new();
-    if from.capabilities().realisations && context.settings.list("experimental-features").any(|feature| feature == "ca-derivations") {
-        let mut lookup = |path: &StorePath| own.read_derivation(path).map_err(Into::into);
-        let hash = derivation.hash_modulo(from.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup);
-        let derivation_hash = hash.map_err(|error| Failure::from_error(&error))?.hash;
-        let ids: Vec<DerivationOutputId> = names.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
-        known = from.query_realisations(&ids)?;
-    }
-    known.resize(names.len(), None);
+    let features = context.settings.list("experimental-features");
+    let has_realisations = from.capabilities().realisations && features.into_iter().any(|feature| feature == "ca-derivations");
+    let known = KnownOutputs { own: &*own, from, has_realisations };
     let mut found = Vec::with_capacity(names.len());
-    for (name, realisation) in names.into_iter().zip(known) {
+    for name in names {
         let shown = || format!("'{}' output '{name}'", from.store_dir().display(path));
-        let output = match &realisation {
-            Some(realisation) => Some(realisation.path.clone()),
-            None => outputs.get(&name).ok_or_else(|| Failure::new(format!("derivation has no {}", shown())))?.clone(),
-        };
-        let output = output.ok_or_else(|| Failure::new(format!("cannot operate on {} because its path is not known", shown())))?;
+        if !derivation.outputs.contains_key(name.as_str()) {
+            return Err(Failure::new(format!("derivation has no {}", shown())));
+        }
+        let output = known.find(path, &derivation, &name)?;
+        let (output, realisation) = output.ok_or_else(|| Failure::new(format!("cannot operate on {} because its path is not known", shown())))?;
         found.push((name, output, realisation));
     }
     Ok(found)
+}
+
+/// Which paths outputs of our own derivations are in another store.
+struct KnownOutputs<'k> {
+    own: &'k dyn Store,
+    from: &'k dyn Store,
+    has_realisations: bool,
+}
+
+impl KnownOutputs<'_> {
+    /// Returns the path of an output and how it is known. The store may know it only for the derivation that this one became once its inputs
+    /// were known.
+    fn find(&self, path: &StorePath, derivation: &Derivation, name: &str) -> Outcome<Option<(StorePath, Option<Realisation>)>> {
+        if let Some(realisation) = self.realisation(derivation, name)? {
+            return Ok(Some((realisation.path.clone(), Some(realisation))));
+        }
+        let output = derivation.outputs.get(name);
+        let fixed = output.and_then(|output| output.path(self.from.store_dir(), &derivation.name, name).ok().flatten());
+        if fixed.is_some() || !self.has_realisations || derivation.input_derivations.is_empty() {
+            return Ok(fixed.map(|path| (path, None)));
+        }
+        let unknown = |message: String| BuildError::Missing { message };
+        let input = |input: &StorePath, name: &OutputName| {
+            let derivation = self.own.read_derivation(input)?;
+            let found = self.find(input, &derivation, name).map_err(|failure| unknown(failure.message()))?;
+            found.map(|(path, _)| path).ok_or_else(|| unknown(format!("output '{name}' of '{}' is not known", input.base_name())))
+        };
+        match nixlang_build::resolve(self.from.store_dir(), path, derivation, &input) {
+            Ok((path, resolved)) => self.find(&path, &resolved, name),
+            Err(BuildError::Missing { .. }) => Ok(None),
+            Err(error) => Err(Failure::from_error(&error)),
+        }
+    }
+
+    fn realisation(&self, derivation: &Derivation, name: &str) -> Outcome<Option<Realisation>> {
+        if !self.has_realisations {
+            return Ok(None);
+        }
+        let mut lookup = |path: &StorePath| self.own.read_derivation(path).map_err(Into::into);
+        let hash = derivation.hash_modulo(self.from.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup);
+        let derivation_hash = hash.map_err(|error| Failure::from_error(&error))?.hash;
+        Ok(self.from.query_realisations(&[DerivationOutputId { derivation_hash, output: name.into() }])?.pop().flatten())
+    }
 }

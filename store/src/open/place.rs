@@ -151,6 +151,9 @@ fn parameter<'a>(address: &'a str, name: &str) -> Option<&'a str> {
 /// Reads a store's address.
 fn choose(configuration: &dyn Configuration, address: &str, options: &mut LocalStoreOptions) -> Result<StoreKind, OpenError> {
     let unsupported = |reason: String| Ok(StoreKind::Unsupported { reason });
+    if let Some(dir) = parameter(address, "store") {
+        options.store_dir = store_dir(&percent_decoded(dir)?)?;
+    }
     let (base, parameters) = address.split_once('?').unwrap_or((address, ""));
     let mut remote = RemotePlace::parse(configuration, base, address, options.state_dir.as_ref())?;
     let mut overlay = None;
@@ -304,6 +307,9 @@ mod tests {
         };
         check("dummy://", "dummy");
         check("dummy://?read-only=false", "memory");
+        for address in ["dummy://?store=/x", "dummy://?read-only=false&store=/x", "file:///c?store=/x", "local?store=/x"] {
+            assert_eq!(StorePlace::choose(&Nothing, address).unwrap().store_dir().as_str(), "/x", "{address}");
+        }
         check("local-overlay://?root=/m&lower-store=/a&upper-layer=/b", "Some(\"/m/nix/store\") over /a with /b");
         check("local", "where paths say");
         check("local?root=", "where paths say");

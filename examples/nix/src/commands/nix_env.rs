@@ -5,18 +5,19 @@ mod names;
 mod packages;
 mod query;
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_store::path::StorePath;
 use nixlang_store::profile::{Old, Profile};
 use serde_json::Value;
 
 use super::diff_closures::split_name;
 use super::{Context, Invocation};
-use crate::args::unknown_flag;
 use crate::building::{BuildFlags, build};
 use crate::failure::{Failure, Outcome};
 use crate::installables::store_path;
@@ -65,11 +66,11 @@ const OWN_FLAGS: &[&str] = &[
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut operation: Option<(&str, Operation)> = None;
-    let (mut flags, mut words) = (Vec::new(), Vec::new());
+    let (flags, mut words) = (RefCell::new(Vec::new()), Vec::new());
     let (mut profile, mut file, mut force_name) = (None, None, None);
     let mut system_filter = "*".to_owned();
     let (mut dry_run, mut prebuilt_only) = (false, false);
-    invocation.parse(
+    invocation.parse_with(
         |flag, args| {
             if let Some((names, run)) = OPERATIONS.iter().find(|(names, _)| names.contains(&flag)) {
                 if operation.is_some_and(|(before, _)| before != names[0]) {
@@ -85,9 +86,9 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
                 "--system-filter" => system_filter = args.value(flag)?,
                 "--dry-run" => dry_run = true,
                 "-b" | "--prebuilt-only" => prebuilt_only = true,
-                "--from-profile" | "--priority" => flags.extend([flag.to_owned(), args.value(flag)?]),
-                "--attr" | "-A" if operation.is_some_and(|(name, _)| name == "--query") => flags.extend([flag.to_owned(), args.value(flag)?]),
-                _ if OWN_FLAGS.contains(&flag) => flags.push(flag.to_owned()),
+                "--from-profile" | "--priority" => flags.borrow_mut().extend([flag.to_owned(), args.value(flag)?]),
+                "--attr" | "-A" if operation.is_some_and(|(name, _)| name == "--query") => flags.borrow_mut().extend([flag.to_owned(), args.value(flag)?]),
+                _ if OWN_FLAGS.contains(&flag) => flags.borrow_mut().push(flag.to_owned()),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -96,7 +97,13 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             words.push(word);
             Ok(())
         },
+        // It is for the operation to say that it does not know them, if there is one.
+        |flag| {
+            flags.borrow_mut().push(flag.to_owned());
+            Ok(())
+        },
     )?;
+    let flags = flags.into_inner();
     let (_, run) = operation.ok_or_else(|| Failure::Usage("no operation specified".into()))?;
     let context = invocation.context()?;
     if dry_run {
@@ -129,7 +136,7 @@ impl Call {
     /// Refuses flags; operations without any call this.
     fn no_flags(&self) -> Outcome<()> {
         match self.flags.first() {
-            Some(flag) => Err(unknown_flag(flag)),
+            Some(flag) => Err(Failure::Usage(format!("unknown flag '{flag}'"))),
             None => Ok(()),
         }
     }
@@ -210,7 +217,7 @@ impl Call {
             let is_match = |i: &usize| (self.system_filter == "*" || all[*i].system == self.system_filter) && selector.matches(&all[*i].name);
             let mut matches: Vec<usize> = (0..all.len()).filter(is_match).collect();
             if matches.is_empty() && selector.text != "*" {
-                let near: std::collections::BTreeSet<&str> =
+                let near: BTreeSet<&str> =
                     all.iter().map(|summary| split_name(&summary.name).0).filter(|name| name.starts_with(&selector.name)).take(3).collect();
                 let mut message = format!("selector '{}' matches no derivations", selector.text);
                 if !near.is_empty() {
@@ -231,7 +238,7 @@ impl Call {
     /// Picks one per name: for this system, of the highest priority, of the newest version, the first.
     fn newest(&self, all: &[Summary], matches: Vec<usize>, priority: &mut dyn FnMut(usize) -> Outcome<i64>) -> Outcome<Vec<usize>> {
         let mut best: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut several = std::collections::BTreeSet::new();
+        let mut several = BTreeSet::new();
         let here = self.context.settings.text("system");
         for i in matches {
             let (name, version) = split_name(&all[i].name);
@@ -263,21 +270,30 @@ impl Call {
         Ok(best.into_values().collect())
     }
 
+    /// Returns which of these paths substituters have that don't mind many questions.
+    fn fetchable(&self, paths: &[StorePath]) -> Outcome<BTreeSet<StorePath>> {
+        let store = &self.context.store;
+        match store.service()? {
+            Some(_) => Ok(store.open()?.substitutable_paths(paths)?),
+            None if store.is_cache() => Ok(BTreeSet::new()),
+            None => {
+                let substituters = crate::fetch::substituters(&self.context, &self.context.settings);
+                let store = store.local()?;
+                Ok(substituters.map(|substituters| substituters.available(store, paths)).unwrap_or_default())
+            }
+        }
+    }
+
     /// Leaves out what would have to be built, if that is wanted.
     fn prebuilt(&self, packages: Vec<Package>) -> Outcome<Vec<Package>> {
         if !self.prebuilt_only {
             return Ok(packages);
         }
-        let store = self.context.store.open()?;
-        let mut kept = Vec::new();
-        for package in packages {
-            if let Some(path) = &package.out_path
-                && store.is_valid(path)?
-            {
-                kept.push(package);
-            }
-        }
-        Ok(kept)
+        let paths: Vec<StorePath> = packages.iter().filter_map(|package| package.out_path.clone()).collect();
+        let mut ready = self.fetchable(&paths)?;
+        let valid = self.context.store.open()?.are_valid(&paths)?;
+        ready.extend(paths.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path)));
+        Ok(packages.into_iter().filter(|package| package.out_path.as_ref().is_some_and(|path| ready.contains(path))).collect())
     }
 
     /// Changes what is installed by `change` until nobody else changed it meanwhile.
