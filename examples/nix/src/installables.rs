@@ -1,6 +1,7 @@
 //! What the words of the new command line work on: attributes of `--file` or `--expr`, outputs of flakes, or store paths, each with `^OUTPUTS`
 //! behind if need be.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) struct Installables {
     pub(crate) words: Vec<String>,
     /// Work on derivations themselves (`--derivation`).
     pub(crate) derivations: bool,
+    /// Everything is meant, so that no word is needed.
+    pub(crate) all: bool,
     /// Words come from standard input as well (`--stdin`).
     pub(crate) stdin: bool,
     /// What is to be done with lock files.
@@ -79,10 +82,28 @@ impl Installables {
         Installables::parse_for(Defaults::Packages, invocation, own)
     }
 
+    /// As [`Installables::parse`]; if `own` sets `all`, no word stands for something else than the flake around this directory.
+    pub(crate) fn parse_or_all(
+        invocation: Invocation,
+        all: &Cell<bool>,
+        own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+    ) -> Outcome<(Installables, Arc<Context>)> {
+        Installables::parse_with(Defaults::Packages, invocation, all, own)
+    }
+
     /// As [`Installables::parse`], for a command that looks for outputs of flakes elsewhere.
     pub(crate) fn parse_for(
         defaults: Defaults,
+        invocation: Invocation,
+        own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
+    ) -> Outcome<(Installables, Arc<Context>)> {
+        Installables::parse_with(defaults, invocation, &Cell::new(false), own)
+    }
+
+    fn parse_with(
+        defaults: Defaults,
         mut invocation: Invocation,
+        all: &Cell<bool>,
         mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
     ) -> Outcome<(Installables, Arc<Context>)> {
         let mut installables = Installables { defaults, ..Installables::default() };
@@ -95,6 +116,7 @@ impl Installables {
             },
         )?;
         installables.words = words;
+        installables.all = all.get();
         if installables.stdin {
             let text = crate::common::read_stdin()?;
             installables.words.extend(String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned));
@@ -178,7 +200,7 @@ impl Installables {
 
     /// Returns the words; the empty attribute path, or the flake around this directory, if there is none.
     pub(crate) fn words(&self) -> Vec<String> {
-        match self.words.is_empty() && !self.stdin {
+        match self.words.is_empty() && !self.stdin && !self.all {
             true => vec![if self.has_source() { String::new() } else { ".".to_owned() }],
             false => self.words.clone(),
         }

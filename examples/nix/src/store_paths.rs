@@ -1,5 +1,6 @@
 //! The words of commands that work on paths of a store, with the flags that all of these have: `--all`, `--recursive`, `--stdin`, `--derivation`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use nixlang_build::BuildError;
@@ -26,19 +27,19 @@ pub(crate) struct StorePaths {
 impl StorePaths {
     /// Reads a command line whose own flags `flag` handles. Returns what the command works with.
     pub(crate) fn parse(invocation: Invocation, mut flag: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<(Arc<Context>, StorePaths)> {
-        let (mut all, mut recursive) = (false, false);
-        let (installables, context) = Installables::parse(invocation, |name, args| {
+        let (all, mut recursive) = (Cell::new(false), false);
+        let (installables, context) = Installables::parse_or_all(invocation, &all, |name, args| {
             if flag(name, args)? {
                 return Ok(true);
             }
             match name {
-                "--all" => all = true,
+                "--all" => all.set(true),
                 "-r" | "--recursive" => recursive = true,
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
-        Ok((context, StorePaths { installables, all, recursive }))
+        Ok((context, StorePaths { installables, all: all.get(), recursive }))
     }
 
     /// As [`StorePaths::parse`], for a command that works on closures unless `--no-recursive` is given.
