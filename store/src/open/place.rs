@@ -308,7 +308,7 @@ mod tests {
         check("dummy://", "dummy");
         check("dummy://?read-only=false", "memory");
         for address in ["dummy://?store=/x", "dummy://?read-only=false&store=/x", "file:///c?store=/x", "local?store=/x"] {
-            assert_eq!(StorePlace::choose(&Nothing, address).unwrap().store_dir().as_str(), "/x", "{address}");
+            assert_eq!(StorePlace::choose(&Nothing, address).unwrap().options.store_dir.as_str(), "/x", "{address}");
         }
         check("local-overlay://?root=/m&lower-store=/a&upper-layer=/b", "Some(\"/m/nix/store\") over /a with /b");
         check("local", "where paths say");
