@@ -1,5 +1,7 @@
 //! What a host decides about builds. The defaults are the reference's settings.
 
+mod configured;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use nixlang_store::signature::SecretKey;
 use nixlang_store::substituter::Substituters;
 
+pub use self::configured::OptionsError;
 use crate::error::BuildError;
 use crate::executor::Limits;
 use crate::prepare::external::ExternalBuilder;

@@ -5,6 +5,7 @@
 //! [`Builder`] with the client's settings and calls them. The surprising part: a result that travels names each output by
 //! the derivation's hash modulo, also where nothing is content-addressed, so that the closure of `.drv` files is read.
 
+mod asked;
 pub(crate) mod builders;
 mod convert;
 pub mod machines;
@@ -21,6 +22,7 @@ use nixlang_store::wire::build_result::KeyedBuildResult;
 use nixlang_store::wire::log::LogSink;
 use nixlang_store::wire::operations::Missing;
 
+pub use asked::{ObserverLog, build_by_service};
 pub use builders::{OpenMachine, RemoteBuilders, RemoteStore};
 pub use convert::{from_wire_result, from_wire_path, to_wire_mode, to_wire_path, to_wire_result};
 pub use tunnel::LogObserver;

@@ -170,14 +170,21 @@ fn function<'h>(eval: &Evaluator<'h>, definition: &'static Definition) -> Value<
         arity: definition.arguments.len() as u8,
         strict: definition.strict,
         body: BuiltinBody::Native(definition.run),
+        documentation: "",
     });
     Value::boxed(eval.heap.alloc(Boxed::Builtin(builtin)))
 }
 
 /// Returns a function of the host as a value. It is dropped with the heap.
 pub fn host_function<'h>(heap: &'h Heap, name: &str, arity: u8, run: HostBuiltin) -> Value<'h> {
-    let name = std::str::from_utf8(heap.str(name.as_bytes()).bytes()).expect("made from a str");
-    let builtin = heap.alloc(Builtin { name, arity: arity.max(1), strict: 0, body: BuiltinBody::Host(heap.keep_function(run)) });
+    documented_host_function(heap, name, arity, "", run)
+}
+
+/// As [`host_function`], with what `:doc` shows of it, as Markdown.
+pub fn documented_host_function<'h>(heap: &'h Heap, name: &str, arity: u8, documentation: &str, run: HostBuiltin) -> Value<'h> {
+    let kept = |text: &str| std::str::from_utf8(heap.str(text.as_bytes()).bytes()).expect("made from a str");
+    let (name, documentation) = (kept(name), kept(documentation));
+    let builtin = heap.alloc(Builtin { name, arity: arity.max(1), strict: 0, body: BuiltinBody::Host(heap.keep_function(run)), documentation });
     Value::boxed(heap.alloc(Boxed::Builtin(builtin)))
 }
 

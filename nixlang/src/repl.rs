@@ -45,6 +45,7 @@ use crate::lower::expr::Expr;
 use crate::source::{Origin, Pos};
 
 pub use command::{Command, HELP};
+pub use describe::of_value as documentation_of_value;
 use scope::Scope;
 
 /// What a session starts with.

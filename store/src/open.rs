@@ -51,7 +51,7 @@ use crate::wire::log::LogSink;
 
 pub use self::caches::{OpenCache, is_cache, secret_key, trusted_keys};
 #[cfg(feature = "fetchers")]
-pub use self::fetching::{fetch_url, is_pseudo_url, resolve_pseudo_url};
+pub use self::fetching::{ReadRegistries, fetch_url, is_pseudo_url, resolve_pseudo_url};
 pub use self::overlay::OverlayPlace;
 pub use self::place::{StoreKind, StorePlace, percent_decoded};
 pub use self::remote::{RemotePlace, client_options, daemon_socket};

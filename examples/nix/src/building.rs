@@ -4,16 +4,14 @@ mod machines;
 mod remote;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
-use nixlang_build::sandbox::{Isolation, Mount, SandboxMode, ShellChoice};
-use nixlang_build::{Helper, BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, DerivedPath, Limits, Plan, Realised, WantedOutputs};
+use nixlang_build::options::OptionsError;
+use nixlang_build::sandbox::Isolation;
+use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, DerivedPath, Helper, Plan, Realised, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
-use nixlang_store::signature::SecretKey;
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
@@ -329,94 +327,10 @@ pub(crate) fn options(context: &Context) -> Outcome<BuildOptions> {
 
 /// Returns the options that settings mean.
 pub(crate) fn options_of(settings: &Settings, helper: &Helper) -> Outcome<BuildOptions> {
-    let mut options = BuildOptions::new(helper.clone());
-    let n_processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    options.max_jobs = match settings.text("max-jobs") {
-        "auto" => n_processors(),
-        number => number.parse().map_err(|_| Failure::Usage(format!("configuration setting 'max-jobs' should be 'auto' or an integer, not '{number}'")))?,
-    };
-    options.cores = usize::try_from(settings.integer("cores")).unwrap_or(0);
-    options.keep_going = settings.is_on("keep-going");
-    options.keep_failed = settings.is_on("keep-failed");
-    options.sandbox = match settings.text("sandbox") {
-        "true" | "yes" | "1" => SandboxMode::Required,
-        "relaxed" => SandboxMode::Relaxed,
-        "false" | "no" | "0" => SandboxMode::Off,
-        other => return Err(Failure::Usage(format!("option 'sandbox' has invalid value '{other}'"))),
-    };
-    for path in settings.list("sandbox-paths") {
-        options.sandbox_paths.push(sandbox_path(path));
-    }
-    let has_shell = options.sandbox_paths.iter().any(|mount| std::path::Path::new("/bin/sh").starts_with(&mount.target));
-    options.shell = match settings.text("sandbox-shell") {
-        _ if has_shell => ShellChoice::None,
-        "" => ShellChoice::Find,
-        program => ShellChoice::Program(program.into()),
-    };
-    options.allowed_impure_paths = settings.list("allowed-impure-host-deps").map(PathBuf::from).collect();
-    options.sandbox_build_dir = settings.text("sandbox-build-dir").into();
-    options.dev_shm_size = settings.text("sandbox-dev-shm-size").to_owned();
-    options.filter_syscalls = settings.is_on("filter-syscalls");
-    options.allow_new_privileges = settings.is_on("allow-new-privileges");
-    options.build_dir = Some(settings.text("build-dir")).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let seconds = |name: &str| Some(settings.integer(name)).filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    let max_log_bytes = Some(settings.integer("max-build-log-size")).filter(|size| *size > 0);
-    options.limits = Limits { timeout: seconds("timeout"), max_silent: seconds("max-silent-time"), max_log_bytes };
-    options.log_lines = usize::try_from(settings.integer("log-lines")).unwrap_or(usize::MAX);
-    options.keep_log = settings.is_on("keep-build-log");
-    options.compress_log = settings.is_on("compress-build-log");
-    options.system = settings.system().to_owned();
-    if settings.is_set("extra-platforms") {
-        options.extra_platforms = settings.list("extra-platforms").map(str::to_owned).collect();
-    }
-    if settings.is_set("system-features") {
-        options.system_features = settings.list("system-features").map(str::to_owned).collect();
-    }
-    options.impure_env = settings.list("impure-env").filter_map(|entry| entry.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    options.hashed_mirrors = settings.list("hashed-mirrors").map(str::to_owned).collect();
-    options.fallback = settings.is_on("fallback");
-    options.always_allow_substitutes = settings.is_on("always-allow-substitutes");
-    options.experimental_features = settings.list("experimental-features").map(str::to_owned).collect();
-    let external = settings.text("external-builders");
-    if !external.is_empty() {
-        options.external_builders = serde_json::from_str(external)
-            .map_err(|error| Failure::Usage(format!("parsing setting 'external-builders': {error}")))?;
-    }
-    options.build_users_group = Some(settings.text("build-users-group")).filter(|group| !group.is_empty()).map(str::to_owned);
-    options.auto_allocate_uids = settings.is_on("auto-allocate-uids");
-    options.use_cgroups = settings.is_on("use-cgroups");
-    let number = |name: &str, default: u32| u32::try_from(settings.integer(name)).ok().filter(|number| *number > 0).unwrap_or(default);
-    options.start_id = number("start-id", options.start_id);
-    options.id_count = number("id-count", options.id_count);
-    for file in settings.list("secret-key-files") {
-        options.secret_keys.push(secret_key(file)?);
-    }
-    let program = |name: &str| Some(settings.text(name)).filter(|program| !program.is_empty()).map(PathBuf::from);
-    options.post_build_hook = program("post-build-hook");
-    options.pre_build_hook = program("pre-build-hook");
-    options.diff_hook = program("diff-hook").filter(|_| settings.is_on("run-diff-hook"));
-    options.config_text = settings.all().map(|(setting, value)| format!("{} = {value}\n", setting.name)).collect();
-    // Set to nothing it means none; not set at all, what the environment or the machine has.
-    if settings.is_set("ssl-cert-file") {
-        options.ca_file = Some(settings.text("ssl-cert-file").into());
-    }
-    Ok(options)
-}
-
-/// Reads a key that what is built is signed with.
-fn secret_key(file: &str) -> Outcome<SecretKey> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::new(format!("opening file \"{file}\": {}", crate::failure::plain(&error))))?;
-    text.trim().parse().map_err(|error: nixlang_store::signature::SignatureError| Failure::new(error.to_string()))
-}
-
-/// Reads `TARGET=SOURCE` or `PATH`; a `?` at the end makes it optional.
-fn sandbox_path(text: &str) -> Mount {
-    let (text, optional) = match text.strip_suffix('?') {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
-    let (target, source) = text.split_once('=').unwrap_or((text, text));
-    Mount { source: source.into(), target: target.into(), optional, read_only: false }
+    BuildOptions::configured(settings, helper).map_err(|error| match error {
+        OptionsError::Key(error) => error.into(),
+        error => Failure::Usage(error.to_string()),
+    })
 }
 
 /// Says how a build was kept apart, where that is not how it should be.

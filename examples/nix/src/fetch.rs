@@ -7,8 +7,8 @@ use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::BinaryCache;
 use nixlang_store::fetchers::registry::Entry;
 use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries, Registry};
-use nixlang_store::input::{Attr, Input, Reader, feature_message, parse_reference};
-use nixlang_store::open::{Opener, fetch_url, is_pseudo_url, resolve_pseudo_url};
+use nixlang_store::input::{Attr, Input};
+use nixlang_store::open::{Opener, fetch_url};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 use nixlang_store::substituter::Substituters;
@@ -107,36 +107,11 @@ pub(crate) fn registries(context: &Context, fetchers: &Fetchers, store: &dyn Sto
 
 /// Reads a flake reference and looks it up in all registries.
 pub(crate) fn resolve(context: &Context, fetchers: &Fetchers, store: &dyn Store, text: &str) -> FetchResult<Input> {
-    let has_feature = |feature: &str| context.settings.list("experimental-features").any(|enabled| enabled == feature);
-    let mut dubious = |name: &str| context.ui.warn(format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
-    let reader = &mut Reader { has_feature: &has_feature, dubious: &mut dubious };
-    let (mut attrs, fragment) = parse_reference(text, false, reader)?;
-    if !fragment.is_empty() {
-        return Err(FetchError::Refused { message: format!("unexpected fragment '{fragment}' in flake reference '{text}'") });
-    }
-    attrs.remove("dir");
-    let input = Input::from_attrs(attrs, reader)?;
-    if input.is_direct() { Ok(input) } else { Ok(registries(context, fetchers, store)?.resolve(&input, false)?.0) }
+    opener(context).resolve_reference(&|| registries(context, fetchers, store), text, &Shown(context.ui))
 }
 
 /// Returns the path of a search path entry that is no path.
 pub(crate) fn search_path_entry(context: &Context, fetchers: &Fetchers, store: &dyn Store, entry: &str) -> HostResult<Option<Vec<u8>>> {
-    let path = if is_pseudo_url(entry) {
-        match fetchers.tarball(store, &resolve_pseudo_url(entry), "source") {
-            Ok(tarball) => tarball.path,
-            Err(_) => {
-                context.ui.warn(format!("Nix search path entry '{entry}' cannot be downloaded, ignoring"));
-                return Ok(None);
-            }
-        }
-    } else if let Some(reference) = entry.strip_prefix("flake:") {
-        if !context.settings.list("experimental-features").any(|enabled| enabled == "flakes") {
-            return Err(HostError::Failed { message: feature_message("flakes") });
-        }
-        let resolved = resolve(context, fetchers, store, reference).map_err(fetch_error)?;
-        fetchers.fetch(store, &resolved).map_err(fetch_error)?.path
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(store.store_dir().display(&path).into_bytes()))
+    let found = opener(context).search_path_entry(fetchers, store, entry, &|| registries(context, fetchers, store), &Shown(context.ui)).map_err(fetch_error)?;
+    Ok(found.map(|path| store.store_dir().display(&path).into_bytes()))
 }

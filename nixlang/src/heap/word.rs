@@ -85,6 +85,8 @@ pub struct Builtin<'h> {
     pub strict: u8,
     /// What it does.
     pub body: BuiltinBody<'h>,
+    /// What the host says of it, as Markdown; empty for ours, which are described where they are defined.
+    pub documentation: &'h str,
 }
 
 /// What a builtin does. Gets exactly `arity` arguments.

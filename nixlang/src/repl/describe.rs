@@ -143,9 +143,13 @@ impl<'h> Repl<'_, 'h> {
     }
 }
 
-/// Returns the documentation of a function, or of a set that can be called.
-fn of_value<'h>(eval: &Evaluator<'h>, value: Value<'h>) -> EvalResult<Option<String>> {
+/// Returns the documentation of a function, or of a set that can be called, as Markdown; `None` for everything else.
+///
+/// # Errors
+/// When calling such a set fails.
+pub fn of_value<'h>(eval: &Evaluator<'h>, value: Value<'h>) -> EvalResult<Option<String>> {
     match value.kind() {
+        Kind::Builtin(builtin) if !builtin.documentation.is_empty() => Ok(Some(builtin.documentation.to_owned())),
         Kind::Builtin(builtin) => {
             let Some(definition) = crate::builtins::definitions().find(|definition| definition.name == builtin.name) else { return Ok(None) };
             let arguments: String = definition.arguments.iter().map(|name| format!(" *{name}*")).collect();

@@ -47,6 +47,17 @@ impl XmlWriter {
         self.output.extend_from_slice(b" />\n");
     }
 
+    /// Writes text that is XML already, on lines of its own; nothing if it is empty.
+    pub(crate) fn raw(&mut self, text: &[u8]) {
+        if !text.is_empty() {
+            self.indent();
+            self.output.extend_from_slice(text);
+            if !text.ends_with(b"\n") {
+                self.output.push(b'\n');
+            }
+        }
+    }
+
     /// Closes what is open and returns the document.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         while !self.open.is_empty() {

@@ -2,8 +2,10 @@
 
 use std::any::Any;
 
+use super::{ContextElement, XmlOptions};
 use crate::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::Str;
+use crate::source::Pos;
 
 /// A value of the host. It belongs to the heap that it was put into with [`Heap::external`](crate::heap::Heap::external).
 pub trait External: Any + Send + Sync {
@@ -26,6 +28,12 @@ pub trait External: Any + Send + Sync {
     fn equals(&self, other: &dyn External) -> bool {
         let _ = other;
         false
+    }
+
+    /// Returns what stands for it in XML, which goes there as it is, and what the text refers to; `None` to show it as not evaluated.
+    fn write_xml(&self, eval: &Evaluator<'_>, options: XmlOptions, pos: Pos) -> EvalResult<Option<(Vec<u8>, Vec<ContextElement>)>> {
+        let _ = (eval, options, pos);
+        Ok(None)
     }
 
     /// Returns it as JSON text.

@@ -80,7 +80,14 @@ impl<'h> XmlPrinter<'_, 'h> {
                 Kind::Lambda(closure) => self.function(closure.lambda, partial.arguments.len()),
                 _ => self.out.empty("unevaluated", &[]),
             },
-            Kind::Builtin(_) | Kind::Thunk(_) | Kind::External(_) => self.out.empty("unevaluated", &[]),
+            Kind::External(external) => match external.write_xml(eval, self.options, pos)? {
+                Some((text, context)) => {
+                    self.references = eval.contexts.union(self.references, eval.contexts.context(context));
+                    self.out.raw(&text);
+                }
+                None => self.out.empty("unevaluated", &[]),
+            },
+            Kind::Builtin(_) | Kind::Thunk(_) => self.out.empty("unevaluated", &[]),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Opener;
 use crate::fetchers::{FetchError, FetchResult, Fetchers, Observer, Options, Registries, Registry};
 use crate::hash::{Algorithm, Hash, HashFormat};
-use crate::input::{Attr, Attrs, Input, Reader};
+use crate::input::{Attr, Attrs, Input, Reader, feature_message, parse_reference};
 use crate::path::StorePath;
 use crate::store::Store;
 
@@ -41,7 +41,49 @@ impl Opener {
             global: fetchers.global_registry(store, &configuration.text("flake-registry"))?,
         })
     }
+
+    /// Reads a flake reference such as `nixpkgs` or `github:NixOS/nixpkgs` and looks it up in registries, which are read if that is needed.
+    ///
+    /// # Errors
+    /// When it makes no sense or no registry has it.
+    pub fn resolve_reference(&self, registries: ReadRegistries<'_>, text: &str, observer: &dyn Observer) -> FetchResult<Input> {
+        let features = self.configuration().list("experimental-features");
+        let has_feature = |feature: &str| features.iter().any(|enabled| enabled == feature);
+        let mut dubious = |name: &str| observer.warn(&format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
+        let reader = &mut Reader { has_feature: &has_feature, dubious: &mut dubious };
+        let (mut attrs, fragment) = parse_reference(text, false, reader)?;
+        if !fragment.is_empty() {
+            return Err(FetchError::Refused { message: format!("unexpected fragment '{fragment}' in flake reference '{text}'") });
+        }
+        attrs.remove("dir");
+        let input = Input::from_attrs(attrs, reader)?;
+        if input.is_direct() { Ok(input) } else { Ok(registries()?.resolve(&input, false)?.0) }
+    }
+
+    /// Fetches what a search path entry stands for that is no path: an archive's address, `channel:NAME` or `flake:REFERENCE`. `None` if it is none of these,
+    /// or an archive that can't be had, of which is warned.
+    ///
+    /// # Errors
+    /// When a flake can't be had, or flakes are not switched on.
+    pub fn search_path_entry(&self, fetchers: &Fetchers, store: &dyn Store, entry: &str, registries: ReadRegistries<'_>, observer: &dyn Observer) -> FetchResult<Option<StorePath>> {
+        if is_pseudo_url(entry) {
+            let tarball = fetchers.tarball(store, &resolve_pseudo_url(entry), "source");
+            if tarball.is_err() {
+                observer.warn(&format!("Nix search path entry '{entry}' cannot be downloaded, ignoring"));
+            }
+            return Ok(tarball.ok().map(|tarball| tarball.path));
+        }
+        let Some(reference) = entry.strip_prefix("flake:") else { return Ok(None) };
+        if !self.configuration().list("experimental-features").iter().any(|enabled| enabled == "flakes") {
+            return Err(FetchError::Refused { message: feature_message("flakes") });
+        }
+        let resolved = self.resolve_reference(registries, reference, observer)?;
+        Ok(Some(fetchers.fetch(store, &resolved)?.path))
+    }
 }
+
+/// Reads registries: those of [`Opener::registries`], perhaps with entries of a command line before them.
+pub type ReadRegistries<'r> = &'r dyn Fn() -> FetchResult<Registries>;
 
 /// Fetches a file, or unpacks an archive, into a store and returns its path, as `fetchurl` and `fetchTarball` do.
 ///

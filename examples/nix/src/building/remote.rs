@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use nixlang_build::remote::{from_wire_result, to_wire_mode, to_wire_path};
-use nixlang_build::result::Realised;
-use nixlang_build::{BuildMode, BuildOutcome, DerivedPath, WantedOutputs};
+use nixlang_build::remote::{build_by_service, to_wire_path};
+use nixlang_build::{BuildMode, BuildOutcome, DerivedPath};
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::error::StoreError;
-use nixlang_store::path::StorePath;
 use nixlang_store::wire;
 
 use super::{BuildFlags, failure, show_missing};
@@ -34,40 +32,6 @@ pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted:
     if flags.dry_run {
         return Ok(BuildOutcome::default());
     }
-    let results = service.build_paths(&asked, to_wire_mode(mode), &log)?;
-    let mut outcome = BuildOutcome::default();
-    for (wanted, keyed) in wanted.iter().zip(results) {
-        let result = from_wire_result(&keyed.result);
-        let is_success = result.status.is_success();
-        let realised = match wanted {
-            _ if !is_success => Realised::default(),
-            DerivedPath::Opaque(path) => Realised { derivation: None, outputs: [("out".into(), path.clone())].into() },
-            DerivedPath::Built { derivation, outputs } => realised(context, derivation, outputs, &result)?,
-            DerivedPath::Nested { outputs, .. } => {
-                let outputs = result.outputs.iter().filter(|(name, _)| is_wanted(outputs, name));
-                Realised { derivation: None, outputs: outputs.map(|(name, path)| (name.clone(), path.clone())).collect() }
-            }
-        };
-        outcome.realised.push(realised);
-        outcome.results.insert(wanted.root().clone(), result);
-    }
+    let outcome = build_by_service(&**service, &**context.store.open()?, wanted, mode, &log)?;
     if outcome.is_success() { Ok(outcome) } else { Err(failure(context, wanted, &outcome)) }
-}
-
-fn is_wanted(outputs: &WantedOutputs, name: &str) -> bool {
-    match outputs {
-        WantedOutputs::All => true,
-        WantedOutputs::Named(names) => names.contains(name),
-    }
-}
-
-/// Returns the outputs that a result names, or else those that the store knows.
-fn realised(context: &Context, derivation: &StorePath, outputs: &WantedOutputs, result: &nixlang_build::BuildResult) -> Outcome<Realised> {
-    let mut made = result.outputs.clone();
-    if made.is_empty() {
-        let known = context.store.open()?.derivation_outputs(derivation)?;
-        made = known.into_iter().filter_map(|(name, path)| Some((name.into(), path?))).collect();
-    }
-    made.retain(|name, _| is_wanted(outputs, name));
-    Ok(Realised { derivation: Some(derivation.clone()), outputs: made })
 }

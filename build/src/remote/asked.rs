@@ -1,0 +1,111 @@
+//! Builds that a daemon is asked for, judged as if they had run here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use nixlang_store::daemon::DaemonService;
+use nixlang_store::error::StoreError;
+use nixlang_store::path::StorePath;
+use nixlang_store::store::Store;
+use nixlang_store::wire;
+use nixlang_store::wire::log::{Field, LogMessage, LogSink, activity, result};
+
+use super::convert::{from_wire_result, to_wire_mode, to_wire_path};
+use crate::event::{BuildEvent, Observer};
+use crate::options::BuildMode;
+use crate::plan::{DerivedPath, WantedOutputs};
+use crate::result::{BuildOutcome, BuildResult, Realised};
+
+/// Has a daemon build what is wanted. What it says meanwhile goes to `log`; [`ObserverLog`] turns that into events.
+///
+/// # Errors
+/// When the daemon can't be asked. A build that failed is part of the outcome.
+pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink) -> Result<BuildOutcome, StoreError> {
+    let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
+    let results = service.build_paths(&asked, to_wire_mode(mode), log)?;
+    let mut outcome = BuildOutcome::default();
+    for (wanted, keyed) in wanted.iter().zip(results) {
+        let mut result = from_wire_result(&keyed.result);
+        let is_success = result.status.is_success();
+        let realised = match wanted {
+            _ if !is_success => Realised::default(),
+            DerivedPath::Opaque(path) => Realised { derivation: None, outputs: [("out".into(), path.clone())].into() },
+            DerivedPath::Built { derivation, outputs } => realised(store, derivation, outputs, &result)?,
+            DerivedPath::Nested { outputs, .. } => {
+                let outputs = result.outputs.iter().filter(|(name, _)| is_wanted(outputs, name));
+                Realised { derivation: None, outputs: outputs.map(|(name, path)| (name.clone(), path.clone())).collect() }
+            }
+        };
+        if result.outputs.is_empty() {
+            result.outputs = realised.outputs.clone();
+        }
+        outcome.realised.push(realised);
+        outcome.results.insert(wanted.root().clone(), result);
+    }
+    Ok(outcome)
+}
+
+fn is_wanted(outputs: &WantedOutputs, name: &str) -> bool {
+    match outputs {
+        WantedOutputs::All => true,
+        WantedOutputs::Named(names) => names.contains(name),
+    }
+}
+
+/// Returns the outputs that a result names, or else those that the store knows.
+fn realised(store: &dyn Store, derivation: &StorePath, outputs: &WantedOutputs, result: &BuildResult) -> Result<Realised, StoreError> {
+    let mut made = result.outputs.clone();
+    if made.is_empty() {
+        let known = store.derivation_outputs(derivation)?;
+        made = known.into_iter().filter_map(|(name, path)| Some((name.into(), path?))).collect();
+    }
+    made.retain(|name, _| is_wanted(outputs, name));
+    Ok(Realised { derivation: Some(derivation.clone()), outputs: made })
+}
+
+/// Turns what a daemon says of its builds into events: their beginnings, lines, phases and ends.
+pub struct ObserverLog<'o> {
+    store: &'o dyn Store,
+    observer: &'o dyn Observer,
+    /// What is built, by the number of the activity.
+    builds: Mutex<HashMap<u64, StorePath>>,
+}
+
+impl<'o> ObserverLog<'o> {
+    /// Returns a sink that tells `observer`. Paths are those of `store`.
+    pub fn new(store: &'o dyn Store, observer: &'o dyn Observer) -> ObserverLog<'o> {
+        ObserverLog { store, observer, builds: Mutex::default() }
+    }
+
+    fn build(&self, id: u64) -> Option<StorePath> {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}
+
+impl LogSink for ObserverLog<'_> {
+    fn log(&self, message: &LogMessage) {
+        match message {
+            LogMessage::StartActivity { id, kind: activity::BUILD, fields, .. } => {
+                let Some(Field::Text(path)) = fields.first() else { return };
+                let Ok(path) = self.store.store_dir().parse(path) else { return };
+                self.observer.event(&BuildEvent::StartedElsewhere { derivation: &path, machine: &self.store.address() });
+                self.builds.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, path);
+            }
+            LogMessage::StopActivity { id } => {
+                let build = self.builds.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+                if let Some(derivation) = build {
+                    self.observer.event(&BuildEvent::Ended { derivation: &derivation });
+                }
+            }
+            LogMessage::Result { id, kind: kind @ (result::BUILD_LOG_LINE | result::SET_PHASE), fields } => {
+                let (Some(derivation), Some(Field::Text(text))) = (self.build(*id), fields.first()) else { return };
+                if *kind == result::BUILD_LOG_LINE {
+                    self.observer.event(&BuildEvent::LogLine { derivation: &derivation, line: text });
+                } else if let Ok(phase) = std::str::from_utf8(text) {
+                    self.observer.event(&BuildEvent::Phase { derivation: &derivation, phase });
+                }
+            }
+            _ => {}
+        }
+    }
+}
