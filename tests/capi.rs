@@ -75,6 +75,47 @@ fn headers_compile_alone_and_twice() {
     assert!(n_compiled > 0, "no C compiler is installed");
 }
 
+/// What each header of the own API must say once for all functions, or at each.
+#[test]
+fn headers_are_the_manual() {
+    let include = repository().join("ffi/include");
+    let manual = fs::read_to_string(include.join("nixlang.h")).expect("a header");
+    for topic in ["Threads", "Ownership", "Strings", "Errors", "Callbacks", "Structures"] {
+        assert!(manual.lines().any(|line| line.trim_start_matches([' ', '*']).starts_with(topic)), "nixlang.h says nothing of {topic}");
+    }
+    let mut undocumented = Vec::new();
+    let mut n_functions = 0;
+    for path in files(&include.join("nixlang"), ".h") {
+        let text = fs::read_to_string(&path).expect("a header");
+        // Whether the block of lines that this one is in, up to a blank line, began with a comment.
+        let (mut is_documented, mut is_comment, mut depth) = (false, false, 0_i32);
+        for line in text.lines() {
+            let starts = line.starts_with("/*");
+            is_comment = (is_comment || starts) && !is_comment_end(line, starts);
+            is_documented = !line.trim().is_empty() && (is_documented || starts);
+            let is_outside = depth == 0;
+            depth += i32::try_from(line.matches('{').count()).expect("few") - i32::try_from(line.matches('}').count()).expect("few");
+            let is_code = is_outside && !starts && !is_comment && !line.starts_with([' ', '#', '}']);
+            let name = line.split('(').next().and_then(|before| before.rsplit([' ', '*']).next()).unwrap_or_default();
+            if !(is_code && line.contains('(') && name.starts_with("nixlang_")) {
+                continue;
+            }
+            n_functions += 1;
+            // What frees is said of all of them at once.
+            if !is_documented && !name.ends_with("_free") {
+                undocumented.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(n_functions > 90, "only {n_functions} functions were found");
+    assert!(undocumented.is_empty(), "without a comment: {undocumented:#?}");
+}
+
+/// Whether a comment that reaches this line ends in it.
+fn is_comment_end(line: &str, starts: bool) -> bool {
+    line.get(if starts { 2 } else { 0 }..).is_some_and(|rest| rest.contains("*/"))
+}
+
 /// The functions that our headers declare.
 fn declared() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -288,6 +329,49 @@ fn examples_in_node() {
 }
 
 #[test]
+fn python_package_is_typed() {
+    if !has("mypy") {
+        eprintln!("skipped: mypy is not installed");
+        return;
+    }
+    let cache = scratch();
+    let output = Command::new("mypy").current_dir(repository().join("ffi/python")).args(["--strict", "--cache-dir"]).arg(cache.path()).arg("nixlang").output();
+    let output = output.expect("mypy runs");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// The same text through libnixlang and through a real libnixexprc, each in a process of its own.
+#[test]
+fn python_gets_the_same_from_a_real_library() {
+    let Some(real) = std::env::var_os("NIX_REAL_LIBNIXEXPRC") else {
+        eprintln!("skipped: NIX_REAL_LIBNIXEXPRC names no libnixexprc of the reference");
+        return;
+    };
+    let script = "import nixlang.compat, sys\nnix = nixlang.compat.Nix(sys.argv[1])\nfor text in sys.stdin.read().split('\\n'):\n\
+        \x20 try: print(nix.evaluate(text))\n  except nixlang.compat.NixApiError as failed: print(failed.code)\n";
+    let texts = "1 + 1\n{ b = [ 1 2.5 ]; a = \"x${toString 3}\"; }\nthrow \"no\"\nx: x\nnull\n./y\n\"${builtins.toFile \"a\" \"b\"}\"\n1 +";
+    let ours = PREFIX.join("lib/libnixlang.so.1").into_os_string();
+    let answers = [&ours, &real].map(|library| {
+        use std::io::Write;
+        let mut child = Command::new("python3")
+            .args(["-c", script])
+            .arg(library)
+            .env("NIXLANG_LIBRARY", &ours)
+            .env("PYTHONPATH", repository().join("ffi/python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        child.stdin.take().expect("piped").write_all(texts.as_bytes()).expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", said(&output));
+        output.stdout
+    });
+    assert_eq!(String::from_utf8_lossy(&answers[0]), String::from_utf8_lossy(&answers[1]));
+}
+
+#[test]
 fn python_evaluates_through_both_apis() {
     if !has("python3") {
         eprintln!("skipped: python3 is not installed");
@@ -461,6 +545,27 @@ fn a_real_libnixstore_in_the_process_is_refused() {
 #[test]
 fn random_sequences_of_calls_break_nothing() {
     run_c("sequences", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);
+}
+
+#[test]
+fn stores_of_all_kinds_are_opened_filled_and_built_in() {
+    let directory = scratch();
+    let program = directory.path().join("stores");
+    if let Err(reason) = compile(&repository().join("tests/capi/stores.c"), &program, &[]) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let store = directory.path().join("stores.d");
+    fs::create_dir(&store).expect("made");
+    let mut command = Command::new(&program);
+    command.arg(&store).env("HOME", directory.path()).env("NIX_CONFIG", "substituters =").env_remove("NIX_REMOTE");
+    match nixlang_tests::nixlang() {
+        [program] => drop(command.arg(program)),
+        words => eprintln!("skipped: the daemon, because it is called by several words: {words:?}"),
+    }
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(directory.path()).status();
 }
 
 #[test]

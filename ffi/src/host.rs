@@ -5,15 +5,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use nixlang::host::{FetchRequest, FileType, Host, HostError, HostResult, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang::host::{
+    FetchRequest, FetchedInput, FileType, Host, HostError, HostResult, LockFilePlace, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path,
+};
 use nixlang_store::closure::Follow;
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::Derivation;
+use nixlang_store::input::{Attrs, Input};
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::store::{Addressing, Contents};
 use parking_lot::Mutex;
 
+use crate::fetching::{self, BuiltInFetchers};
 use crate::settings::Settings;
+use crate::store_files::StoreFiles;
 use crate::stores::{OpenStore, error_text};
 
 /// Files that an evaluation reads. Paths are absolute and canonical.
@@ -79,16 +84,21 @@ pub(crate) struct World {
 pub(crate) struct EmbeddedHost {
     world: World,
     fetched: Mutex<HashMap<(String, String, bool), StorePath>>,
+    built_in: BuiltInFetchers,
+    /// For stores whose files are not on this machine's disk.
+    in_store: StoreFiles,
 }
 
-fn failed(error: &dyn std::error::Error) -> HostError {
+pub(crate) fn failed(error: &dyn std::error::Error) -> HostError {
     HostError::Failed { message: error_text(error) }
 }
 
 impl EmbeddedHost {
     /// Returns the host of a world.
     pub(crate) fn new(world: World) -> EmbeddedHost {
-        EmbeddedHost { world, fetched: Mutex::default() }
+        let built_in = BuiltInFetchers::new(&world.settings, world.messages.clone());
+        let in_store = StoreFiles::new(world.store.store.clone());
+        EmbeddedHost { world, fetched: Mutex::default(), built_in, in_store }
     }
 
     fn writes(&self) -> bool {
@@ -103,6 +113,12 @@ impl EmbeddedHost {
             (Some(rest), Some(local)) if self.world.is_disk => {
                 Ok([&local.layout().real_store_dir.clone().into_os_string().into_vec(), rest].concat())
             }
+            (Some(rest), None) if self.world.is_disk => {
+                let end = rest.iter().skip(1).position(|byte| *byte == b'/').map_or(rest.len(), |at| at + 1);
+                let store_path = StorePath::from_base_name(rest.get(1..end).unwrap_or_default()).ok();
+                let real = store_path.and_then(|path| self.world.store.store.real_path(&path));
+                Ok(real.map_or_else(|| path.to_vec(), |real| [&real.into_os_string().into_vec(), &rest[end..]].concat()))
+            }
             (None, _) if self.world.pure && is_reading => {
                 let path = String::from_utf8_lossy(path);
                 let message = format!("access to absolute path '{path}' is forbidden in pure evaluation mode (use '--impure' to override)");
@@ -110,6 +126,21 @@ impl EmbeddedHost {
             }
             _ => Ok(path.to_vec()),
         }
+    }
+
+    /// Returns the files of the store, if the path lies in it and they are nowhere on the disk.
+    fn in_store(&self, path: &[u8]) -> Option<&StoreFiles> {
+        let below = path.strip_prefix(self.store_dir().as_str().as_bytes())?;
+        (self.world.is_disk && below.starts_with(b"/") && self.in_store.has(path)).then_some(&self.in_store)
+    }
+
+    /// Returns the store that is fetched into.
+    fn fetch_store(&self, what: &dyn std::fmt::Display) -> HostResult<&dyn nixlang_store::store::Store> {
+        if !self.world.is_disk || !self.world.store.is_writable {
+            let message = format!("cannot fetch '{what}': the program that embeds the language gave this evaluation no store to keep it in");
+            return Err(HostError::Unsupported { message });
+        }
+        Ok(&*self.world.store.store)
     }
 
     fn leads_to_store(&self, path: &[u8]) -> bool {
@@ -140,10 +171,16 @@ fn as_written(error: HostError, path: &[u8]) -> HostError {
 
 impl Host for EmbeddedHost {
     fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        if let Some(files) = self.in_store(path) {
+            return files.read_file(path);
+        }
         self.world.files.read_file(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
     fn read_dir(&self, path: &[u8]) -> HostResult<Vec<(Vec<u8>, Option<FileType>)>> {
+        if let Some(files) = self.in_store(path) {
+            return files.read_dir(path);
+        }
         self.world.files.read_dir(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
@@ -151,10 +188,16 @@ impl Host for EmbeddedHost {
         if self.leads_to_store(path) {
             return Ok(Some(FileType::Directory));
         }
+        if let Some(files) = self.in_store(path) {
+            return files.file_type(path);
+        }
         self.world.files.file_type(&self.locate(path, self.world.pure)?)
     }
 
     fn read_link(&self, path: &[u8]) -> HostResult<Vec<u8>> {
+        if let Some(files) = self.in_store(path) {
+            return files.read_link(path);
+        }
         self.world.files.read_link(&self.locate(path, true)?).map_err(|error| as_written(error, path))
     }
 
@@ -255,8 +298,10 @@ impl Host for EmbeddedHost {
         }
         let scheme = request.url.split(':').next().unwrap_or_default();
         let Some(fetcher) = self.world.fetchers.get(scheme) else {
-            let message = format!("no fetcher for '{}': the program that embeds the language brought none for '{scheme}:'", request.url);
-            return Err(HostError::Unsupported { message });
+            let store = self.fetch_store(&request.url)?;
+            let path = self.built_in.with(|fetchers| fetching::fetch(fetchers, store, request))?;
+            self.fetched.lock().insert(key, path.clone());
+            return Ok(path);
         };
         let fetched = nixlang::heap::on_host_stack(|| fetcher(request))?;
         if let Some(wanted) = request.sha256 {
@@ -272,6 +317,56 @@ impl Host for EmbeddedHost {
         let path = self.add(&request.name, fetched)?;
         self.fetched.lock().insert(key, path.clone());
         Ok(path)
+    }
+
+    fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
+        let store = self.fetch_store(input)?;
+        self.built_in.fetch_input(store, input)
+    }
+
+    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
+        let store = self.fetch_store(input)?;
+        self.built_in.resolve_input(store, input, only_fixed)
+    }
+
+    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
+        self.built_in.lock_file(input, path)
+    }
+
+    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
+        self.built_in.write_lock_file(input, path, text, commit_message)
+    }
+
+    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
+        std::fs::write(path, text).map_err(|error| HostError::Failed { message: format!("opening file \"{path}\": {error}") })
+    }
+
+    fn forget_fetched(&self) {
+        self.built_in.forget();
+    }
+
+    fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {
+        if !fetching::is_fetched(entry) {
+            return Ok(None);
+        }
+        let store = self.fetch_store(&entry)?;
+        self.built_in.search_path_entry(store, entry)
+    }
+
+    fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
+        let store = self.fetch_store(&address)?;
+        self.built_in.copy_closure(store, address, path, self.world.settings.is_on("require-sigs"))
+    }
+
+    fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
+        let store = self.fetch_store(&address)?;
+        self.built_in.rewrite_closure(store, address, path)
+    }
+
+    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
+        let info = self.world.store.store.path_info(path).map_err(|error| failed(&error))?;
+        let follows = |content| self.store_dir().fixed_output_path(path.name(), &content).is_ok_and(|made| made == *path);
+        Ok(info.content_address_with_references().is_some_and(follows))
     }
 
     fn message(&self, kind: Message, text: &str) {

@@ -4,11 +4,12 @@
 
 mod api;
 mod compat;
+mod fetching;
 mod guard;
 mod host;
 mod pool;
-mod remote;
 mod settings;
+mod store_files;
 mod stores;
 mod values;
 mod world;

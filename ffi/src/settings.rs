@@ -27,7 +27,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("*build-hook", ""),
     ("build-poll-interval", "5"),
     ("build-users-group", ""),
-    ("builders", ""),
+    ("builders", "@/etc/nix/machines"),
     ("builders-use-substitutes", "false"),
     ("commit-lock-file-summary", ""),
     ("compress-build-log", "true"),
@@ -157,6 +157,25 @@ pub(crate) struct Settings {
     values: BTreeMap<String, String>,
     /// Settings that a test suite registered, with their defaults.
     registered: BTreeMap<String, String>,
+    /// Whether nobody has named files of configuration: then nobody elsewhere is asked for anything.
+    is_embedded: bool,
+}
+
+/// Settings whose default asks others, which a program that embeds the library must have wanted first.
+const ASKING_OTHERS: &[&str] = &["builders", "substituters"];
+
+impl nixlang_store::configuration::Configuration for Settings {
+    fn text(&self, name: &str) -> std::borrow::Cow<'_, str> {
+        self.get(name).unwrap_or_default().into()
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        KNOWN.iter().map(|(name, _)| name.trim_start_matches('*')).collect()
+    }
 }
 
 fn is_list(name: &str) -> bool {
@@ -164,10 +183,17 @@ fn is_list(name: &str) -> bool {
 }
 
 impl Settings {
+    /// Returns the defaults for a program that embeds the library: as Nix's, but that there are no substituters and no other machines before it loads the
+    /// configuration or sets them.
+    pub(crate) fn embedded() -> Settings {
+        Settings { is_embedded: true, ..Settings::default() }
+    }
+
     fn default_of(&self, name: &str) -> Option<String> {
         let known = KNOWN.iter().find(|(known, _)| known.trim_start_matches('*') == name).map(|(_, default)| (*default).to_owned());
         match known {
             Some(_) if name == "system" => Some(machine_system()),
+            Some(_) if self.is_embedded && ASKING_OTHERS.contains(&name) => Some(String::new()),
             Some(default) => Some(default),
             None => self.registered.get(name).cloned(),
         }
@@ -196,11 +222,6 @@ impl Settings {
     /// Returns the words of a list.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         self.text(name).split_whitespace().map(str::to_owned).collect()
-    }
-
-    /// Returns whether it was set.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
-        self.values.contains_key(name)
     }
 
     /// Makes a name known.
@@ -236,6 +257,7 @@ impl Settings {
 
     /// Reads the configuration files and `NIX_CONFIG`, as the reference does: the system's, then the user's. Unknown names are skipped.
     pub(crate) fn load(&mut self) -> Result<(), SettingError> {
+        self.is_embedded = false;
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let system = variable("NIX_CONF_DIR").unwrap_or_else(|| "/etc/nix".into()).join("nix.conf");
         self.load_file(&system, 0)?;

@@ -1,17 +1,23 @@
 //! Stores by address, as hosts open them: what they can do beside the trait, how they are called, and how something is built in them.
+//!
+//! Opening, substituting and fetching are those of [`nixlang_store::open`], which the command line uses too. What is our own: `dummy://` keeps
+//! what is added in memory if it is asked to, and addresses are printed as the reference's C API prints them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use nixlang_build::sandbox::{Mount, SandboxMode, ShellChoice};
-use nixlang_build::{BuildOptions, BuildOutcome, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Limits, Observer, WantedOutputs};
+use nixlang_build::remote::machines::{Machine, parse_machines};
+use nixlang_build::remote::{ObserverLog, RemoteBuilders, RemoteStore, build_by_service};
+use nixlang_build::{BuildEvent, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Observer, WantedOutputs};
 use nixlang_store::closure::Follow;
+use nixlang_store::daemon::DaemonService;
 use nixlang_store::derivation::OutputName;
-use nixlang_store::local::{LocalStore, LocalStoreOptions};
+use nixlang_store::local::LocalStore;
 use nixlang_store::memory::MemoryStore;
+use nixlang_store::open::{Opener, StoreKind, StorePlace};
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::store::Store;
+use nixlang_store::transfer::Interrupt;
 
 use crate::settings::Settings;
 
@@ -24,15 +30,24 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     /// The same, if it is one on this machine's disk, where builds are possible.
     pub(crate) local: Option<Arc<LocalStore>>,
+    /// Who builds in it, if that is somebody else.
+    pub(crate) service: Option<Arc<dyn DaemonService>>,
     /// Its address with all parameters.
     pub(crate) address: String,
     /// Whether evaluations add something to it.
     pub(crate) is_writable: bool,
 }
 
+/// Returns what opens stores with these settings, until `cancel` is cancelled.
+fn opener(settings: &Settings, cancel: &CancelToken) -> Opener {
+    let cancel = cancel.clone();
+    Opener::new(Arc::new(settings.clone())).interrupt(Interrupt::new(move || cancel.is_cancelled()))
+}
+
 impl OpenStore {
     /// Opens a store. Parameters are added to those of the address.
     pub(crate) fn open(address: &str, parameters: &[(String, String)], settings: &Settings) -> Result<OpenStore, String> {
+        crate::guard::refuse_second_implementation()?;
         let chosen = match address {
             "" => std::env::var("NIX_REMOTE").ok().filter(|remote| !remote.is_empty()).unwrap_or_else(|| settings.text("store")),
             address => address.to_owned(),
@@ -44,46 +59,28 @@ impl OpenStore {
             all.insert(name.to_owned(), decode(value));
         }
         all.extend(parameters.iter().cloned());
-        let store_dir = match all.get("store").cloned().or_else(|| std::env::var("NIX_STORE_DIR").ok()) {
-            Some(path) => StoreDir::new(&path).map_err(|error| error.to_string())?,
-            None => StoreDir::default(),
-        };
-        match base {
-            "dummy" | "dummy://" => {
-                let store: Arc<dyn Store> = Arc::new(MemoryStore::new(store_dir));
-                let is_writable = all.get("read-only").is_some_and(|value| value == "false");
-                Ok(OpenStore { store, local: None, address: render("dummy://", &all), is_writable })
-            }
-            _ if base.starts_with("local://") && base.len() > "local://".len() => {
-                all.insert("root".into(), base["local://".len()..].to_owned());
-                Self::open_local(&all, store_dir, settings)
-            }
-            "" | "auto" | "local" | "local://" => Self::open_local(&all, store_dir, settings),
-            _ if base.starts_with(['/', '.']) => {
-                let root = std::path::absolute(base).map_err(|error| error.to_string())?;
-                all.insert("root".into(), root.display().to_string());
-                Self::open_local(&all, store_dir, settings)
-            }
-            _ => crate::remote::open(base, &all, store_dir, settings),
+        if matches!(base, "dummy" | "dummy://") {
+            let store_dir = match all.get("store").cloned().or_else(|| std::env::var("NIX_STORE_DIR").ok()) {
+                Some(path) => StoreDir::new(&path).map_err(|error| error.to_string())?,
+                None => StoreDir::default(),
+            };
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::new(store_dir));
+            let is_writable = all.get("read-only").is_some_and(|value| value == "false");
+            return Ok(OpenStore { store, local: None, service: None, address: render("dummy://", &all), is_writable });
         }
-    }
-
-    fn open_local(all: &BTreeMap<String, String>, store_dir: StoreDir, settings: &Settings) -> Result<OpenStore, String> {
-        let path = |name: &str, variable: &str| all.get(name).cloned().or_else(|| std::env::var(variable).ok().filter(|value| !value.is_empty())).map(PathBuf::from);
-        let options = LocalStoreOptions {
-            root: all.get("root").filter(|root| !root.is_empty()).map(PathBuf::from),
-            store_dir,
-            real_store_dir: all.get("real").map(PathBuf::from),
-            state_dir: if all.contains_key("root") { all.get("state").map(PathBuf::from) } else { path("state", "NIX_STATE_DIR") },
-            log_dir: if all.contains_key("root") { all.get("log").map(PathBuf::from) } else { path("log", "NIX_LOG_DIR") },
-            read_only: all.get("read-only").is_some_and(|value| value == "true"),
-            use_wal: settings.is_on("use-sqlite-wal"),
-            fsync_metadata: settings.is_on("fsync-metadata"),
-            ..LocalStoreOptions::default()
+        let place = StorePlace::choose(settings, &render(base, &all)).map_err(|error| error_text(&error))?;
+        let opened = opener(settings, &CancelToken::new()).open(&place).map_err(|error| error_text(&error))?;
+        let (address, is_writable) = match &place.kind {
+            StoreKind::Local => {
+                if let Some(root) = &place.options.root {
+                    all.insert("root".into(), root.display().to_string());
+                }
+                (render("local://", &all), !place.options.read_only)
+            }
+            StoreKind::Remote(remote) => (remote.address().to_owned(), true),
+            _ => (render(base, &all), base.starts_with("file:")),
         };
-        let is_writable = !options.read_only;
-        let local = Arc::new(LocalStore::open(options).map_err(|error| error_text(&error))?);
-        Ok(OpenStore { store: local.clone(), local: Some(local), address: render("local://", all), is_writable })
+        Ok(OpenStore { store: opened.store, local: opened.local, service: opened.service, address, is_writable })
     }
 
     /// Returns the version that the store claims, if it is of a kind that has one.
@@ -106,8 +103,19 @@ impl OpenStore {
 
     /// Builds what is wanted.
     pub(crate) fn build(&self, wanted: &[DerivedPath], settings: &Settings, observer: &dyn Observer, cancel: &CancelToken) -> Result<BuildOutcome, String> {
+        if let Some(service) = &self.service {
+            let log = ObserverLog::new(&*self.store, observer);
+            let outcome = build_by_service(&**service, &*self.store, wanted, BuildMode::Normal, &log).map_err(|error| error_text(&error))?;
+            for (derivation, result) in outcome.results.iter().filter(|(path, _)| path.is_derivation()) {
+                observer.event(&BuildEvent::Finished { derivation, result });
+            }
+            return Ok(outcome);
+        }
         let Some(local) = &self.local else { return Err(format!("building in store '{}' is not supported", self.address)) };
-        let builder = Builder::new(local.clone(), build_options(settings)?);
+        let mut options = BuildOptions::configured(settings, &helper()?).map_err(|error| error_text(&error))?;
+        options.substituters = opener(settings, cancel).substituters(self.store.store_dir());
+        options.remote = machines(settings, cancel, local)?;
+        let builder = Builder::new(local.clone(), options);
         let plan = builder.plan(wanted).map_err(|error| error_text(&error))?;
         Ok(builder.run(&plan, observer, cancel))
     }
@@ -179,49 +187,27 @@ pub(crate) fn error_text(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn build_options(settings: &Settings) -> Result<BuildOptions, String> {
-    let mut options = BuildOptions::new(helper()?);
-    options.max_jobs = match settings.text("max-jobs").as_str() {
-        "auto" => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        number => number.parse().map_err(|_| format!("setting 'max-jobs' is neither 'auto' nor a number: '{number}'"))?,
-    };
-    options.cores = usize::try_from(settings.integer("cores")).unwrap_or(0);
-    options.keep_going = settings.is_on("keep-going");
-    options.keep_failed = settings.is_on("keep-failed");
-    options.sandbox = match settings.text("sandbox").as_str() {
-        "true" | "yes" | "1" => SandboxMode::Required,
-        "relaxed" => SandboxMode::Relaxed,
-        "false" | "no" | "0" => SandboxMode::Off,
-        other => return Err(format!("option 'sandbox' has invalid value '{other}'")),
-    };
-    for path in settings.list("sandbox-paths") {
-        let (path, optional) = path.strip_suffix('?').map_or((path.as_str(), false), |path| (path, true));
-        let (target, source) = path.split_once('=').unwrap_or((path, path));
-        options.sandbox_paths.push(Mount { source: source.into(), target: target.into(), optional, read_only: false });
+/// Returns the machines of the setting `builders`, if there are any. Each is opened when a build is sent there.
+fn machines(settings: &Settings, cancel: &CancelToken, local: &LocalStore) -> Result<Option<Arc<RemoteBuilders>>, String> {
+    let read_file = |path: &str| std::fs::read_to_string(path).ok();
+    let machines = parse_machines(&settings.text("builders"), &settings.text("system"), &read_file).map_err(|error| error_text(&error))?;
+    if machines.is_empty() {
+        return Ok(None);
     }
-    let has_shell = options.sandbox_paths.iter().any(|mount| mount.target == std::path::Path::new("/bin/sh"));
-    options.shell = match settings.text("sandbox-shell").as_str() {
-        _ if has_shell => ShellChoice::None,
-        "" => ShellChoice::Find,
-        program => ShellChoice::Program(program.into()),
+    let opener = opener(settings, cancel);
+    let substitutes = settings.is_on("builders-use-substitutes");
+    let open = move |machine: &Machine, stderr: std::os::fd::OwnedFd| {
+        let mut place = StorePlace::choose(opener.configuration(), &machine.full_address()).map_err(|error| error_text(&error))?;
+        if let StoreKind::Remote(remote) = &mut place.kind {
+            remote.set_stderr(stderr);
+        }
+        let opened = opener.open(&place).map_err(|error| error_text(&error))?;
+        // Whether it can be reached shows when it is asked something.
+        opened.store.are_valid(&[]).map_err(|error| error_text(&error))?;
+        let service = opened.service.ok_or_else(|| format!("store '{}' is one of this machine, where nothing is sent to", opened.store.address()))?;
+        Ok(RemoteStore { store: opened.store, service })
     };
-    options.sandbox_build_dir = settings.text("sandbox-build-dir").into();
-    options.filter_syscalls = settings.is_on("filter-syscalls");
-    options.build_dir = Some(settings.text("build-dir")).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let seconds = |name: &str| Some(settings.integer(name)).filter(|seconds| *seconds > 0).map(std::time::Duration::from_secs);
-    let max_log_bytes = Some(settings.integer("max-build-log-size")).filter(|size| *size > 0);
-    options.limits = Limits { timeout: seconds("timeout"), max_silent: seconds("max-silent-time"), max_log_bytes };
-    options.log_lines = usize::try_from(settings.integer("log-lines")).unwrap_or(usize::MAX);
-    options.system = settings.text("system");
-    if settings.is_set("extra-platforms") {
-        options.extra_platforms = settings.list("extra-platforms").into_iter().collect();
-    }
-    if settings.is_set("system-features") {
-        options.system_features = settings.list("system-features").into_iter().collect();
-    }
-    options.hashed_mirrors = settings.list("hashed-mirrors");
-    options.experimental_features = settings.list("experimental-features").into_iter().collect();
-    Ok(options)
+    Ok(Some(Arc::new(RemoteBuilders::new(machines, &local.layout().state_dir, substitutes, Box::new(open)))))
 }
 
 /// Returns the helper program that builds run under. A library can't execute its host anew, so it looks for the program of its own:
@@ -287,6 +273,11 @@ mod tests {
         assert_eq!(again.address, store.address);
         assert_eq!(OpenStore::open("dummy://", &[], &Settings::default()).expect("it opens").address, "dummy://");
         assert!(OpenStore::open("invalid://", &[], &Settings::default()).is_err());
+        let daemon = OpenStore::open("unix:///nowhere/socket", &[], &Settings::default()).expect("it is connected to later");
+        assert_eq!((daemon.address.as_str(), daemon.local.is_some(), daemon.service.is_some()), ("unix:///nowhere/socket", false, true));
+        assert!(daemon.store.all_valid_paths().is_err());
+        let ssh = OpenStore::open("ssh-ng://nobody@nowhere", &[("compress".into(), "true".into())], &Settings::default()).expect("as above");
+        assert_eq!(ssh.address, "ssh-ng://nobody@nowhere?compress=true");
         let cache = OpenStore::open(&format!("file://{}", root.display()).replace(' ', "%20"), &[], &Settings::default());
         assert_eq!(cache.expect("it opens").version(), None);
         assert_eq!(decode("a%2Fb%zz%"), "a/b%zz%");

@@ -40,6 +40,43 @@ static void *fire(void *data) {
     return NULL;
 }
 
+/* Bytes of this process's memory that are present, by /proc. */
+static size_t resident(void) {
+    size_t pages = 0, all = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%zu %zu", &all, &pages) != 2) pages = 0;
+    if (file) fclose(file);
+    return pages * 4096;
+}
+
+/* How a host that lives long bounds its memory: nothing that was evaluated is freed before its engine is, so it looks at the heap and takes a new engine in time.
+ * All memory of the old one comes back. */
+static void bounded(void) {
+    const char *big = "builtins.length (builtins.genList (n: { a = n; b = [ n ]; }) 200000) + builtins.stringLength (toString (builtins.genList (n: n * 7) 200000))";
+    nixlang_engine *current = NULL;
+    nixlang_value *value = NULL;
+    size_t first = 0, n_engines = 1;
+    uint64_t largest = 0;
+    CHECK(!nixlang_engine_new(NULL, &current));
+    for (int i = 0; i < 24; i++) {
+        nixlang_statistics statistics = NIXLANG_STATISTICS_INIT;
+        CHECK(!nixlang_evaluate(current, nixlang_text(big), nixlang_text("/"), NULL, &value));
+        nixlang_value_free(value);
+        CHECK(!nixlang_engine_statistics(current, &statistics));
+        if (statistics.heap_bytes > largest) largest = statistics.heap_bytes;
+        if (statistics.heap_bytes > (48u << 20)) {
+            nixlang_engine_free(current);
+            CHECK(!nixlang_engine_new(NULL, &current));
+            if (n_engines++ == 2) first = resident();
+        }
+    }
+    nixlang_engine_free(current);
+    CHECK(n_engines > 5);
+    /* All of them together would be many times this. */
+    CHECK(!first || resident() < first + (64u << 20));
+    printf("%zu engines, the largest of %zu MiB, %zu MiB resident at the end\n", n_engines, (size_t)(largest >> 20), resident() >> 20);
+}
+
 int main(void) {
     nixlang_value *value = NULL, *function = NULL;
     CHECK(!nixlang_engine_new(NULL, &engine));
@@ -88,5 +125,6 @@ int main(void) {
         nixlang_value_free(value);
     }
     nixlang_engine_free(engine);
+    bounded();
     return 0;
 }

@@ -245,6 +245,18 @@ static void json(void *self, EvalState *evaluating, bool strict, nix_string_cont
     nix_set_string_return(result, "{ \"k\": [ 1 ] }");
 }
 
+static int n_xml;
+static void xml(void *self, EvalState *evaluating, int strict, int location, void *doc, nix_string_context *context, void *seen, int pos) {
+    (void)self;
+    (void)evaluating;
+    (void)location;
+    (void)seen;
+    (void)pos;
+    n_xml += strict;
+    nix_external_add_string_context(NULL, context, "/nix/store/00000000000000000000000000000000-x");
+    nix_external_print(NULL, doc, "<thing />");
+}
+
 static void call_to_string(const char *expression, nix_value *argument, const char *expected) {
     nix_value *function = eval(expression), *result = nix_alloc_value(ctx, state);
     OK(nix_value_call(ctx, state, function, argument, result));
@@ -263,7 +275,8 @@ static void host(void) {
     PrimOp *primop;
     FAILS(NIX_ERR_UNKNOWN, nix_alloc_primop(ctx, NULL, 1, "x", NULL, NULL, NULL));
     FAILS(NIX_ERR_UNKNOWN, nix_alloc_primop(ctx, twice, 0, "x", NULL, NULL, NULL));
-    OK(primop = nix_alloc_primop(ctx, twice, 1, "twice", NULL, "doubles", NULL));
+    const char *names[] = {"number", NULL};
+    OK(primop = nix_alloc_primop(ctx, twice, 1, "twice", names, "doubles", NULL));
     OK(nix_register_primop(ctx, primop));
     nix_gc_decref(ctx, primop);
     EvalState *later;
@@ -276,7 +289,7 @@ static void host(void) {
     nix_value_decref(ctx, value);
     FAILS(NIX_ERR_UNKNOWN, nix_alloc_value(ctx, later));
 
-    NixCExternalValueDesc desc = {print, type, type, coerce, equal, json, NULL};
+    NixCExternalValueDesc desc = {print, type, type, coerce, equal, json, xml};
     ExternalValue *external;
     static char self[] = "self";
     OK(external = nix_create_external_value(ctx, &desc, self));
@@ -291,6 +304,9 @@ static void host(void) {
     call_to_string("x: builtins.toJSON [ x ]", value, "[{\"k\":[1]}]");
     call_to_string("x: \"<${x}>\"", value, "<self>");
     call_to_string("x: builtins.head (builtins.attrNames (builtins.getContext \"${x}\"))", value, "/nix/store/00000000000000000000000000000000-x");
+    call_to_string("x: if builtins.match \".*\n    <thing />\n.*\" (builtins.toXML [ x ]) != null then \"written\" else builtins.toXML [ x ]", value, "written");
+    CHECK(n_xml > 0);
+    call_to_string("x: builtins.head (builtins.attrNames (builtins.getContext (builtins.toXML x)))", value, "/nix/store/00000000000000000000000000000000-x");
     call_to_string("x: if x == x then \"same\" else \"other\"", value, "same");
     nix_value_decref(ctx, value);
 }

@@ -7,7 +7,7 @@ use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::BinaryCache;
 use nixlang_store::fetchers::registry::Entry;
 use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries, Registry};
-use nixlang_store::input::{Attr, Input};
+use nixlang_store::input::Attr;
 use nixlang_store::open::{Opener, fetch_url};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
@@ -103,11 +103,6 @@ fn flag_registry(context: &Context) -> FetchResult<Registry> {
 pub(crate) fn registries(context: &Context, fetchers: &Fetchers, store: &dyn Store) -> FetchResult<Registries> {
     let registries = opener(context).registries(fetchers, store, &Shown(context.ui))?;
     Ok(Registries { flag: flag_registry(context)?, ..registries })
-}
-
-/// Reads a flake reference and looks it up in all registries.
-pub(crate) fn resolve(context: &Context, fetchers: &Fetchers, store: &dyn Store, text: &str) -> FetchResult<Input> {
-    opener(context).resolve_reference(&|| registries(context, fetchers, store), text, &Shown(context.ui))
 }
 
 /// Returns the path of a search path entry that is no path.

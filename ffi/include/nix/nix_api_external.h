@@ -43,7 +43,8 @@ typedef struct NixCExternalValueDesc {
     int (*equal)(void *self, void *other);
     /* JSON text; empty means that there is none. */
     void (*printValueAsJSON)(void *self, EvalState *state, bool strict, nix_string_context *c, bool copyToStore, nix_string_return *res);
-    /* Not called: there is nothing that it could write to. Such a value is shown as unevaluated. */
+    /* Writes XML, if doc, cast to nix_printer *, is given to nix_external_print (for the reference doc is a C++ object that nothing can be written to). What is
+     * written goes into the document as it is. drvsSeen is NULL. Without this function the value is shown as unevaluated. */
     void (*printValueAsXML)(void *self, EvalState *state, int strict, int location, void *doc, nix_string_context *c, void *drvsSeen, int pos);
 } NixCExternalValueDesc;
 

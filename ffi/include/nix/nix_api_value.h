@@ -47,7 +47,8 @@ typedef struct nix_realised_string nix_realised_string;
  * be thunks. The state and the arguments are borrowed. It must not throw a C++ exception. */
 typedef void (*PrimOpFun)(void *user_data, nix_c_context *context, EvalState *state, nix_value **args, nix_value *ret);
 
-/* Returns a function of arity (1 to 255) arguments, with one reference. args, the arguments' names, and doc may be NULL. */
+/* Returns a function of arity (1 to 255) arguments, with one reference. args, the arguments' names (arity of them, or fewer and
+ * NULL), and doc, Markdown that :doc and nixlang_value_documentation show, may be NULL. All of it is copied. */
 PrimOp *nix_alloc_primop(nix_c_context *context, PrimOpFun fun, int arity, const char *name, const char **args, const char *doc, void *user_data);
 /* Makes it a builtin of all states that are made from now on. */
 nix_err nix_register_primop(nix_c_context *context, PrimOp *primOp);

@@ -32,8 +32,10 @@ typedef struct nixlang_event {
     size_t failed;
 } nixlang_event;
 
-/* Starts to build: "…-name.drv" (all outputs), "…-name.drv^out,doc", "…-name.drv^*", or a path that must be there. config may be NULL. The store must be a local
- * one, and the program nixlang-build-helper be found: beside the library, in ../libexec, in PATH, or where NIXLANG_BUILD_HELPER_PROGRAM says. */
+/* Starts to build: "…-name.drv" (all outputs), "…-name.drv^out,doc", "…-name.drv^*", or a path that must be there. config may be NULL; its substituters are
+ * asked first. A local store is built in on this machine (or those of the setting "builders"), for which the program nixlang-build-helper must be found: beside
+ * the library, in ../libexec, in PATH, or where NIXLANG_BUILD_HELPER_PROGRAM says. Stores behind a connection build on their side, where they are not stopped by
+ * cancelling. Other stores cannot build. */
 nixlang_error *nixlang_build_start(nixlang_store *store, const nixlang_config *config, const nixlang_string *paths, size_t n_paths, nixlang_build **result);
 /* Cancels what still runs, waits for it and frees the build. */
 void nixlang_build_free(nixlang_build *build);

@@ -15,7 +15,8 @@ typedef struct nixlang_cancel nixlang_cancel;
 typedef struct nixlang_value nixlang_value;
 typedef struct nixlang_store nixlang_store;
 
-/* What engines, stores and builds are made with. Changing it later changes nothing that was made. */
+/* What engines, stores and builds are made with. Changing it later changes nothing that was made. It begins with Nix's defaults, but that nobody elsewhere is
+ * asked for anything: "substituters" and "builders" are empty until they are set or nixlang_config_load was called. */
 nixlang_config *nixlang_config_new(void);
 void nixlang_config_free(nixlang_config *config);
 /* Sets one of Nix's settings, such as "pure-eval" or "system"; "extra-NAME" appends to a list. */
@@ -24,7 +25,7 @@ nixlang_error *nixlang_config_set(nixlang_config *config, nixlang_string name, n
 nixlang_error *nixlang_config_load(nixlang_config *config);
 /* Adds "name=path" or "path" to what <name> is looked up in. */
 nixlang_error *nixlang_config_add_search_path(nixlang_config *config, nixlang_string entry);
-/* Which store evaluations write to. Without one, store paths are only computed. */
+/* Which store evaluations write to. Without one store paths are only computed, and nothing is fetched. */
 nixlang_error *nixlang_config_set_store(nixlang_config *config, nixlang_store *store);
 
 /* What builtins.trace, builtins.warn and the evaluator say. Without a function it goes to standard error. */
@@ -32,7 +33,9 @@ typedef enum nixlang_message { NIXLANG_TRACE = 0, NIXLANG_WARN = 1, NIXLANG_WARN
 nixlang_error *nixlang_config_set_messages(nixlang_config *config, void (*function)(void *data, nixlang_message kind, nixlang_string text), void *data,
                                            void (*drop)(void *data));
 
-/* Makes an engine: a heap with an evaluator. config may be NULL. Its memory is freed with the last handle to it or to one of its values. */
+/* Makes an engine: a heap with an evaluator. config may be NULL. Its memory is freed with the last handle to it or to one of its values, all at once: what was
+ * evaluated stays as long as the engine. A host that lives long looks at heap_bytes of nixlang_engine_statistics and takes a new engine in time, into which what
+ * is to stay goes as JSON. */
 nixlang_error *nixlang_engine_new(const nixlang_config *config, nixlang_engine **result);
 void nixlang_engine_free(nixlang_engine *engine);
 /* Makes a value a builtin, as `name` and as `builtins.name`, for what is evaluated from now on. */

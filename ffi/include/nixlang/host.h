@@ -32,7 +32,7 @@ typedef struct nixlang_file_system {
 } nixlang_file_system;
 nixlang_error *nixlang_config_set_file_system(nixlang_config *config, const nixlang_file_system *functions, void *data, void (*drop)(void *data));
 
-/* Fetches addresses of a scheme for builtins.fetchurl and fetchTarball: writes the bytes of the file, or, if unpack, the NAR of what the archive holds. Hashes
+/* Fetches addresses of a scheme for builtins.fetchurl and fetchTarball, instead of the library's own fetchers: writes the bytes of the file, or, if unpack, the NAR of what the archive holds. Hashes
  * are checked by the library. */
 typedef nixlang_error *(*nixlang_fetcher)(void *data, nixlang_string address, bool unpack, nixlang_sink sink, void *sink_data);
 nixlang_error *nixlang_config_add_fetcher(nixlang_config *config, nixlang_string scheme, nixlang_fetcher function, void *data, void (*drop)(void *data));

@@ -13,7 +13,9 @@ extern "C" {
 typedef struct nixlang_path_info nixlang_path_info;
 typedef struct nixlang_paths nixlang_paths;
 
-/* Opens a store: "local", "local?root=/somewhere", "dummy://", or "" for what environment and config say. config may be NULL. */
+/* Opens a store: "local", "local?root=/somewhere", "daemon", "unix://SOCKET", "ssh-ng://HOST", "ssh://HOST", a binary cache ("https://…", "file://…"), "dummy://",
+ * or "" for what environment and config say, with parameters as Nix has them. A store behind a connection is connected to when it is first asked something. config
+ * may be NULL. */
 nixlang_error *nixlang_store_open(nixlang_string address, const nixlang_config *config, nixlang_store **result);
 void nixlang_store_free(nixlang_store *store);
 /* Without a NUL behind them. */

@@ -82,6 +82,8 @@ nixlang_error *nixlang_value_equal(const nixlang_value *a, const nixlang_value *
 nixlang_error *nixlang_value_to_json(const nixlang_value *value, const nixlang_budget *budget, nixlang_bytes *result);
 /* Writes a value as Nix does, evaluating nothing. */
 nixlang_error *nixlang_value_print(const nixlang_value *value, const nixlang_budget *budget, nixlang_bytes *result);
+/* Gives what is known of a function, as Markdown: how it is called and what its author says of it; no bytes for everything else. */
+nixlang_error *nixlang_value_documentation(const nixlang_value *value, const nixlang_budget *budget, nixlang_bytes *result);
 /* Gives the path of the .drv file of a derivation. */
 nixlang_error *nixlang_value_derivation(const nixlang_value *value, const nixlang_budget *budget, nixlang_bytes *result);
 /* Coerces a value to a string and builds what it refers to. */

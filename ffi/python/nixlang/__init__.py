@@ -10,11 +10,11 @@ from ._error import (
     BuildError, Cancelled, EvaluationError, Frame, HeapLimit, Limit, MissingAttribute, NixError, Place, StepLimit, StoreError, SyntaxError, Thrown,
     TimeLimit,
 )
-from ._store import Build, BuildEvent, Store
+from ._store import Build, BuildEvent, CustomStore, Store, StoreInfo
 from ._syntax import Node, Tree
 from ._value import Reference, Value
 
 __all__ = [
-    "Budget", "Build", "BuildError", "BuildEvent", "Cancel", "Cancelled", "Config", "Engine", "EvaluationError", "Frame", "HeapLimit", "Limit",
-    "MissingAttribute", "NixError", "Node", "Place", "Reference", "StepLimit", "Store", "StoreError", "SyntaxError", "Thrown", "TimeLimit", "Tree", "Value",
+    "Budget", "Build", "BuildError", "BuildEvent", "Cancel", "Cancelled", "Config", "CustomStore", "Engine", "EvaluationError", "Frame", "HeapLimit", "Limit",
+    "MissingAttribute", "NixError", "Node", "Place", "Reference", "StepLimit", "Store", "StoreError", "StoreInfo", "SyntaxError", "Thrown", "TimeLimit", "Tree", "Value",
 ]

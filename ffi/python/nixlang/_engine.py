@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from ._store import Store
 
 # Callbacks by number, until the library drops them.
-_callbacks: dict[int, tuple] = {}
+_callbacks: dict[int, tuple[object, ...]] = {}
 
 
-@_library.Drop
-def _drop(number: int | None) -> None:
+def _forget(number: int | None) -> None:
     _callbacks.pop(number or 0, None)
+
+
+# What the library calls with the number of callbacks that it needs no longer.
+_drop = _library.Drop(_forget)
 
 
 def keep(*objects: Any) -> int:
@@ -96,7 +99,9 @@ class Engine(Handle):
 
     def value(self, it: Any) -> Value:
         """Makes a value of Python's None, bool, int, float, str, bytes, list, dict, or of a function."""
-        make = lambda call, *arguments: Value(out(call, self._handle, *arguments))
+        def make(call: Any, *arguments: Any) -> Value:
+            return Value(out(call, self._handle, *arguments))
+
         match it:
             case Value():
                 return Value(lib.value_retain(it._handle))
@@ -134,9 +139,9 @@ class Engine(Handle):
                 result[0], made._handle = made._handle, None
                 return None
             except NixError as failed:
-                return lib.error_new(failed.code, String.of(failed.message))
+                return int(lib.error_new(failed.code, String.of(failed.message)))
             except BaseException as failed:
-                return lib.error_new(17, String.of(f"{type(failed).__name__}: {failed}"))
+                return int(lib.error_new(17, String.of(f"{type(failed).__name__}: {failed}")))
 
         callback = _library.Function(call)
         label = name or getattr(function, "__name__", "function").strip("<>")

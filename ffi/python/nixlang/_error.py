@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ctypes as c
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import _library
 from ._library import lib
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class Handle:
         if handle:
             getattr(lib, self._free)(handle)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 from pathlib import Path
+from typing import Any
 
 P = c.c_void_p
 
@@ -102,7 +103,7 @@ class StoreFunctions(c.Structure):
 
 _OUT = c.POINTER(P)
 # Name: result, arguments. `P` is any handle.
-_PROTOTYPES: dict[str, tuple] = {
+_PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "abi_version": (c.c_uint32,),
     "version": (String,),
     "bytes_free": (None, c.POINTER(Bytes)),
@@ -151,6 +152,7 @@ _PROTOTYPES: dict[str, tuple] = {
     "value_select": (P, P, String, c.POINTER(Budget), _OUT),
     "value_to_json": (P, P, c.POINTER(Budget), c.POINTER(Bytes)),
     "value_print": (P, P, c.POINTER(Budget), c.POINTER(Bytes)),
+    "value_documentation": (P, P, c.POINTER(Budget), c.POINTER(Bytes)),
     "value_derivation": (P, P, c.POINTER(Budget), c.POINTER(Bytes)),
     "make_null": (P, P, _OUT),
     "make_bool": (P, P, c.c_bool, _OUT),
@@ -176,6 +178,14 @@ _PROTOTYPES: dict[str, tuple] = {
     "store_new": (P, c.POINTER(StoreFunctions), String, String, P, Drop, _OUT),
     "store_free": (None, P),
     "store_directory": (String, P),
+    "store_address": (String, P),
+    "store_path_info": (P, P, String, _OUT),
+    "path_info_free": (None, P),
+    "path_info_nar_hash": (String, P),
+    "path_info_nar_size": (c.c_uint64, P),
+    "path_info_reference": (String, P, c.c_size_t),
+    "path_info_signature": (String, P, c.c_size_t),
+    "path_info_deriver": (String, P),
     "store_is_valid": (P, P, String, c.POINTER(c.c_bool)),
     "store_add_bytes": (P, P, String, String, c.POINTER(Bytes)),
     "store_closure": (P, P, String, c.c_int, _OUT),
@@ -203,16 +213,23 @@ def _find() -> str:
 
 
 class Library:
-    """The functions of libnixlang without their prefix, with their prototypes."""
+    """The functions of libnixlang without their prefix, with their prototypes. It is loaded when one is first used, so that importing the package is not enough
+    to have it in the process."""
 
-    def __init__(self, path: str | None = None) -> None:
-        self._library = c.CDLL(path or _find())
+    def _load(self) -> None:
+        library = c.CDLL(_find())
         for name, (result, *arguments) in _PROTOTYPES.items():
-            function = getattr(self._library, f"nixlang_{name}")
+            function = getattr(library, f"nixlang_{name}")
             function.restype, function.argtypes = result, arguments
-            setattr(self, name, function)
+            self.__dict__[name] = function
         if self.abi_version() < 1:
             raise ImportError("libnixlang is too old for this package")
+
+    def __getattr__(self, name: str) -> Any:
+        if "abi_version" not in self.__dict__:
+            self._load()
+            return getattr(self, name)
+        raise AttributeError(f"libnixlang has no function nixlang_{name} that this package knows")
 
 
 lib = Library()

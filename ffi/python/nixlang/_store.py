@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as c
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from . import _library
 from ._error import Handle, check, take
@@ -38,7 +38,7 @@ class Build(Handle):
 
     def fileno(self) -> int:
         """A descriptor that is readable while events wait, for `select` and its like."""
-        return lib.build_descriptor(self._handle)
+        return int(lib.build_descriptor(self._handle))
 
     def cancel(self) -> None:
         """Stops the builders."""
@@ -72,6 +72,27 @@ def _paths(handle: int) -> list[str]:
     return found
 
 
+class StoreInfo(TypedDict, total=False):
+    """What is known of a path. A store of the host must give the first two."""
+
+    nar_hash: str
+    nar_size: int
+    references: list[str]
+    deriver: str | None
+    signatures: list[str]
+
+
+class CustomStore(Protocol):
+    """What `Store.custom` makes a store of. It may have `add_nar(path, info, nar)`, to keep paths, and `valid_paths()`, which returns all, as well.
+    Several threads may call it at once."""
+
+    def query(self, path: str) -> StoreInfo | None:
+        """Returns what is known of a path, None if it is not there."""
+
+    def write_nar(self, path: str) -> bytes:
+        """Returns the NAR of a path."""
+
+
 class Store(Handle):
     """A store, by its address, such as `local?root=/somewhere` or `dummy://`."""
 
@@ -81,9 +102,8 @@ class Store(Handle):
         super().__init__(out(lib.store_open, String.of(address), config._handle if config else None))
 
     @classmethod
-    def custom(cls, store: Any, address: str = "custom", directory: str = "") -> "Store":
-        """Makes a store of an object with `query(path) -> dict | None`, `write_nar(path) -> bytes`, and perhaps `add_nar(path, info, nar)` and
-        `valid_paths() -> list`. An info has `nar_hash`, `nar_size`, `references`, `deriver` and `signatures`."""
+    def custom(cls, store: CustomStore, address: str = "custom", directory: str = "") -> "Store":
+        """Makes a store of an object, with an address for messages and a directory of paths (empty: /nix/store)."""
         from ._engine import _drop, keep
 
         def guarded(body: Any) -> Any:
@@ -92,7 +112,7 @@ class Store(Handle):
                     body(*arguments)
                     return None
                 except BaseException as failed:
-                    return lib.error_new(19, String.of(f"{type(failed).__name__}: {failed}"))
+                    return int(lib.error_new(19, String.of(f"{type(failed).__name__}: {failed}")))
 
             return run
 
@@ -125,10 +145,10 @@ class Store(Handle):
                 "nar_hash": it.nar_hash.text(), "nar_size": it.nar_size, "deriver": it.deriver.text() or None,
                 "references": [it.references[i].text() for i in range(it.n_references)], "signatures": [it.signatures[i].text() for i in range(it.n_signatures)],
             }
-            store.add_nar(path.text(), described, nar.bytes())
+            getattr(store, "add_nar")(path.text(), described, nar.bytes())
 
         def valid_paths(_: int, add: Any, add_data: int) -> None:
-            for path in store.valid_paths():
+            for path in getattr(store, "valid_paths")():
                 add(add_data, String.of(path))
 
         functions = _library.StoreFunctions(
@@ -142,12 +162,38 @@ class Store(Handle):
 
     @property
     def directory(self) -> str:
-        return lib.store_directory(self._handle).text()
+        """The directory that its paths begin with, `/nix/store` as a rule."""
+        return str(lib.store_directory(self._handle).text())
+
+    @property
+    def address(self) -> str:
+        """Its address with all parameters."""
+        return str(lib.store_address(self._handle).text())
+
+    def info(self, path: str) -> StoreInfo | None:
+        """Returns what is known of a path, None if it is not valid."""
+        handle = out(lib.store_path_info, self._handle, String.of(path))
+        if not handle:
+            return None
+
+        def listed(get: Any) -> list[str]:
+            found: list[str] = []
+            while text := get(handle, len(found)).text():
+                found.append(text)
+            return found
+
+        try:
+            return {
+                "nar_hash": lib.path_info_nar_hash(handle).text(), "nar_size": lib.path_info_nar_size(handle), "deriver": lib.path_info_deriver(handle).text() or None,
+                "references": listed(lib.path_info_reference), "signatures": listed(lib.path_info_signature),
+            }
+        finally:
+            lib.path_info_free(handle)
 
     def __contains__(self, path: str) -> bool:
         result = c.c_bool()
         check(lib.store_is_valid(self._handle, String.of(path), c.byref(result)))
-        return result.value
+        return bool(result.value)
 
     def __iter__(self) -> Iterator[str]:
         """Iterates over all valid paths."""

@@ -19,19 +19,23 @@ class Node:
 
     @property
     def kind(self) -> str:
-        return lib.node_kind(self._node).text()
+        """A stable word for what it is, such as `apply` or `ident`."""
+        return str(lib.node_kind(self._node).text())
 
     @property
     def text(self) -> str:
-        return lib.node_text(self._node).text()
+        """Its bytes of the source, comments and blanks included."""
+        return str(lib.node_text(self._node).text())
 
     @property
     def start(self) -> int:
-        return lib.node_start(self._node)
+        """Where it begins, in bytes."""
+        return int(lib.node_start(self._node))
 
     @property
     def is_token(self) -> bool:
-        return lib.node_is_token(self._node)
+        """Whether it is a token, which has no children."""
+        return bool(lib.node_is_token(self._node))
 
     def __iter__(self) -> Iterator["Node"]:
         """Iterates over the children."""
@@ -60,6 +64,7 @@ class Tree(Handle):
 
     @property
     def root(self) -> Node:
+        """The node of the whole text."""
         return Node(self, lib.tree_root(self._handle))
 
     @property

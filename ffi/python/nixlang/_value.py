@@ -46,7 +46,7 @@ class Value(Handle):
     @property
     def type(self) -> str:
         """What it is so far: `"thunk"` until it was evaluated."""
-        return _TYPES[lib.value_type(self._handle)]
+        return _TYPES[int(lib.value_type(self._handle))]
 
     def force(self, budget: "Budget | None" = None) -> "Value":
         """Evaluates it until its outermost form is known."""
@@ -71,6 +71,10 @@ class Value(Handle):
         """Returns all of it as Python's own dicts, lists, strings and numbers."""
         return json.loads(self.to_json(budget))
 
+    def documentation(self, budget: "Budget | None" = None) -> str:
+        """Returns what is known of a function, as Markdown; nothing for everything else."""
+        return self._text(lib.value_documentation, budget)
+
     def derivation(self, budget: "Budget | None" = None) -> str:
         """Returns the path of the `.drv` file of a derivation."""
         return self._text(lib.value_derivation, budget)
@@ -82,27 +86,27 @@ class Value(Handle):
         return result
 
     def __int__(self) -> int:
-        return self._scalar(lib.value_int, c.c_int64(), "int").value
+        return int(self._scalar(lib.value_int, c.c_int64(), "int").value)
 
     def __float__(self) -> float:
-        return float(int(self)) if self.force().type == "int" else self._scalar(lib.value_float, c.c_double(), "float").value
+        return float(int(self)) if self.force().type == "int" else float(self._scalar(lib.value_float, c.c_double(), "float").value)
 
     def __bool__(self) -> bool:
-        return self._scalar(lib.value_bool, c.c_bool(), "bool").value
+        return bool(self._scalar(lib.value_bool, c.c_bool(), "bool").value)
 
     def __str__(self) -> str:
         kind = self.force().type
         if kind == "string":
-            return self._scalar(lib.value_string, String(), "string").text()
+            return str(self._scalar(lib.value_string, String(), "string").text())
         if kind == "path":
-            return self._scalar(lib.value_path, String(), "path").text()
+            return str(self._scalar(lib.value_path, String(), "path").text())
         return self._text(lib.value_print)
 
     def __repr__(self) -> str:
         return f"<nixlang.Value {self._text(lib.value_print)}>" if self._handle else "<nixlang.Value closed>"
 
     def __len__(self) -> int:
-        return lib.value_length(self.force()._handle)
+        return int(lib.value_length(self.force()._handle))
 
     def __getitem__(self, key: int | str) -> "Value":
         self.force()

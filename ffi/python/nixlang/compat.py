@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes as c
+from typing import Any
 
 P = c.c_void_p
 _Callback = c.CFUNCTYPE(None, P, c.c_uint, P)
@@ -36,7 +37,7 @@ class Nix:
         self._store = P(self._call(P, "nix_store_open", self._context, store.encode(), None))
         self._state = P(self._call(P, "nix_state_create", self._context, None, self._store))
 
-    def _call(self, result: object, name: str, *arguments: object) -> object:
+    def _call(self, result: Any, name: str, *arguments: object) -> Any:
         function = getattr(self._lib, name)
         function.restype = result
         value = function(*arguments)
@@ -69,9 +70,9 @@ class Nix:
         if kind == "attrs":
             found = {}
             for i in range(self._call(c.c_uint, "nix_get_attrs_size", ctx, value)):
-                name = c.c_char_p()
-                element = P(self._call(P, "nix_get_attr_byidx", ctx, value, self._state, c.c_uint(i), c.byref(name)))
-                found[(name.value or b"").decode()] = self._python(element)
+                attribute = c.c_char_p()
+                element = P(self._call(P, "nix_get_attr_byidx", ctx, value, self._state, c.c_uint(i), c.byref(attribute)))
+                found[(attribute.value or b"").decode()] = self._python(element)
                 self._lib.nix_value_decref(None, element)
             return dict(sorted(found.items()))
         getters = {"int": (c.c_int64, "nix_get_int"), "float": (c.c_double, "nix_get_float"), "bool": (c.c_bool, "nix_get_bool")}

@@ -91,7 +91,7 @@ impl Observer for Shared {
     fn event(&self, event: &BuildEvent<'_>) {
         let shown = |path: &StorePath| CText::new(self.store.store.store_dir().display(path));
         let (event, may_drop) = match event {
-            BuildEvent::Started { derivation, .. } => (Event { kind: 1, derivation: shown(derivation), ..Event::default() }, false),
+            BuildEvent::Started { derivation, .. } | BuildEvent::StartedElsewhere { derivation, .. } => (Event { kind: 1, derivation: shown(derivation), ..Event::default() }, false),
             BuildEvent::WaitingForLock { derivation } => (Event { kind: 2, derivation: shown(derivation), ..Event::default() }, false),
             BuildEvent::LogLine { derivation, line } => (Event { kind: 3, derivation: shown(derivation), text: CText::new(*line), ..Event::default() }, true),
             BuildEvent::Phase { derivation, phase } => (Event { kind: 4, derivation: shown(derivation), text: CText::new(*phase), ..Event::default() }, false),
@@ -139,7 +139,7 @@ pub unsafe extern "C-unwind" fn nixlang_build_start(
     // SAFETY: the header's contract.
     run(|| unsafe {
         let store = look(store, "store")?.0.clone();
-        let settings = if config.is_null() { Settings::default() } else { look(config, "config")?.parts.lock().settings.clone() };
+        let settings = if config.is_null() { Settings::embedded() } else { look(config, "config")?.parts.lock().settings.clone() };
         if paths.is_null() && n_paths != 0 {
             return Err(Failure::argument("the array of paths is NULL"));
         }

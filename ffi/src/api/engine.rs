@@ -25,13 +25,12 @@ use crate::stores::OpenStore;
 use crate::world;
 
 /// `nixlang_config`
-#[derive(Default)]
 pub struct ConfigHandle {
     pub(super) parts: Mutex<ConfigParts>,
 }
 
 /// What an engine is made with.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct ConfigParts {
     pub(super) settings: Settings,
     lookup_path: Vec<String>,
@@ -39,6 +38,12 @@ pub(super) struct ConfigParts {
     pub(super) files: Option<Arc<dyn Files>>,
     pub(super) fetchers: HashMap<String, Arc<Fetcher>>,
     messages: Option<Arc<MessageSink>>,
+}
+
+impl ConfigParts {
+    fn new() -> ConfigParts {
+        ConfigParts { settings: Settings::embedded(), lookup_path: Vec::new(), store: None, files: None, fetchers: HashMap::new(), messages: None }
+    }
 }
 
 /// What values and the handle of an engine share.
@@ -143,7 +148,7 @@ impl EngineShared {
 
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn nixlang_config_new() -> *mut Slot<ConfigHandle> {
-    pool::give(ConfigHandle::default())
+    pool::give(ConfigHandle { parts: Mutex::new(ConfigParts::new()) })
 }
 
 #[unsafe(no_mangle)]
@@ -214,7 +219,7 @@ pub unsafe extern "C-unwind" fn nixlang_engine_new(config: *const Slot<ConfigHan
     // SAFETY: the header's contract.
     run(|| unsafe {
         crate::guard::refuse_second_implementation()?;
-        let parts = if config.is_null() { ConfigParts::default() } else { look(config, "config")?.parts.lock().clone() };
+        let parts = if config.is_null() { ConfigParts::new() } else { look(config, "config")?.parts.lock().clone() };
         let ConfigParts { settings, lookup_path, store, files, fetchers, messages } = parts;
         let store = match store {
             Some(store) => store,

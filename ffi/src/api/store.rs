@@ -57,8 +57,7 @@ fn give_paths(store: &OpenStore, paths: impl IntoIterator<Item = StorePath>) -> 
 pub unsafe extern "C-unwind" fn nixlang_store_open(address: Str, config: *const Slot<ConfigHandle>, result: *mut *mut Slot<StoreHandle>) -> ErrorPointer {
     // SAFETY: the header's contract.
     run(|| unsafe {
-        crate::guard::refuse_second_implementation()?;
-        let settings = if config.is_null() { Settings::default() } else { look(config, "config")?.parts.lock().settings.clone() };
+        let settings = if config.is_null() { Settings::embedded() } else { look(config, "config")?.parts.lock().settings.clone() };
         let store = OpenStore::open(address.text("address")?, &[], &settings)?;
         put(result, pool::give(StoreHandle(Arc::new(store))))
     })
@@ -289,6 +288,6 @@ pub unsafe extern "C-unwind" fn nixlang_store_add_root(store: *mut Slot<StoreHan
 
 /// Makes a handle of a store that a host implements.
 pub(super) fn custom(store: Arc<dyn Store>) -> *mut Slot<StoreHandle> {
-    pool::give(StoreHandle(Arc::new(OpenStore { address: store.address(), store, local: None, is_writable: true })))
+    pool::give(StoreHandle(Arc::new(OpenStore { address: store.address(), store, local: None, service: None, is_writable: true })))
 }
 

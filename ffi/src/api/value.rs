@@ -394,6 +394,19 @@ pub unsafe extern "C-unwind" fn nixlang_value_print(value: *const Slot<ValueHand
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn nixlang_value_documentation(value: *const Slot<ValueHandle>, budget: *const CBudget, result: *mut Bytes) -> ErrorPointer {
+    // SAFETY: the header's contract.
+    run(|| unsafe {
+        let value = look(value, "value")?;
+        let text = value.engine.enter(budget, |eval| {
+            let text = nixlang::repl::documentation_of_value(eval, eval.force(of_engine(eval, &value.value)?)?)?;
+            Ok(text.map(|text| nixlang::tools::documentation::strip_indentation(&text).trim().to_owned()).unwrap_or_default())
+        })?;
+        give_bytes(text.into_bytes(), result)
+    })
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn nixlang_value_derivation(value: *const Slot<ValueHandle>, budget: *const CBudget, result: *mut Bytes) -> ErrorPointer {
     // SAFETY: the header's contract.
     run(|| unsafe {

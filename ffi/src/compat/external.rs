@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use nixlang::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use nixlang::heap::{Str, on_host_stack};
-use nixlang::value::{ContextElement, External};
+use nixlang::source::Pos;
+use nixlang::value::{ContextElement, External, XmlOptions};
 
 use super::context::{Context, Failure, Status, run, run_code, utf8};
 use super::handles::{Object, State, running_state};
@@ -33,9 +34,12 @@ pub struct Description {
     coerce_to_string: Option<unsafe extern "C-unwind" fn(*mut c_void, *mut StringContext, c_int, c_int, *mut StringReturn)>,
     equal: Option<unsafe extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int>,
     json: Option<unsafe extern "C-unwind" fn(*mut c_void, *mut Slot<State>, bool, *mut StringContext, bool, *mut StringReturn)>,
-    /// The reference passes its own XML writer, which no C program can use; it is not called.
-    _xml: Option<unsafe extern "C-unwind" fn()>,
+    /// The reference passes its own XML writer, which no C program can use; here it is a printer, for `nix_external_print`.
+    xml: Option<XmlFunction>,
 }
+
+/// data, state, strict, location, printer, context, derivations seen (nothing here), position
+type XmlFunction = unsafe extern "C-unwind" fn(*mut c_void, *mut Slot<State>, c_int, c_int, *mut c_void, *mut StringContext, *mut c_void, c_int);
 
 /// What `ExternalValue` is: a description and the host's data, both kept alive by the host.
 pub struct ExternalObject {
@@ -114,9 +118,18 @@ impl External for InHeap {
         if text.0.is_empty() {
             return Ok(None);
         }
-        let elements = context.0.iter().map(|element| parse_context(eval, element)).collect::<Result<Vec<_>, _>>();
-        let elements = elements.map_err(|message| EvalError::new(ErrorKind::Evaluation, message))?;
+        let elements = elements(eval, &context)?;
         Ok(Some(eval.heap.str_from_parts(&[&text.0], eval.contexts.context(elements))))
+    }
+
+    fn write_xml(&self, eval: &Evaluator<'_>, options: XmlOptions, pos: Pos) -> EvalResult<Option<(Vec<u8>, Vec<ContextElement>)>> {
+        let Some(xml) = self.description().xml else { return Ok(None) };
+        let (mut printer, mut context) = (Printer::default(), StringContext::default());
+        let (strict, location) = (c_int::from(options.force), c_int::from(options.locations));
+        let writer = std::ptr::from_mut(&mut printer).cast();
+        // SAFETY: the header's contract.
+        on_host_stack(|| unsafe { xml(self.object.data, running_state(), strict, location, writer, &mut context, std::ptr::null_mut(), pos.0.cast_signed()) });
+        Ok(Some((printer.0, elements(eval, &context)?)))
     }
 
     fn equals(&self, other: &dyn External) -> bool {
@@ -140,6 +153,12 @@ impl External for InHeap {
         let parsed: serde_json::Value = serde_json::from_slice(&text.0).map_err(|error| EvalError::new(ErrorKind::Evaluation, error.to_string()))?;
         Ok(parsed.to_string().into_bytes())
     }
+}
+
+/// Returns the elements of a context that a callback made.
+fn elements(eval: &Evaluator<'_>, context: &StringContext) -> EvalResult<Vec<ContextElement>> {
+    let elements = context.0.iter().map(|element| parse_context(eval, element)).collect::<Result<_, _>>();
+    elements.map_err(|message| EvalError::new(ErrorKind::Evaluation, message))
 }
 
 /// Reads an element in the reference's notation: `path`, `=path` or `!output!path`.

@@ -7,7 +7,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-use nixlang::builtins::{HostBuiltin, add_builtin, host_function};
+use nixlang::builtins::{HostBuiltin, add_builtin, documented_host_function};
 use nixlang::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use nixlang::heap::{Heap, OwnedEvaluator, Value, on_host_stack};
 use parking_lot::Mutex;
@@ -24,6 +24,8 @@ pub struct PrimOpObject {
     function: Function,
     arity: u8,
     name: String,
+    /// As Markdown; for `:doc` and `nixlang_value_documentation`.
+    documentation: String,
     user_data: *mut c_void,
 }
 
@@ -52,8 +54,9 @@ impl PrimOpObject {
     /// Returns the function as a value.
     pub(super) fn value<'h>(self: Arc<Self>, heap: &'h Heap) -> Value<'h> {
         let (name, arity) = (self.name.clone(), self.arity);
+        let documentation = self.documentation.clone();
         let run: HostBuiltin = Arc::new(move |eval, arguments| self.call(eval, arguments));
-        host_function(heap, &name, arity, run)
+        documented_host_function(heap, &name, arity, &documentation, run)
     }
 
     fn call<'h>(&self, eval: &Evaluator<'h>, arguments: &[Value<'h>]) -> EvalResult<Value<'h>> {
@@ -99,14 +102,39 @@ impl PrimOpObject {
     }
 }
 
+/// Returns what is shown of a function: how it is called, and what the host says of it. Empty if it says nothing.
+///
+/// # Safety
+/// `arguments` is NULL or NUL-terminated texts, of which NULL is the last unless there are `arity`; `doc` is NULL or such a text.
+unsafe fn documentation(name: &str, arity: u8, arguments: *const *const c_char, doc: *const c_char) -> Result<String, Failure> {
+    if doc.is_null() {
+        return Ok(String::new());
+    }
+    let mut text = format!("**Synopsis:** `builtins.{}`", name.trim_start_matches("__"));
+    // SAFETY: the contract.
+    unsafe {
+        let mut next = arguments;
+        for _ in 0..arity {
+            if next.is_null() || (*next).is_null() {
+                break;
+            }
+            text.push_str(&format!(" *{}*", utf8(*next, "name of an argument")?));
+            next = next.add(1);
+        }
+        text.push_str("\n\n");
+        text.push_str(utf8(doc, "documentation")?);
+    }
+    Ok(text)
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn nix_alloc_primop(
     context: *mut Context,
     function: Option<Function>,
     arity: c_int,
     name: *const c_char,
-    _arguments: *const *const c_char,
-    _doc: *const c_char,
+    arguments: *const *const c_char,
+    doc: *const c_char,
     user_data: *mut c_void,
 ) -> *mut Slot<Object> {
     // SAFETY: the headers' contract.
@@ -115,7 +143,8 @@ pub unsafe extern "C-unwind" fn nix_alloc_primop(
             let function = function.ok_or_else(|| Failure::unknown("PrimOpFun is NULL"))?;
             let arity = u8::try_from(arity).ok().filter(|arity| *arity > 0).ok_or_else(|| Failure::unknown(format!("a function of {arity} arguments is not possible")))?;
             let name = utf8(name, "name")?.to_owned();
-            Ok(pool::give(Object::PrimOp(Arc::new(PrimOpObject { function, arity, name, user_data }))))
+            let documentation = documentation(&name, arity, arguments, doc)?;
+            Ok(pool::give(Object::PrimOp(Arc::new(PrimOpObject { function, arity, name, documentation, user_data }))))
         })
     }
 }
