@@ -33,6 +33,7 @@ pub mod executor;
 mod hooks;
 pub mod job;
 mod known;
+mod lock_wait;
 pub mod log;
 pub mod options;
 mod outputs;

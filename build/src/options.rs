@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nixlang_store::path::StorePath;
 use nixlang_store::signature::SecretKey;
 use nixlang_store::substituter::Substituters;
 
@@ -65,6 +66,9 @@ pub struct BuildOptions {
     pub build_dir: Option<PathBuf>,
     /// When builds are ended by force (`timeout`, `max-silent-time`, `max-build-log-size`).
     pub limits: Limits,
+    /// As `limits`, for single derivations: what has no value here has that of `limits`. Derivations do not say such
+    /// things themselves; a host knows them from `meta.timeout` and `meta.maxSilent`, for instance.
+    pub derivation_limits: BTreeMap<StorePath, Limits>,
     /// Lines of a failed build's log that its result has (`log-lines`).
     pub log_lines: usize,
     /// Whether logs are kept in the store's log directory (`keep-build-log`).
@@ -152,6 +156,7 @@ impl BuildOptions {
             allow_new_privileges: false,
             build_dir: None,
             limits: Limits::default(),
+            derivation_limits: BTreeMap::new(),
             log_lines: 25,
             keep_log: true,
             compress_log: true,
@@ -179,6 +184,16 @@ impl BuildOptions {
             fallback: false,
             always_allow_substitutes: false,
             ca_file: None,
+        }
+    }
+
+    /// Returns when a build is ended by force.
+    pub fn limits_of(&self, derivation: &StorePath) -> Limits {
+        let own = self.derivation_limits.get(derivation).copied().unwrap_or_default();
+        Limits {
+            timeout: own.timeout.or(self.limits.timeout),
+            max_silent: own.max_silent.or(self.limits.max_silent),
+            max_log_bytes: own.max_log_bytes.or(self.limits.max_log_bytes),
         }
     }
 

@@ -92,6 +92,8 @@ pub(crate) struct Task<'t> {
     /// Its outputs, as far as they are known.
     pub(crate) outputs: &'t BTreeMap<OutputName, Option<StorePath>>,
     pub(crate) mode: BuildMode,
+    /// The derivation whose limits hold; another one if this was resolved.
+    pub(crate) limits_of: &'t StorePath,
     /// Directories of builds before.
     pub(crate) spares: &'t Arc<Spares>,
     /// Gives the user that the build runs as, for so many numbers, in a sandbox or not.
@@ -274,7 +276,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         program,
         directory: if external.is_some() { build_dir.clone() } else { build_dir_inside },
         sandbox,
-        limits: options.limits,
+        limits: options.limits_of(task.limits_of),
         user: user.as_ref().filter(|_| !sandboxed).map(|user| RunAs { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
         cgroup: (options.use_cgroups || has_range).then(|| {
             let name = match &user {

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -91,7 +91,20 @@ pub(crate) fn acquire(
     Ok(None)
 }
 
-fn make_pool(state_dir: &Path, name: &str) -> Result<std::path::PathBuf, BuildError> {
+/// Returns the files of which [`acquire`] locks one.
+pub(crate) fn lock_files(options: &BuildOptions, state_dir: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    if options.auto_allocate_uids {
+        let pool = make_pool(state_dir, "userpool2")?;
+        return Ok((0..options.id_count / IDS_PER_SLOT).map(|slot| pool.join(format!("slot-{slot}"))).collect());
+    }
+    let Some(group) = &options.build_users_group else { return Ok(Vec::new()) };
+    let (accounts, members) = (accounts("/etc/passwd"), group_of(group)?.1);
+    let pool = make_pool(state_dir, "userpool")?;
+    let of_members = accounts.iter().filter(|account| members.contains(&account.name));
+    Ok(of_members.map(|account| pool.join(account.id.to_string())).collect())
+}
+
+fn make_pool(state_dir: &Path, name: &str) -> Result<PathBuf, BuildError> {
     let pool = state_dir.join(name);
     fs::create_dir_all(&pool).map_err(BuildError::io("creating", &pool))?;
     Ok(pool)

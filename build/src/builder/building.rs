@@ -4,7 +4,8 @@
 //! locks before has probably built them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
 use nixlang_store::local::locks::PathLocks;
@@ -26,10 +27,12 @@ use crate::prepare::{Task, prepare};
 use crate::result::{BuildResult, BuildStatus};
 use crate::sandbox::Isolation;
 use crate::users::{self, BuildUser};
-use crate::{hooks, outputs, prepare, recursive};
+use crate::{hooks, lock_wait, outputs, prepare, recursive};
 
 /// A derivation whose inputs are valid, and what is wanted of it.
 struct Target<'t> {
+    /// What was to be built; another one than `path` if that was resolved.
+    origin: &'t StorePath,
     path: &'t StorePath,
     derivation: &'t Derivation,
     outputs: BTreeMap<OutputName, Option<StorePath>>,
@@ -84,7 +87,7 @@ impl Run<'_> {
         let mode = if step.is_top_level || options.mode == BuildMode::Repair { options.mode } else { BuildMode::Normal };
         let BuildStep { path, derivation, outputs, wanted, .. } = step;
         if !is_resolved_first(derivation, self.known.has_realisations()) {
-            return self.try_build(&Target { path, derivation, outputs: outputs.clone(), wanted, mode }, result, elsewhere);
+            return self.try_build(&Target { origin: path, path, derivation, outputs: outputs.clone(), wanted, mode }, result, elsewhere);
         }
         options.require_feature("ca-derivations")?;
         let output = |input: &StorePath, name: &OutputName| {
@@ -96,7 +99,7 @@ impl Run<'_> {
         let (resolved_path, resolved) = resolve(store.store_dir(), path, derivation, &output)?;
         self.observer.event(&BuildEvent::Resolved { derivation: path, resolved: &resolved_path });
         let outputs = self.known.outputs(&resolved_path, &resolved)?;
-        let mut target = Target { path: &resolved_path, derivation: &resolved, outputs, wanted, mode };
+        let mut target = Target { origin: path, path: &resolved_path, derivation: &resolved, outputs, wanted, mode };
         if mode == BuildMode::Normal && !self.is_done(&target)? {
             let fetched = self.fetch_resolved(&resolved_path, &resolved, wanted)?;
             target.outputs.extend(fetched.into_iter().map(|(name, path)| (name, Some(path))));
@@ -161,7 +164,7 @@ impl Run<'_> {
         let outputs = &target.outputs;
         let user = |n_ids: u32, sandboxed: bool| self.take_user(path, n_ids, sandboxed);
         let known = &self.known;
-        let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, spares: &self.spares, user: &user })?;
+        let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, limits_of: target.origin, spares: &self.spares, user: &user })?;
         let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
         self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
         for message in prepare::warnings(&prepared.options) {
@@ -257,7 +260,7 @@ impl Run<'_> {
             if !std::mem::replace(&mut is_announced, true) {
                 self.observer.event(&BuildEvent::WaitingForUser { derivation: path });
             }
-            std::thread::sleep(Duration::from_millis(50));
+            lock_wait::wait_for_one(&users::lock_files(options, &self.builder.store.layout().state_dir)?, &self.cancel);
         }
     }
 
@@ -283,7 +286,7 @@ impl Run<'_> {
                 _ => store.to_real_path(target.path).with_added_extension(name),
             });
         }
-        let mut pause = Duration::from_millis(5);
+        let files: Vec<PathBuf> = paths.iter().map(|path| path.with_added_extension("lock")).collect();
         let mut is_announced = false;
         loop {
             if self.cancel.is_cancelled() {
@@ -295,8 +298,7 @@ impl Run<'_> {
             if !std::mem::replace(&mut is_announced, true) {
                 self.observer.event(&BuildEvent::WaitingForLock { derivation: target.path });
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(200));
+            lock_wait::wait_for_one(&files, &self.cancel);
         }
     }
 

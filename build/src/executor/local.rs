@@ -60,8 +60,11 @@ impl Executor for LocalExecutor {
             setup_failure: None,
         };
         let result = watch.run(log);
-        let Watch { forced, finished, setup_failure, .. } = watch;
+        let Watch { running, forced, finished, setup_failure, .. } = watch;
         result?;
+        if finished.is_some() {
+            self.launcher.keep(running);
+        }
 
         if let Some(error) = setup_failure {
             return Err(error);
@@ -107,8 +110,8 @@ impl Watch<'_> {
             });
             let (log_ready, replies_ready) = {
                 // A closed descriptor would be ready for ever; the other one stands in for it.
-                let log_fd = if log_open { self.running.log.as_fd() } else { self.running.replies.as_fd() };
-                let replies_fd = if replies_open { self.running.replies.as_fd() } else { self.running.log.as_fd() };
+                let log_fd = if log_open { self.running.log.as_fd() } else { self.running.channel.as_fd() };
+                let replies_fd = if replies_open { self.running.channel.as_fd() } else { self.running.log.as_fd() };
                 let mut events = vec![PollFd::new(&log_fd, PollFlags::IN), PollFd::new(&replies_fd, PollFlags::IN)];
                 let wakes = if self.forced.is_none() { self.cancel.wakes() } else { Vec::new() };
                 events.extend(wakes.into_iter().flatten().map(|wake| PollFd::new(wake, PollFlags::IN)));
@@ -136,7 +139,7 @@ impl Watch<'_> {
                 }
             }
             if replies_ready {
-                match self.running.replies.read(&mut buffer) {
+                match self.running.channel.read(&mut buffer) {
                     Ok(0) => replies_open = false,
                     Ok(n_bytes) => {
                         self.replies.extend_from_slice(&buffer[..n_bytes]);

@@ -1,11 +1,11 @@
 //! The helper process that every build runs under, and the protocol with it.
 //!
 //! The host program starts the helper once (itself, executed anew, or a program that it names) and keeps a socket to it
-//! ([`launcher`]). For each build it sends three descriptors through that: a socket, over which one `Request` follows; a
-//! pipe, in which the `Reply` lines come back; and the build's terminal. The helper forks itself ([`serve`]): the new
-//! process makes the sandbox, runs the builder in it ([`builder`]) and reports how that ended. It ends everything as soon
-//! as the build's socket is closed, and so does the helper with its own, so no build outlives the host, whatever ends
-//! that.
+//! ([`launcher`]). For each build that shall run at the same time it sends another socket through that, a *channel*, and
+//! the helper forks itself ([`serve`]). Through the channel the new process gets a byte with the build's terminal and one
+//! `Request`; it makes the sandbox, runs the builder in it ([`builder`]) and reports with `Reply` lines how that ended.
+//! Then it is there for the next build. It ends everything as soon as its channel is closed, and so does the helper with
+//! its own socket, so no build outlives the host, whatever ends that.
 //!
 //! The surprising part: a host program must call [`helper_main`] first thing in its `main` and keep the [`Helper`] that
 //! it gets; only such a program may be executed anew. The fork is cheap because the helper never does anything else:
@@ -15,7 +15,6 @@ mod builder;
 pub(crate) mod launcher;
 mod serve;
 
-use std::io::Write;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -29,6 +28,11 @@ use crate::executor::builtin::BuiltinRequest;
 
 const MARKER_ARGUMENT: &str = "__nixlang-build-helper";
 const MARKER_VARIABLE: &str = "NIXLANG_BUILD_HELPER";
+/// Begins a request, and comes with the terminal.
+const START: u8 = b'b';
+/// Ends a build.
+const STOP: u8 = b's';
+
 /// The program to start as helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helper {
@@ -135,11 +139,11 @@ pub(crate) enum Reply {
     },
 }
 
-fn send(replies: &mut File, reply: &Reply) {
+fn send(channel: &mut File, reply: &Reply) {
     if let Ok(mut line) = serde_json::to_vec(reply) {
         line.push(b'\n');
-        // Nobody reads replies of a host that is gone.
-        let _ = replies.write_all(&line);
+        // Nobody reads replies of a host that is gone. They are short enough to be sent at once.
+        let _ = rustix::net::send(channel, &line, rustix::net::SendFlags::NOSIGNAL);
     }
 }
 

@@ -42,9 +42,9 @@ fn wait_for_parent(go: &OwnedFd, waits: bool) -> io::Result<()> {
 
 /// Enters the sandbox and becomes the builder. Returns only if that fails, with the exit status.
 /// `go` is the other end of a socket of the parent's; `caller` has user and group of the parent.
-pub(super) fn build(request: &Request, go: &OwnedFd, caller: (u32, u32), replies: &mut File) -> i32 {
+pub(super) fn build(request: &Request, go: &OwnedFd, caller: (u32, u32), channel: &mut File) -> i32 {
     if let Err(StepError { step, error }) = enter(request, go, caller) {
-        send(replies, &Reply::SetupFailed { step, reason: error.to_string(), hint: String::new() });
+        send(channel, &Reply::SetupFailed { step, reason: error.to_string(), hint: String::new() });
         return 1;
     }
     let message = match &request.program {

@@ -1,26 +1,33 @@
-//! The host's side: the helper that was started, and the builds that it runs.
+//! The host's side: the helper that was started, and the processes for builds that it forked.
 //!
-//! The surprising part: the helper is no child of one build but of the [`Launcher`], so it is not waited for when a
-//! build ends. That its replies have come is all that there is to know.
+//! The surprising part: such a process is no child of this one and can't be waited for, nor need it be. That its last
+//! reply has come is all that there is to know of a build, and where nothing of the build was changed about the process
+//! itself the next build gets it.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
 
-use super::{Helper, MARKER_ARGUMENT, MARKER_VARIABLE, Request};
+use super::{Helper, MARKER_ARGUMENT, MARKER_VARIABLE, Request, START, STOP};
 
 /// Starts builds under one helper process, which is started with the first of them and ends with this.
 #[derive(Debug)]
 pub(crate) struct Launcher {
     helper: Helper,
-    process: Mutex<Option<Process>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    process: Option<Process>,
+    /// Processes without a build, by whether they have set up sandboxes: those have given up groups.
+    idle: [Vec<UnixStream>; 2],
 }
 
 /// A helper process.
@@ -33,52 +40,79 @@ struct Process {
 
 /// A build that was started.
 pub(crate) struct Running {
-    /// Closed to stop it.
-    control: Option<UnixStream>,
+    /// Replies come here.
+    pub(crate) channel: UnixStream,
     /// What the builder writes.
     pub(crate) log: OwnedFd,
-    /// Replies, not yet read.
-    pub(crate) replies: File,
+    is_stopped: bool,
+    /// Which of the idle ones its process is afterwards, if any.
+    kind: Option<usize>,
 }
 
 impl Launcher {
     /// Returns a launcher that has not started its helper yet.
     pub(crate) fn new(helper: Helper) -> Launcher {
-        Launcher { helper, process: Mutex::new(None) }
+        Launcher { helper, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a build with a terminal of its own.
     pub(crate) fn start(&self, request: &Request) -> io::Result<Running> {
         let (log, terminal) = open_terminal()?;
-        let (control, theirs) = UnixStream::pair()?;
-        let (replies, reply) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let json = serde_json::to_vec(request)?;
         let length = u32::try_from(json.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let mut message = length.to_le_bytes().to_vec();
+        let mut message = vec![START];
+        message.extend(length.to_le_bytes());
         message.extend(json);
-        // As much as there is room for goes first, so that it needs to wait for nothing.
-        let n_sent = send(&control, &message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).unwrap_or(0);
-        self.pass([theirs.into(), reply, terminal])?;
-        // A helper that dies early shows that by having no replies.
-        let _ = send_all(&control, &message[n_sent..]);
-        Ok(Running { control: Some(control), log, replies: File::from(replies) })
+        let has_users = request.user.is_some() || request.sandbox.as_ref().is_some_and(|spec| spec.ids.is_some());
+        let kind = (!has_users).then(|| usize::from(request.sandbox.is_some()));
+        loop {
+            let idle = kind.and_then(|kind| self.state().idle[kind].pop());
+            let is_new = idle.is_none();
+            let channel = match idle {
+                Some(channel) => channel,
+                None => self.fork()?,
+            };
+            match send_with(&channel, &message, terminal.as_fd()) {
+                Ok(n_sent) => {
+                    // A process that dies early shows that by having no replies.
+                    let _ = send_all(&channel, &message[n_sent..]);
+                }
+                // Somebody has killed it. What ends at once is no helper, and there will be no replies either.
+                Err(Errno::PIPE | Errno::CONNRESET) if !is_new => continue,
+                Err(Errno::PIPE | Errno::CONNRESET) => {}
+                Err(error) => return Err(error.into()),
+            }
+            return Ok(Running { channel, log, is_stopped: false, kind });
+        }
     }
 
-    /// Gives a build's descriptors to the helper, which is started if there is none, or none any more.
-    fn pass(&self, descriptors: [OwnedFd; 3]) -> io::Result<()> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &*process {
-            match running.pass(&descriptors) {
-                Ok(()) => return Ok(()),
+    /// Takes back the process of a build that has ended by itself or was stopped, and has said so.
+    pub(crate) fn keep(&self, running: Running) {
+        if let Some(kind) = running.kind {
+            self.state().idle[kind].push(running.channel);
+        }
+    }
+
+    /// Has a process for builds forked by the helper, which is started if there is none, or none any more. Returns the
+    /// channel to it.
+    fn fork(&self) -> io::Result<UnixStream> {
+        let (channel, theirs) = UnixStream::pair()?;
+        let mut state = self.state();
+        if let Some(process) = &state.process {
+            match process.pass(theirs.as_fd()) {
+                Ok(()) => return Ok(channel),
                 // Somebody has killed it.
-                Err(Errno::PIPE | Errno::CONNRESET) => *process = None,
+                Err(Errno::PIPE | Errno::CONNRESET) => *state = State::default(),
                 Err(error) => return Err(error.into()),
             }
         }
-        let started = process.insert(Process::start(&self.helper)?);
-        match started.pass(&descriptors) {
-            // What ends at once is no helper; there will be no replies either.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        let process = state.process.insert(Process::start(&self.helper)?);
+        match process.pass(theirs.as_fd()) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(channel),
             Err(error) => Err(error.into()),
         }
     }
@@ -98,18 +132,16 @@ impl Process {
         Ok(Process { child, socket: Some(socket) })
     }
 
-    fn pass(&self, descriptors: &[OwnedFd; 3]) -> Result<(), Errno> {
+    fn pass(&self, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
         let Some(socket) = &self.socket else { return Err(Errno::PIPE) };
-        let borrowed = descriptors.each_ref().map(|descriptor| descriptor.as_fd());
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&borrowed));
-        loop {
-            match sendmsg(socket, &[IoSlice::new(b"b")], &mut ancillary, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                result => return result.map(drop),
-            }
-        }
+        send_with(socket, b"f", descriptor).map(drop)
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // Processes without a build end with their channels, and so the helper need not wait for them.
+        self.state().idle = Default::default();
     }
 }
 
@@ -124,7 +156,23 @@ impl Drop for Process {
 impl Running {
     /// Ends the builder and all its descendants; the helper still reports.
     pub(crate) fn stop(&mut self) {
-        self.control = None;
+        if !std::mem::replace(&mut self.is_stopped, true) {
+            let _ = send_all(&self.channel, &[STOP]);
+        }
+    }
+}
+
+/// Sends bytes together with a descriptor. Returns how many of them are sent.
+fn send_with(socket: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let descriptors = [descriptor];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    loop {
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Inside the helper: it waits for builds and forks itself for each; the new process looks after that one build.
+//! Inside the helper: it forks itself for each build that runs at the same time; the new process looks after one build,
+//! and then the next.
 //!
-//! The surprising part: a build's process is never left to itself. It goes when the host closes the build's socket, when
-//! the host is no more, whoever else may hold a copy of that socket, and when the helper is no more.
+//! The surprising part: such a process is never left to itself. It goes when the host closes its socket, when the host is
+//! no more, whoever else may hold a copy of that socket, and when the helper is no more.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -15,7 +16,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, wait, waitpid};
 
 use super::builder::build;
-use super::{Program, Reply, Request, RunAs, send};
+use super::{Program, Reply, Request, RunAs, START, STOP, send};
 use crate::executor::builtin;
 use crate::sandbox::linux::cgroup::Cgroup;
 use crate::sandbox::linux::syscall::{self, Fork};
@@ -26,14 +27,7 @@ const MAX_REQUEST: u32 = 1 << 30;
 
 pub(super) const NAMESPACES: &str = "making namespaces for the build";
 
-/// The descriptors of one build.
-struct Build {
-    control: File,
-    replies: File,
-    terminal: OwnedFd,
-}
-
-/// The helper's `main`. Returns its exit status, or that of a process for one build.
+/// The helper's `main`. Returns its exit status, or that of a process for builds.
 pub(super) fn serve() -> i32 {
     // In a session of its own the helper doesn't get the signals of the host's terminal.
     let _ = rustix::process::setsid();
@@ -44,28 +38,23 @@ pub(super) fn serve() -> i32 {
     syscall::reset_signals();
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let Ok(socket) = syscall::take_standard(0) else { return 1 };
-    if replace_standards().is_err() || syscall::reap_automatically(true).is_err() {
+    if replace_standards().is_err() {
         return 1;
     }
     // Where a kernel has no such descriptors the end of the socket has to do.
     let host = rustix::process::getppid().and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
     let own = rustix::process::getpid();
-    while let Some(build) = next(&socket, host.as_ref()) {
-        match syscall::fork_with(0) {
-            Ok(Fork::Child) => {
-                drop(socket);
-                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-                if rustix::process::getppid() != Some(own) {
-                    return 1;
-                }
-                return serve_one(build, host);
+    while let Some((_, Some(channel))) = receive(&socket, host.as_ref()) {
+        // Processes that have ended.
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        // One that can't be forked shows that by the end of its channel.
+        if let Ok(Fork::Child) = syscall::fork_with(0) {
+            drop(socket);
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            if rustix::process::getppid() != Some(own) {
+                return 1;
             }
-            Ok(Fork::Parent { .. }) => {}
-            Err(error) => {
-                let mut replies = build.replies;
-                let step = "forking the helper process".to_owned();
-                send(&mut replies, &Reply::SetupFailed { step, reason: error.to_string(), hint: String::new() });
-            }
+            return serve_builds(channel.into(), host);
         }
     }
     // Nobody needs what still runs; each process sees that by itself and cleans up. This waits for all of them.
@@ -82,10 +71,10 @@ fn replace_standards() -> io::Result<()> {
     (0..=2).try_for_each(|standard| syscall::replace_standard(null.as_fd(), standard))
 }
 
-/// Waits for the next build. Returns none when the host has gone, or wants no more.
-fn next(socket: &OwnedFd, host: Option<&OwnedFd>) -> Option<Build> {
+/// Waits for a byte, which may come with a descriptor. Returns none when the host has gone, or wants no more.
+fn receive(socket: impl AsFd, host: Option<&OwnedFd>) -> Option<(u8, Option<OwnedFd>)> {
     loop {
-        let mut events = vec![PollFd::new(socket, PollFlags::IN)];
+        let mut events = vec![PollFd::new(&socket, PollFlags::IN)];
         events.extend(host.map(|host| PollFd::new(host, PollFlags::IN)));
         match poll(&mut events, None) {
             Err(Errno::INTR) => continue,
@@ -96,54 +85,56 @@ fn next(socket: &OwnedFd, host: Option<&OwnedFd>) -> Option<Build> {
             return None;
         }
         let mut byte = [0];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        let received = recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
         match received {
             Err(Errno::INTR | Errno::AGAIN) => continue,
             Ok(message) if message.bytes > 0 => {}
             _ => return None,
         }
-        let mut descriptors = Vec::new();
+        let mut descriptor = None;
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                descriptors.extend(rights);
+            if let RecvAncillaryMessage::ScmRights(mut rights) = message {
+                descriptor = rights.next();
             }
         }
-        if let Ok([control, replies, terminal]) = <[OwnedFd; 3]>::try_from(descriptors) {
-            return Some(Build { control: control.into(), replies: replies.into(), terminal });
-        }
+        return Some((byte[0], descriptor));
     }
 }
 
-/// The `main` of a process for one build. Returns its exit status.
-fn serve_one(build: Build, host: Option<OwnedFd>) -> i32 {
-    let Build { mut control, mut replies, terminal } = build;
-    if syscall::replace_standard(terminal.as_fd(), 2).is_err() || syscall::reap_automatically(false).is_err() {
-        return 1;
-    }
-    drop(terminal);
-    let Ok(request) = read_request(&mut control) else { return 1 };
-    let ends: Vec<BorrowedFd<'_>> = std::iter::once(control.as_fd()).chain(host.as_ref().map(AsFd::as_fd)).collect();
-    match supervise(&request, &ends, &mut replies) {
-        Ok(()) => 0,
-        Err(StepError { step, error }) => {
+/// The `main` of a process for builds. Returns its exit status.
+fn serve_builds(mut channel: File, host: Option<OwnedFd>) -> i32 {
+    loop {
+        let terminal = match receive(&channel, host.as_ref()) {
+            Some((START, Some(terminal))) => terminal,
+            // Too late, that build has ended.
+            Some((STOP, _)) => continue,
+            Some(_) => return 1,
+            None => return 0,
+        };
+        if syscall::replace_standard(terminal.as_fd(), 2).is_err() {
+            return 1;
+        }
+        drop(terminal);
+        let Ok(request) = read_request(&mut channel) else { return 1 };
+        if let Err(StepError { step, error }) = supervise(&request, &mut channel, host.as_ref()) {
             let hint = if step == NAMESPACES { linux::why_no_namespaces(&error) } else { String::new() };
-            send(&mut replies, &Reply::SetupFailed { step, reason: error.to_string(), hint });
-            1
+            send(&mut channel, &Reply::SetupFailed { step, reason: error.to_string(), hint });
+            return 1;
         }
     }
 }
 
-fn read_request(control: &mut File) -> io::Result<Request> {
+fn read_request(channel: &mut File) -> io::Result<Request> {
     let mut length = [0; 4];
-    control.read_exact(&mut length)?;
+    channel.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
     if length > MAX_REQUEST {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
     let mut json = Vec::with_capacity(length.min(1 << 20) as usize);
-    control.take(length.into()).read_to_end(&mut json)?;
+    channel.take(length.into()).read_to_end(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
 }
 
@@ -151,8 +142,8 @@ pub(super) fn step_error(step: &str) -> impl FnOnce(io::Error) -> StepError + '_
     move |error| StepError { step: step.to_owned(), error }
 }
 
-/// Starts the builder, waits for it or for one of `ends` to be readable, and reports.
-fn supervise(request: &Request, ends: &[BorrowedFd<'_>], replies: &mut File) -> Result<(), StepError> {
+/// Starts the builder, waits for it or for a word or the end of the host, and reports.
+fn supervise(request: &Request, channel: &mut File, host: Option<&OwnedFd>) -> Result<(), StepError> {
     if let Some(spec) = &request.sandbox {
         linux::prepare_root(spec)?;
         // Not permitted to ordinary users, who can't drop groups in a user namespace of one id either.
@@ -175,12 +166,13 @@ fn supervise(request: &Request, ends: &[BorrowedFd<'_>], replies: &mut File) -> 
         Some((name, limits)) => Some(Cgroup::make(name, limits).map_err(step_error("making a control group"))?),
         None => None,
     };
+    let cpu_before = syscall::cpu_time_of_children();
     let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let namespaces = request.sandbox.as_ref().map_or(0, linux::namespaces);
     let (pid, pidfd) = match syscall::fork_with(namespaces).map_err(step_error(NAMESPACES))? {
         Fork::Child => {
             drop(ready);
-            let status = build(request, &go.into(), caller, replies);
+            let status = build(request, &go.into(), caller, channel);
             syscall::exit_now(status);
         }
         Fork::Parent { pid, pidfd } => (pid, pidfd),
@@ -206,7 +198,7 @@ fn supervise(request: &Request, ends: &[BorrowedFd<'_>], replies: &mut File) -> 
     // From now on only the builder holds the terminal, so its end shows there.
     let _ = syscall::replace_standard(rustix::stdio::stdin(), 2);
 
-    wait_for_end(ends, &pidfd);
+    wait_for_end(channel.as_fd(), host, &pidfd);
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -217,8 +209,11 @@ fn supervise(request: &Request, ends: &[BorrowedFd<'_>], replies: &mut File) -> 
         end_user(user);
     }
     let (status, signal) = end_descendants(pid);
-    let cpu_us = cgroup.as_ref().and_then(Cgroup::cpu_us).unwrap_or_else(syscall::cpu_time_of_children);
-    send(replies, &Reply::Finished { status, signal, cpu_us });
+    let cpu_us = cgroup.as_ref().and_then(Cgroup::cpu_us).unwrap_or_else(|| {
+        let (user, system) = syscall::cpu_time_of_children();
+        (user.saturating_sub(cpu_before.0), system.saturating_sub(cpu_before.1))
+    });
+    send(channel, &Reply::Finished { status, signal, cpu_us });
     drop(ready);
     Ok(())
 }
@@ -242,12 +237,12 @@ fn end_user(user: &RunAs) {
     }
 }
 
-/// Returns when the builder has ended or the host wants it to: it sends nothing more, so whatever happens to a
-/// descriptor of `ends` is its end.
-fn wait_for_end(ends: &[BorrowedFd<'_>], builder: &OwnedFd) {
+/// Returns when the builder has ended, or the host wants it to or is no more. While a build runs the host has only one
+/// thing to say, so what it says can be left for later.
+fn wait_for_end(channel: BorrowedFd<'_>, host: Option<&OwnedFd>, builder: &OwnedFd) {
     loop {
-        let mut events: Vec<PollFd<'_>> = ends.iter().map(|end| PollFd::from_borrowed_fd(*end, PollFlags::IN)).collect();
-        events.push(PollFd::new(builder, PollFlags::IN));
+        let mut events = vec![PollFd::from_borrowed_fd(channel, PollFlags::IN), PollFd::new(builder, PollFlags::IN)];
+        events.extend(host.map(|host| PollFd::new(host, PollFlags::IN)));
         match poll(&mut events, None) {
             Err(Errno::INTR) => continue,
             _ => return,

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 /// What a build may use; no limit without a value.
@@ -70,10 +71,15 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         self.kill();
+        let events = fs::File::open(self.path.join("cgroup.events"));
         for _ in 0..100 {
             match fs::remove_dir(&self.path) {
-                // Processes take a moment to go.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(std::time::Duration::from_millis(5)),
+                // Processes take a moment to go; the file changes when the last one has.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    let limit = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+                    let mut changes: Vec<PollFd<'_>> = events.iter().map(|events| PollFd::new(events, PollFlags::PRI)).collect();
+                    let _ = poll(&mut changes, Some(&limit));
+                }
                 _ => return,
             }
         }

@@ -109,17 +109,6 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Says whether children of this process leave nothing behind when they end, instead of waiting to be asked how they did.
-/// Holds for what is forked afterwards, too.
-pub(crate) fn reap_automatically(yes: bool) -> io::Result<()> {
-    // SAFETY: an all-zero `sigaction` is valid and means the default action without flags; the call reads it.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_flags = if yes { libc::SA_NOCLDWAIT } else { 0 };
-        check(libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut()).into()).map(drop)
-    }
-}
-
 /// Closes every descriptor from `first` on.
 ///
 /// The caller must not use an object that owns such a descriptor afterwards.
