@@ -21,8 +21,6 @@
 //! - A fixed output that refers to the store is refused before it is registered.
 //! - Build directories are called `nix-nixlang-…`, are locked while in use and are removed after a crash.
 //! - Ready steps are run longest chain first, not by name.
-//!
-//! Not here yet: an allow-list for the network of fixed outputs.
 #![deny(unsafe_code)]
 
 mod builder;

@@ -62,6 +62,9 @@ pub struct BuildOptions {
     pub filter_syscalls: bool,
     /// Whether builders may gain privileges by executing a file (`allow-new-privileges`).
     pub allow_new_privileges: bool,
+    /// Hosts that fixed-output and impure derivations may reach, by HTTP and HTTPS only; see
+    /// [`SandboxSpec::hosts`](crate::sandbox::SandboxSpec::hosts). Without it they have the machine's network.
+    pub fixed_output_hosts: Option<Vec<String>>,
     /// Where build directories are made (`build-dir`); `builds` in the store's state directory if absent.
     pub build_dir: Option<PathBuf>,
     /// When builds are ended by force (`timeout`, `max-silent-time`, `max-build-log-size`).
@@ -154,6 +157,7 @@ impl BuildOptions {
             dev_shm_size: "50%".to_owned(),
             filter_syscalls: true,
             allow_new_privileges: false,
+            fixed_output_hosts: None,
             build_dir: None,
             limits: Limits::default(),
             derivation_limits: BTreeMap::new(),

@@ -34,13 +34,13 @@ use self::spares::Spares;
 use self::workspace::Workspace;
 use crate::bytes::Bytes;
 use crate::error::BuildError;
-use crate::executor::{BuildRequest, Program, RunAs};
+use crate::executor::{BuildRequest, Program, ResourceLimits, RunAs};
 use crate::known::Known;
 use crate::options::{BuildMode, BuildOptions};
 use crate::recursive;
 use crate::sandbox::helper::base_name;
 use crate::users::BuildUser;
-use crate::sandbox::{HostIds, Mount, Network, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
+use crate::sandbox::{HostIds, Mount, Network, PROXY_ADDRESS, SandboxMode, SandboxSpec, Shell, SpecOptions, none};
 
 /// Limit for what a builder writes beside its build directory, its outputs and `/tmp`; that is in memory.
 const ROOT_SIZE: &str = "1g";
@@ -126,6 +126,16 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
     if has_range && !sandboxed {
         return Err(reject("feature 'uid-range' is only supported in sandboxed builds".to_owned()));
     }
+    let has_network = !kind.is_sandboxed();
+    if has_network && !sandboxed && options.fixed_output_hosts.is_some() {
+        let reason = "the hosts that it may reach are limited, which only a sandbox can do".to_owned();
+        return Err(BuildError::NoSandbox { reason });
+    }
+    let network = match &options.fixed_output_hosts {
+        _ if !has_network => Network::Private,
+        None => Network::Host,
+        Some(_) => Network::Proxied,
+    };
     let user = (task.user)(if has_range { 65536 } else { 1 }, sandboxed)?;
     if options.use_cgroups || has_range {
         options.require_feature("cgroups")?;
@@ -195,6 +205,12 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         let socket = format!("unix://{build_dir_text}/{}", recursive::SOCKET);
         variables.insert(b"NIX_REMOTE".to_vec(), socket.into_bytes());
     }
+    if network == Network::Proxied {
+        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+            variables.insert(name.into(), format!("http://{PROXY_ADDRESS}").into_bytes());
+        }
+        variables.retain(|name, _| name != b"no_proxy" && name != b"NO_PROXY");
+    }
     for (name, text) in &files {
         let file = build_dir.join(name);
         write_new_file(&file, &rewrites.apply(text))?;
@@ -214,7 +230,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             external::Order { store, derivation, args, env, top: &top, build_dir: &build_dir, inputs: &inputs, outputs: places };
         external::program(external, options, &order)?
     } else if derivation.is_builtin() {
-        Program::Builtin(builtin::request(store, options, path, derivation, &outputs)?)
+        Program::Builtin(builtin::request(task, &outputs, network)?)
     } else {
         let mut arguments = vec![Bytes::from(base_name(&derivation.builder))];
         arguments.extend(derivation.args.iter().map(|argument| Bytes(rewrites.apply(argument))));
@@ -237,7 +253,6 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
                 std::os::unix::fs::chown(path, owner, Some(user.gid)).map_err(BuildError::io("changing the owner of", path))?;
             }
         }
-        let network = if kind.is_sandboxed() { Network::Private } else { Network::Host };
         let mut spec = SandboxSpec::for_build(SpecOptions {
             root,
             store_dir: logical_store.to_owned(),
@@ -251,6 +266,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             allow_new_privileges: options.allow_new_privileges,
             ids: user.as_ref().map(|user| HostIds { uid: user.uid, gid: user.gid, n_ids: user.n_ids }),
         });
+        spec.hosts = options.fixed_output_hosts.clone().unwrap_or_default();
         // One who is root inside may fill its root directory.
         spec.root_size = (!has_range).then(|| ROOT_SIZE.to_owned());
         let writable = |source: PathBuf, target: &Path| Mount { source, target: target.into(), optional: false, read_only: false };
@@ -278,7 +294,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
         sandbox,
         limits: options.limits_of(task.limits_of),
         user: user.as_ref().filter(|_| !sandboxed).map(|user| RunAs { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
-        cgroup: (options.use_cgroups || has_range).then(|| {
+        cgroup: (options.use_cgroups || has_range || options.resource_limits != ResourceLimits::default()).then(|| {
             let name = match &user {
                 Some(user) => format!("nix-build-uid-{}", user.uid),
                 None => format!("nix-build-{}-{}", std::process::id(), path.hash_text()),

@@ -30,6 +30,8 @@ pub enum Isolation {
     Full,
     /// As [`Isolation::Full`], but with the machine's network, for fixed-output derivations.
     HostNetwork,
+    /// As [`Isolation::Full`], and a proxy that leads to some hosts, for fixed-output derivations.
+    ProxiedNetwork,
     /// What a server for remote execution gives its builds.
     Remote,
     /// None at all, because the host program asked for that.
@@ -41,6 +43,7 @@ impl fmt::Display for Isolation {
         f.write_str(match self {
             Isolation::Full => "sandbox (user, mount, pid, ipc, uts and net namespaces)",
             Isolation::HostNetwork => "sandbox (user, mount, pid, ipc and uts namespaces; host network)",
+            Isolation::ProxiedNetwork => "sandbox (user, mount, pid, ipc, uts and net namespaces; a proxy to some hosts)",
             Isolation::Remote => "remote execution (the server's own sandbox)",
             Isolation::None => "no sandbox",
         })
@@ -102,7 +105,12 @@ pub enum Network {
     Private,
     /// The machine's.
     Host,
+    /// As [`Network::Private`], with a proxy at [`PROXY_ADDRESS`] that leads to [`SandboxSpec::hosts`].
+    Proxied,
 }
+
+/// Where a build finds its proxy.
+pub const PROXY_ADDRESS: &str = "127.0.0.1:3128";
 
 /// A sandbox, complete and printable: no decision is left to the code that sets it up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +128,8 @@ pub struct SandboxSpec {
     pub mounts: Vec<Mount>,
     /// The network.
     pub network: Network,
+    /// With [`Network::Proxied`]: names of hosts, `*.` and a name for all below it; with `:` and a number for one port.
+    pub hosts: Vec<String>,
     /// User id inside; outside it is the calling user's.
     pub uid: u32,
     /// Group id inside.
@@ -221,19 +231,20 @@ impl SandboxSpec {
         if options.kvm {
             mounts.push(Mount { optional: true, ..Mount::device("/dev/kvm".to_owned()) });
         }
-        match options.network {
-            Network::Private => entries.push(file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned())),
-            Network::Host => {
-                entries.push(file("/etc/nsswitch.conf", "hosts: files dns\nservices: files\n".to_owned()));
-                for path in ["/etc/resolv.conf", "/etc/services", "/etc/hosts"] {
-                    let source = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-                    mounts.push(Mount { source, target: path.into(), optional: true, read_only: true });
-                }
-                if let Some(source) = options.ca_file.and_then(|path| std::fs::canonicalize(path).ok()) {
-                    let target = "/etc/ssl/certs/ca-certificates.crt".into();
-                    mounts.push(Mount { source, target, optional: true, read_only: true });
-                }
+        if options.network == Network::Host {
+            entries.push(file("/etc/nsswitch.conf", "hosts: files dns\nservices: files\n".to_owned()));
+            for path in ["/etc/resolv.conf", "/etc/services", "/etc/hosts"] {
+                let source = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+                mounts.push(Mount { source, target: path.into(), optional: true, read_only: true });
             }
+        } else {
+            entries.push(file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()));
+        }
+        if options.network != Network::Private
+            && let Some(source) = options.ca_file.and_then(|path| std::fs::canonicalize(path).ok())
+        {
+            let target = "/etc/ssl/certs/ca-certificates.crt".into();
+            mounts.push(Mount { source, target, optional: true, read_only: true });
         }
         mounts.push(Mount {
             source: options.build_dir,
@@ -248,6 +259,7 @@ impl SandboxSpec {
             scratch: Vec::new(),
             mounts,
             network: options.network,
+            hosts: Vec::new(),
             uid,
             gid,
             ids: options.ids,
@@ -262,6 +274,7 @@ impl SandboxSpec {
         match self.network {
             Network::Private => Isolation::Full,
             Network::Host => Isolation::HostNetwork,
+            Network::Proxied => Isolation::ProxiedNetwork,
         }
     }
 }

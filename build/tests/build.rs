@@ -615,3 +615,16 @@ fn a_store_below_tmp_is_one_too() {
         assert_eq!(world.output_text(sh(name, "echo temporary > /tmp/x; read text < /tmp/x; echo $text > $out")), "temporary\n");
     }
 }
+
+#[test]
+fn single_derivations_have_limits_of_their_own() {
+    let world = World::new();
+    let (quick, _) = world.add_one(sh("quick", "while :; do :; done"));
+    let (other, _) = world.add_one(sh("other", "echo > $out"));
+    let own = Limits { timeout: Some(Duration::from_millis(100)), ..Limits::default() };
+    let limits = Limits { timeout: Some(Duration::from_secs(3600)), ..Limits::default() };
+    let options = BuildOptions { derivation_limits: [(quick.clone(), own)].into(), limits, keep_going: true, ..world.options() };
+    let (outcome, _) = world.build_with(options, &[quick.clone(), other.clone()]);
+    assert_eq!(outcome.results[&quick].status, BuildStatus::TimedOut);
+    assert_eq!(outcome.results[&other].status, BuildStatus::Built);
+}

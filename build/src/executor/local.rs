@@ -1,17 +1,20 @@
 //! Runs a build on this machine: start the helper, read log and replies, watch the clock, stop the process tree.
 
-use std::io::Read;
-use std::os::fd::AsFd;
+mod proxy;
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use self::proxy::Proxy;
 use super::{BuildRequest, End, ExecuteError, Execution, Executor};
 use crate::event::CancelToken;
 use crate::sandbox::helper::launcher::{Launcher, Running};
-use crate::sandbox::helper::{Helper, Reply, Request, parse_replies};
+use crate::sandbox::helper::{Helper, Reply, Request, parse_replies, receive_with};
 use crate::sandbox::{Isolation, SandboxSpec};
 
 /// How long a builder may live that has closed its output, before it is killed. One that ends closes it an instant earlier.
@@ -58,6 +61,7 @@ impl Executor for LocalExecutor {
             replies: Vec::new(),
             finished: None,
             setup_failure: None,
+            proxy: None,
         };
         let result = watch.run(log);
         let Watch { running, forced, finished, setup_failure, .. } = watch;
@@ -95,6 +99,8 @@ struct Watch<'w> {
     replies: Vec<u8>,
     finished: Option<(End, (u64, u64))>,
     setup_failure: Option<ExecuteError>,
+    /// Serves the build's network, if that is limited.
+    proxy: Option<Proxy>,
 }
 
 impl Watch<'_> {
@@ -139,23 +145,31 @@ impl Watch<'_> {
                 }
             }
             if replies_ready {
-                match self.running.channel.read(&mut buffer) {
-                    Ok(0) => replies_open = false,
-                    Ok(n_bytes) => {
+                match receive_with(&self.running.channel, &mut buffer) {
+                    Ok((0, _)) => replies_open = false,
+                    Ok((n_bytes, descriptor)) => {
                         self.replies.extend_from_slice(&buffer[..n_bytes]);
-                        self.take_replies();
+                        self.take_replies(descriptor);
                     }
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(source) => return Err(ExecuteError::Log { source }),
+                    Err(Errno::INTR) => {}
+                    // Its process was killed.
+                    Err(Errno::CONNRESET) => replies_open = false,
+                    Err(error) => return Err(ExecuteError::Log { source: error.into() }),
                 }
             }
         }
         Ok(())
     }
 
-    fn take_replies(&mut self) {
+    fn take_replies(&mut self, mut descriptor: Option<OwnedFd>) {
         for reply in parse_replies(&mut self.replies) {
             match reply {
+                Reply::Listening => {
+                    let hosts = self.request.sandbox.as_ref().map(|sandbox| sandbox.hosts.clone());
+                    if let (Some(socket), Some(hosts)) = (descriptor.take(), hosts) {
+                        self.proxy = Some(Proxy::start(TcpListener::from(socket), hosts));
+                    }
+                }
                 Reply::SetupFailed { step, reason, hint } => {
                     self.setup_failure.get_or_insert(ExecuteError::Sandbox { step, reason, hint });
                 }

@@ -67,6 +67,12 @@ impl BuildOptions {
             "" => ShellChoice::Find,
             program => ShellChoice::Program(program.into()),
         };
+        let hosts = settings.list("fixed-output-hosts");
+        options.fixed_output_hosts = Some(hosts).filter(|hosts| !hosts.is_empty() && !hosts.iter().any(|host| host == "*"));
+        let limit = |name: &str| Some(settings.integer(name)).filter(|limit| *limit > 0);
+        options.resource_limits.memory_bytes = limit("max-build-memory");
+        options.resource_limits.cpu_percent = limit("max-build-cpu-percent").map(|percent| u32::try_from(percent).unwrap_or(u32::MAX));
+        options.resource_limits.n_processes = limit("max-build-processes");
         options.allowed_impure_paths = settings.list("allowed-impure-host-deps").into_iter().map(PathBuf::from).collect();
         options.sandbox_build_dir = settings.text("sandbox-build-dir").into_owned().into();
         options.dev_shm_size = settings.text("sandbox-dev-shm-size").into_owned();

@@ -7,25 +7,19 @@ use std::fs;
 use std::path::PathBuf;
 
 use nixlang_store::content_address::ContentAddressMethod;
-use nixlang_store::derivation::{Derivation, DerivationOutput, OutputName};
+use nixlang_store::derivation::{DerivationOutput, OutputName};
 use nixlang_store::hash::HashFormat;
-use nixlang_store::local::LocalStore;
-use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
-use super::OutputPlace;
+use super::{OutputPlace, Task};
 use crate::error::BuildError;
 use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
 use crate::options::BuildOptions;
+use crate::sandbox::{Network, PROXY_ADDRESS};
 
 /// Makes the request of a built-in builder.
-pub(super) fn request(
-    store: &LocalStore,
-    options: &BuildOptions,
-    path: &StorePath,
-    derivation: &Derivation,
-    outputs: &BTreeMap<OutputName, OutputPlace>,
-) -> Result<BuiltinRequest, BuildError> {
+pub(super) fn request(task: Task<'_>, outputs: &BTreeMap<OutputName, OutputPlace>, network: Network) -> Result<BuiltinRequest, BuildError> {
+    let Task { store, options, path, derivation, .. } = task;
     let dir = store.store_dir();
     let reject = |reason: String| BuildError::Derivation { derivation: dir.display(path), reason };
     let name = String::from_utf8_lossy(&derivation.builder).into_owned();
@@ -58,7 +52,10 @@ pub(super) fn request(
                 unpack: attribute("unpack").is_some_and(|value| value == "1"),
                 executable: attribute("executable").is_some_and(|value| value == "1"),
                 certificates: ca_file(options).and_then(|file| fs::read_to_string(file).ok()),
-                proxy: proxy(options, &url),
+                proxy: match network {
+                    Network::Proxied => Some(format!("http://{PROXY_ADDRESS}")),
+                    _ => proxy(options, &url),
+                },
             }))
         }
         "builtin:buildenv" => {

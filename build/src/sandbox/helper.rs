@@ -16,8 +16,15 @@ pub(crate) mod launcher;
 mod serve;
 
 use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use serde::{Deserialize, Serialize};
 
 use super::linux::cgroup::ResourceLimits;
@@ -128,6 +135,8 @@ pub(crate) enum Reply {
         /// What to do about it, if known.
         hint: String,
     },
+    /// The build has a socket for its proxy, which comes with this.
+    Listening,
     /// The builder ended, and every process that it left behind.
     Finished {
         /// Exit status, if it exited.
@@ -139,11 +148,39 @@ pub(crate) enum Reply {
     },
 }
 
+/// Sends bytes together with a descriptor. Returns how many of them are sent.
+fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let descriptors = [descriptor];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    loop {
+        match sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Receives bytes, and a descriptor if one comes with them. Returns how many bytes; none at the end.
+pub(crate) fn receive_with(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(&socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptor = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut rights) = message {
+            descriptor = rights.next();
+        }
+    }
+    Ok((received.bytes, descriptor))
+}
+
 fn send(channel: &mut File, reply: &Reply) {
     if let Ok(mut line) = serde_json::to_vec(reply) {
         line.push(b'\n');
         // Nobody reads replies of a host that is gone. They are short enough to be sent at once.
-        let _ = rustix::net::send(channel, &line, rustix::net::SendFlags::NOSIGNAL);
+        let _ = rustix::net::send(channel, &line, SendFlags::NOSIGNAL);
     }
 }
 

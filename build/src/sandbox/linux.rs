@@ -45,7 +45,7 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 /// Returns the namespaces that `spec` asks for.
 pub(crate) fn namespaces(spec: &SandboxSpec) -> u64 {
     let network = match spec.network {
-        Network::Private => syscall::NEW_NET,
+        Network::Private | Network::Proxied => syscall::NEW_NET,
         Network::Host => 0,
     };
     syscall::NEW_USER | syscall::NEW_PID | syscall::NEW_MOUNT | syscall::NEW_IPC | syscall::NEW_UTS | network
@@ -144,7 +144,7 @@ pub(crate) fn write_id_maps(process: &str, spec: &SandboxSpec, caller: (u32, u32
 /// Returns whether abstract Unix sockets of the machine are out of reach too (they are with a private network; with the
 /// machine's it depends on the kernel).
 pub(crate) fn enter(spec: &SandboxSpec, has_cgroup: bool) -> Result<bool, StepError> {
-    if spec.network == Network::Private {
+    if spec.network != Network::Host {
         syscall::loopback_up().step(|| "bringing the loopback interface up".to_owned())?;
     }
     rustix::system::sethostname(b"localhost").step(|| "setting the host name".to_owned())?;
@@ -189,7 +189,7 @@ pub(crate) fn enter(spec: &SandboxSpec, has_cgroup: bool) -> Result<bool, StepEr
         become_user.step(|| "becoming the user of the build".to_owned())?;
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     }
-    Ok(scoped || spec.network == Network::Private)
+    Ok(scoped || spec.network != Network::Host)
 }
 
 /// Whether the user that this process really is, whatever it is called here, is the machine's root.

@@ -7,16 +7,18 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
 use super::serve::step_error;
-use super::{Program, Reply, Request, send};
+use super::{Program, Reply, Request, send, send_with};
 use crate::bytes::Bytes;
 use crate::executor::builtin;
 use crate::sandbox::linux::{self, StepError, syscall};
+use crate::sandbox::{Network, PROXY_ADDRESS};
 
 /// Returns whether the builder waits for a word of its parent.
 pub(super) fn waits(request: &Request) -> bool {
@@ -43,7 +45,7 @@ fn wait_for_parent(go: &OwnedFd, waits: bool) -> io::Result<()> {
 /// Enters the sandbox and becomes the builder. Returns only if that fails, with the exit status.
 /// `go` is the other end of a socket of the parent's; `caller` has user and group of the parent.
 pub(super) fn build(request: &Request, go: &OwnedFd, caller: (u32, u32), channel: &mut File) -> i32 {
-    if let Err(StepError { step, error }) = enter(request, go, caller) {
+    if let Err(StepError { step, error }) = enter(request, go, caller, channel) {
         send(channel, &Reply::SetupFailed { step, reason: error.to_string(), hint: String::new() });
         return 1;
     }
@@ -58,7 +60,7 @@ pub(super) fn build(request: &Request, go: &OwnedFd, caller: (u32, u32), channel
     1
 }
 
-fn enter(request: &Request, go: &OwnedFd, caller: (u32, u32)) -> Result<(), StepError> {
+fn enter(request: &Request, go: &OwnedFd, caller: (u32, u32), channel: &File) -> Result<(), StepError> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     wait_for_parent(go, waits(request)).map_err(step_error("waiting for the id maps"))?;
     if let Some(spec) = request.sandbox.as_ref().filter(|spec| linux::maps_itself(spec)) {
@@ -68,7 +70,12 @@ fn enter(request: &Request, go: &OwnedFd, caller: (u32, u32)) -> Result<(), Step
     syscall::replace_standard(rustix::stdio::stderr(), 1).map_err(step_error("redirecting standard output"))?;
 
     match (&request.sandbox, &request.user) {
-        (Some(spec), _) => drop(linux::enter(spec, request.cgroup.is_some())?),
+        (Some(spec), _) => {
+            linux::enter(spec, request.cgroup.is_some())?;
+            if spec.network == Network::Proxied {
+                give_proxy_socket(channel).map_err(step_error("making a socket for the proxy"))?;
+            }
+        }
         (None, Some(user)) => {
             let groups: Vec<_> = user.groups.iter().map(|&group| rustix::fs::Gid::from_raw(group)).collect();
             let become_user = rustix::thread::set_thread_groups(&groups)
@@ -93,6 +100,15 @@ fn enter(request: &Request, go: &OwnedFd, caller: (u32, u32)) -> Result<(), Step
     // Not essential: some container run-times forbid it.
     let _ = syscall::add_personality(linux32 | syscall::ADDR_NO_RANDOMIZE);
     let _ = syscall::close_on_exec_from(3);
+    Ok(())
+}
+
+/// Gives the host a socket of this network, at which it is the proxy.
+fn give_proxy_socket(channel: &File) -> io::Result<()> {
+    let listener = TcpListener::bind(PROXY_ADDRESS)?;
+    let mut line = serde_json::to_vec(&Reply::Listening)?;
+    line.push(b'\n');
+    send_with(channel, &line, listener.as_fd())?;
     Ok(())
 }
 

@@ -4,17 +4,16 @@
 //! reply has come is all that there is to know of a build, and where nothing of the build was changed about the process
 //! itself the next build gets it.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
+use rustix::net::{SendFlags, send};
 
-use super::{Helper, MARKER_ARGUMENT, MARKER_VARIABLE, Request, START, STOP};
+use super::{Helper, MARKER_ARGUMENT, MARKER_VARIABLE, Request, START, STOP, send_with};
 
 /// Starts builds under one helper process, which is started with the first of them and ends with this.
 #[derive(Debug)]
@@ -158,20 +157,6 @@ impl Running {
     pub(crate) fn stop(&mut self) {
         if !std::mem::replace(&mut self.is_stopped, true) {
             let _ = send_all(&self.channel, &[STOP]);
-        }
-    }
-}
-
-/// Sends bytes together with a descriptor. Returns how many of them are sent.
-fn send_with(socket: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let descriptors = [descriptor];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    loop {
-        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
-            Err(Errno::INTR) => {}
-            result => return result,
         }
     }
 }

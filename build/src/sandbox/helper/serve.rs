@@ -5,18 +5,16 @@
 //! no more, whoever else may hold a copy of that socket, and when the helper is no more.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, wait, waitpid};
 
 use super::builder::build;
-use super::{Program, Reply, Request, RunAs, START, STOP, send};
+use super::{Program, Reply, Request, RunAs, START, STOP, receive_with, send};
 use crate::executor::builtin;
 use crate::sandbox::linux::cgroup::Cgroup;
 use crate::sandbox::linux::syscall::{self, Fork};
@@ -85,20 +83,11 @@ fn receive(socket: impl AsFd, host: Option<&OwnedFd>) -> Option<(u8, Option<Owne
             return None;
         }
         let mut byte = [0];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
-        match received {
+        let descriptor = match receive_with(&socket, &mut byte) {
             Err(Errno::INTR | Errno::AGAIN) => continue,
-            Ok(message) if message.bytes > 0 => {}
+            Ok((1, descriptor)) => descriptor,
             _ => return None,
-        }
-        let mut descriptor = None;
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(mut rights) = message {
-                descriptor = rights.next();
-            }
-        }
+        };
         return Some((byte[0], descriptor));
     }
 }

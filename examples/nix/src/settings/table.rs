@@ -1,7 +1,9 @@
 //! Every setting: name, kind, default, other names. The reference's of 2.34 (`nix config show --json` gave the list), and few of our own,
 //! which are at the end of this comment: `error-style` (`nix`, `rich`, empty for what suits where stderr goes) and `sandbox-shell`
 //! (what `/bin/sh` is in the sandbox; empty for a static shell that is found), and `remote-execution` (a server that builds run on:
-//! `grpc://HOST:PORT?instance=NAME&cores=N&token-file=PATH`). A flat table.
+//! `grpc://HOST:PORT?instance=NAME&cores=N&token-file=PATH`), `fixed-output-hosts` (hosts that fixed-output derivations may reach,
+//! `*` for all), `max-build-memory` (bytes), `max-build-cpu-percent` (of one processor) and `max-build-processes` (what a build may use, by
+//! its control group). A flat table.
 
 use super::{Kind, Setting};
 
@@ -52,6 +54,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("extra-platforms", Kind::List, "", &[]),
     Setting::new("fallback", Kind::Bool, "false", &["build-fallback"]),
     Setting::new("filter-syscalls", Kind::Bool, "true", &[]),
+    Setting::new("fixed-output-hosts", Kind::List, "*", &[]),
     Setting::new("flake-registry", Kind::Text, "https://channels.nixos.org/flake-registry.json", &[]),
     Setting::new("fsync-metadata", Kind::Bool, "true", &[]),
     Setting::new("fsync-store-paths", Kind::Bool, "false", &[]),
@@ -75,7 +78,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("lint-short-path-literals", Kind::Text, "ignore", &[]),
     Setting::new("lint-url-literals", Kind::Text, "ignore", &[]),
     Setting::new("log-lines", Kind::Integer, "25", &[]),
+    Setting::new("max-build-cpu-percent", Kind::Integer, "0", &[]),
     Setting::new("max-build-log-size", Kind::Integer, "0", &["build-max-log-size"]),
+    Setting::new("max-build-memory", Kind::Integer, "0", &[]),
+    Setting::new("max-build-processes", Kind::Integer, "0", &[]),
     Setting::new("max-call-depth", Kind::Integer, "10000", &[]),
     Setting::new("max-free", Kind::Integer, "9223372036854775807", &[]),
     Setting::new("max-jobs", Kind::Text, "1", &["build-max-jobs"]),
