@@ -13,7 +13,7 @@ use nixlang_store::store::Store;
 
 use super::{OutputPlace, Task};
 use crate::error::BuildError;
-use crate::executor::builtin::{BuiltinRequest, Fetch, buildenv};
+use crate::executor::builtin::{BuiltinRequest, Channel, Fetch, buildenv};
 use crate::options::BuildOptions;
 use crate::sandbox::{Network, PROXY_ADDRESS};
 
@@ -62,6 +62,9 @@ pub(super) fn request(task: Task<'_>, outputs: &BTreeMap<OutputName, OutputPlace
             let packages = buildenv::parse_packages(&required("derivations")?)
                 .ok_or_else(|| reject("attribute 'derivations' is malformed".to_owned()))?;
             Ok(BuiltinRequest::Buildenv { out, manifest: required("manifest")?.into(), packages })
+        }
+        "builtin:unpack-channel" => {
+            Ok(BuiltinRequest::UnpackChannel(Channel { src: required("src")?.into(), out, name: required("channelName")? }))
         }
         other => {
             let name = other.strip_prefix("builtin:").unwrap_or(other).to_owned();

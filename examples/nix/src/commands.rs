@@ -1,6 +1,7 @@
 //! The table of commands, and what all of them begin and end with.
 
 mod build;
+mod channel;
 mod bundle;
 mod copy_closure;
 mod daemon;
@@ -168,6 +169,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     classic("nix-daemon", "answer clients that use the store", daemon::run),
     classic("nix-store", "work on the store", nix_store::run),
     classic("nix-collect-garbage", "delete everything that nothing keeps alive", collect_garbage::run),
+    classic("nix-channel", "fetch channels of expressions anew", channel::run),
     classic("nix-env", "install packages into profiles", nix_env::run),
     classic("nix-hash", "hash files, or write hashes in another notation", hash::classic),
     classic("nix-prefetch-url", "download a file into the store and print its hash", prefetch::classic),
@@ -180,7 +182,6 @@ const GROUPS: &[(&str, &str)] =
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "nix-channel", 
     "profile", "upgrade-nix",
 ];
 

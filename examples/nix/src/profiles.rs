@@ -24,7 +24,8 @@ fn root_profiles_dir(context: &Context) -> PathBuf {
     state_dir(context).join("profiles/per-user/root")
 }
 
-fn uses_xdg(context: &Context) -> bool {
+/// Returns whether what belongs to the user is where the XDG directories say.
+pub(crate) fn uses_xdg(context: &Context) -> bool {
     context.settings.is_on("use-xdg-base-directories")
 }
 
@@ -52,9 +53,14 @@ pub(crate) fn default_profile(context: &Context) -> Outcome<Profile> {
     Ok(Profile::new(&target)?)
 }
 
+/// Returns where the expressions are that packages are installed from.
+pub(crate) fn default_expression_path(context: &Context) -> PathBuf {
+    if uses_xdg(context) { state_home().join("nix/defexpr") } else { home().join(".nix-defexpr") }
+}
+
 /// Returns where the expressions are that packages are installed from, made with links to the channels if it is not there.
 pub(crate) fn default_expression(context: &Context) -> Outcome<PathBuf> {
-    let path = if uses_xdg(context) { state_home().join("nix/defexpr") } else { home().join(".nix-defexpr") };
+    let path = default_expression_path(context);
     if path.symlink_metadata().is_err() {
         // Who has no home directory installs from elsewhere.
         let make = || -> Outcome<()> {

@@ -4,6 +4,7 @@ mod environment;
 mod names;
 mod packages;
 mod query;
+mod xml;
 
 use std::cell::RefCell;
 use std::cmp::Ordering;

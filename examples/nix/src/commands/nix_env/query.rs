@@ -1,6 +1,6 @@
 //! `nix-env --query`: what is installed or available, as a table or as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nixlang_store::path::StorePath;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::diff_closures::split_name;
 use super::names::{Selector, compare_versions};
 use super::packages::{Package, Source, Wanted, find};
-use super::Call;
+use super::{Call, xml};
 use crate::failure::{Failure, Outcome};
 
 /// What to show.
@@ -24,6 +24,7 @@ struct Columns {
     meta: bool,
     compare: bool,
     json: bool,
+    xml: bool,
 }
 
 pub(super) fn run(call: &Call) -> Outcome<u8> {
@@ -46,7 +47,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
             "--json" => columns.json = true,
             "-P" | "--attr-path" => columns.attribute = true,
             "-A" | "--attr" => attribute = flags.next().cloned().unwrap_or_default(),
-            "--xml" => return Err(Failure::new("'--xml' is not supported yet; use '--json'")),
+            "--xml" => columns.xml = true,
             other => return Err(Failure::Usage(format!("unknown flag '{other}'"))),
         }
     }
@@ -80,6 +81,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     let fetchable = if needs_paths { call.fetchable(&paths)? } else { BTreeSet::new() };
     let is_valid = |package: &Package| package.out_path.as_ref().is_some_and(|path| valid.contains(path));
     let is_fetchable = |package: &Package| package.out_path.as_ref().is_some_and(|path| fetchable.contains(path));
+    let is_installed = |package: &Package| installed.iter().any(|other| other.out_path == package.out_path);
     if call.prebuilt_only {
         shown.retain(|package| is_valid(package) || is_fetchable(package));
     }
@@ -87,13 +89,18 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         println!("{}", nixlang_store::json::to_string_pretty(&as_json(call, &shown, &columns)));
         return Ok(0);
     }
+    if columns.xml {
+        let status = |package: &Package| [is_installed(package), is_valid(package), is_fetchable(package)];
+        let items: Vec<xml::Item> = shown.iter().map(|package| as_xml(call, package, &columns, status(package), &others)).collect();
+        print!("{}", xml::document(&items));
+        return Ok(0);
+    }
     let mut table: Vec<Vec<String>> = Vec::new();
     for package in &shown {
         let mut row = Vec::new();
         if columns.status {
-            let is_installed = installed.iter().any(|other| other.out_path == package.out_path);
             let letter = |is: bool, letter: char| if is { letter } else { '-' };
-            row.push([letter(is_installed, 'I'), letter(is_valid(package), 'P'), letter(is_fetchable(package), 'S')].iter().collect());
+            row.push([letter(is_installed(package), 'I'), letter(is_valid(package), 'P'), letter(is_fetchable(package), 'S')].iter().collect());
         }
         if columns.attribute {
             row.push(package.attribute.clone());
@@ -171,6 +178,43 @@ fn as_json(call: &Call, packages: &[Package], columns: &Columns) -> Value {
         all.insert(package.attribute.clone(), object);
     }
     Value::Object(all)
+}
+
+fn as_xml(call: &Call, package: &Package, columns: &Columns, status: [bool; 3], others: &[Package]) -> xml::Item {
+    let show = |path: &StorePath| call.context.store.store_dir().display(path);
+    let (name, version) = split_name(&package.name);
+    let mut attributes = BTreeMap::from([
+        ("attrPath", package.attribute.clone()),
+        ("name", package.name.clone()),
+        ("pname", name.to_owned()),
+        ("version", version.to_owned()),
+        ("outputName", package.output_name.clone()),
+    ]);
+    let mut add = |name, value: String| drop(Some(value).filter(|value| !value.is_empty()).map(|value| attributes.insert(name, value)));
+    add("system", package.system.clone());
+    if columns.status {
+        for (name, is) in ["installed", "valid", "substitutable"].into_iter().zip(status) {
+            add(name, u8::from(is).to_string());
+        }
+    }
+    if columns.compare
+        && let Some((sign, other)) = comparison(package, others).split_once(' ').filter(|(sign, _)| *sign != "-")
+    {
+        add("versionDiff", sign.to_owned());
+        add("maxComparedVersion", other.to_owned());
+    }
+    if columns.drv_path {
+        add("drvPath", package.derivation.as_ref().map(show).unwrap_or_default());
+    }
+    if columns.description {
+        add("description", package.meta.get("description").and_then(Value::as_str).unwrap_or_default().to_owned());
+    }
+    let path = |path: &Option<StorePath>| path.as_ref().filter(|_| columns.out_path).map(show);
+    xml::Item {
+        attributes,
+        outputs: package.outputs.iter().map(|(name, output)| (name.clone(), path(output))).collect(),
+        meta: package.meta.iter().filter(|_| columns.meta).map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
 }
 
 /// Prints rows with their columns below each other; the last one is as long as it is.
