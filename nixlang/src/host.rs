@@ -1,6 +1,7 @@
 //! `Host`: everything that an evaluation may ask of the world outside. The evaluator opens no file, reads no environment variable
 //! and writes no store path itself; so it runs from memory, can be restricted, and everything it read can be recorded.
 
+mod layer;
 mod memory;
 mod os;
 mod recording;
@@ -14,6 +15,7 @@ use nixlang_store::derivation::Derivation;
 use nixlang_store::input::{Attrs, Input};
 use nixlang_store::path::{StoreDir, StorePath};
 
+pub use layer::HostLayer;
 pub use memory::MemoryHost;
 pub use os::OsHost;
 pub use recording::{Read, Reads, RecordingHost};
@@ -48,7 +50,7 @@ impl FileType {
 }
 
 /// Why a host did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum HostError {
     /// There is no such file.
     #[error("path '{path}' does not exist")]
@@ -97,7 +99,7 @@ pub enum HostError {
 pub type HostResult<T> = Result<T, HostError>;
 
 /// An output of a derivation that must exist before evaluation can go on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WantedOutput {
     /// The derivation.
     pub derivation: StorePath,
@@ -163,6 +165,15 @@ pub trait Host {
 
     /// Serves import from derivation: builds or fetches outputs, and returns the path of each.
     fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>>;
+
+    /// As [`realise`](Self::realise), but need not wait: `None` says that it goes on in the background, and to ask for the same again later. Only
+    /// [`Evaluator::interleaved`](crate::eval::Evaluator::interleaved) asks this way. By default it waits.
+    fn begin_realise(&self, outputs: &[WantedOutput]) -> HostResult<Option<Vec<StorePath>>> {
+        self.realise(outputs).map(Some)
+    }
+
+    /// Waits until something has ended of what [`begin_realise`](Self::begin_realise) left to the background; returns at once if nothing is there.
+    fn await_realised(&self) {}
 
     /// Serves `storePath` and strings with context that are read: makes sure that a store path is there.
     fn ensure_path(&self, path: &StorePath) -> HostResult<()>;

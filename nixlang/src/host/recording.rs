@@ -1,12 +1,11 @@
 //! A host that notes everything that an evaluation reads through it, so that somebody can tell later whether the result still holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nixlang_store::derivation::Derivation;
 use nixlang_store::hash::{Algorithm, Hash};
-use nixlang_store::input::{Attrs, Input};
-use nixlang_store::path::{StoreDir, StorePath};
+use nixlang_store::input::Input;
+use nixlang_store::path::StorePath;
 
 use super::*;
 
@@ -73,6 +72,12 @@ impl RecordingHost {
         RecordingHost { inner, reads }
     }
 
+    fn note_realised(&self, outputs: &[WantedOutput], paths: Option<&Vec<StorePath>>) {
+        for (i, wanted) in outputs.iter().enumerate() {
+            self.note(Read::Output(wanted.clone()), paths.and_then(|paths| paths.get(i)).map(StorePath::to_string));
+        }
+    }
+
     fn note(&self, read: Read, found: Option<String>) {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).entry(read).or_insert(found);
     }
@@ -82,7 +87,11 @@ fn digest(bytes: &[u8]) -> String {
     Hash::digest(Algorithm::Sha256, bytes).to_string()
 }
 
-impl Host for RecordingHost {
+impl HostLayer for RecordingHost {
+    fn inner(&self) -> &dyn Host {
+        &*self.inner
+    }
+
     fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
         let result = self.inner.read_file(path);
         self.note(Read::File(path.to_vec()), result.as_ref().ok().map(|contents| digest(contents)));
@@ -127,54 +136,22 @@ impl Host for RecordingHost {
         time
     }
 
-    fn now(&self) -> std::time::Instant {
-        self.inner.now()
-    }
-
-    fn store_dir(&self) -> &StoreDir {
-        self.inner.store_dir()
-    }
-
-    fn add_source(&self, source: SourceToAdd<'_>) -> HostResult<StorePath> {
-        self.inner.add_source(source)
-    }
-
-    fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath> {
-        self.inner.add_text(name, contents, references)
-    }
-
-    fn add_derivation(&self, derivation: &Derivation, path: &StorePath, contents: &[u8]) -> HostResult<()> {
-        self.inner.add_derivation(derivation, path, contents)
-    }
-
-    fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {
-        self.inner.read_derivation(path)
-    }
-
     fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
         let result = self.inner.realise(outputs);
-        for (i, wanted) in outputs.iter().enumerate() {
-            let path = result.as_ref().ok().and_then(|paths| paths.get(i)).map(StorePath::to_string);
-            self.note(Read::Output(wanted.clone()), path);
+        self.note_realised(outputs, result.as_ref().ok());
+        result
+    }
+
+    fn begin_realise(&self, outputs: &[WantedOutput]) -> HostResult<Option<Vec<StorePath>>> {
+        let result = self.inner.begin_realise(outputs);
+        match &result {
+            Ok(None) => {}
+            Ok(Some(paths)) => self.note_realised(outputs, Some(paths)),
+            Err(_) => self.note_realised(outputs, None),
         }
         result
     }
 
-    fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
-        self.inner.ensure_path(path)
-    }
-
-    fn is_valid(&self, path: &StorePath) -> bool {
-        self.inner.is_valid(path)
-    }
-
-    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        self.inner.closure(path)
-    }
-
-    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        self.inner.references(path)
-    }
 
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
         let result = self.inner.fetch(request);
@@ -188,59 +165,11 @@ impl Host for RecordingHost {
         result
     }
 
-    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
-        self.inner.resolve_input(input, only_fixed)
-    }
-
-    fn missing_in_working_copy(&self, root: &str, path: &str) -> String {
-        self.inner.missing_in_working_copy(root, path)
-    }
-
-    fn forget_fetched(&self) {
-        self.inner.forget_fetched();
-    }
-
-    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
-        self.inner.lock_file(input, path)
-    }
-
-    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
-        self.inner.write_lock_file(input, path, text, commit_message)
-    }
-
-    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
-        self.inner.write_file(path, text)
-    }
-
-    fn check_address(&self, address: &str) -> HostResult<()> {
-        self.inner.check_address(address)
-    }
-
     fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {
         let result = self.inner.fetch_search_path_entry(entry);
         let found = result.as_ref().ok().and_then(|path| path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()));
         self.note(Read::Fetch(entry.to_owned()), found);
         result
-    }
-
-    fn check_closure_store(&self, address: &str) -> HostResult<()> {
-        self.inner.check_closure_store(address)
-    }
-
-    fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
-        self.inner.copy_closure(address, path)
-    }
-
-    fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
-        self.inner.rewrite_closure(address, path)
-    }
-
-    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
-        self.inner.is_content_addressed(path)
-    }
-
-    fn message(&self, kind: Message, text: &str) {
-        self.inner.message(kind, text);
     }
 }
 

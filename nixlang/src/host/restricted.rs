@@ -1,11 +1,8 @@
 //! A host that shows only part of another one: files below allowed paths, fetches below allowed addresses, no environment.
 //! It is what `restrict-eval` stands for.
 
-use std::collections::BTreeSet;
-
-use nixlang_store::derivation::Derivation;
 use nixlang_store::input::url::Url;
-use nixlang_store::path::{StoreDir, StorePath};
+use nixlang_store::path::StorePath;
 
 use super::*;
 
@@ -59,7 +56,11 @@ fn is_just_a_scheme(text: &str) -> bool {
     })
 }
 
-impl Host for RestrictedHost {
+impl HostLayer for RestrictedHost {
+    fn inner(&self) -> &dyn Host {
+        &*self.inner
+    }
+
     fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
         self.check(path)?;
         self.inner.read_file(path)
@@ -93,81 +94,9 @@ impl Host for RestrictedHost {
         None
     }
 
-    fn current_time(&self) -> i64 {
-        self.inner.current_time()
-    }
-
-    fn store_dir(&self) -> &StoreDir {
-        self.inner.store_dir()
-    }
-
-    fn add_source(&self, source: SourceToAdd<'_>) -> HostResult<StorePath> {
-        self.inner.add_source(source)
-    }
-
-    fn add_text(&self, name: &str, contents: &[u8], references: &BTreeSet<StorePath>) -> HostResult<StorePath> {
-        self.inner.add_text(name, contents, references)
-    }
-
-    fn add_derivation(&self, derivation: &Derivation, path: &StorePath, contents: &[u8]) -> HostResult<()> {
-        self.inner.add_derivation(derivation, path, contents)
-    }
-
-    fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation> {
-        self.inner.read_derivation(path)
-    }
-
-    fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
-        self.inner.realise(outputs)
-    }
-
-    fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
-        self.inner.ensure_path(path)
-    }
-
-    fn is_valid(&self, path: &StorePath) -> bool {
-        self.inner.is_valid(path)
-    }
-
-    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        self.inner.closure(path)
-    }
-
-    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        self.inner.references(path)
-    }
-
     fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath> {
-        self.check_address(&request.url)?;
+        HostLayer::check_address(self, &request.url)?;
         self.inner.fetch(request)
-    }
-
-    fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
-        self.inner.fetch_input(input)
-    }
-
-    fn resolve_input(&self, input: &Input, only_fixed: bool) -> HostResult<(Input, Attrs)> {
-        self.inner.resolve_input(input, only_fixed)
-    }
-
-    fn missing_in_working_copy(&self, root: &str, path: &str) -> String {
-        self.inner.missing_in_working_copy(root, path)
-    }
-
-    fn forget_fetched(&self) {
-        self.inner.forget_fetched();
-    }
-
-    fn lock_file(&self, input: &Input, path: &str) -> HostResult<Option<LockFilePlace>> {
-        self.inner.lock_file(input, path)
-    }
-
-    fn write_lock_file(&self, input: &Input, path: &str, text: &[u8], commit_message: Option<&str>) -> HostResult<()> {
-        self.inner.write_lock_file(input, path, text, commit_message)
-    }
-
-    fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()> {
-        self.inner.write_file(path, text)
     }
 
     fn check_address(&self, address: &str) -> HostResult<()> {
@@ -184,30 +113,6 @@ impl Host for RestrictedHost {
             Some(path) => self.check(&crate::path::canonicalise(path.as_bytes())),
             None => Err(HostError::Forbidden { message: format!("access to URI '{address}' is forbidden in restricted mode") }),
         }
-    }
-
-    fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>> {
-        self.inner.fetch_search_path_entry(entry)
-    }
-
-    fn check_closure_store(&self, address: &str) -> HostResult<()> {
-        self.inner.check_closure_store(address)
-    }
-
-    fn copy_closure(&self, address: &str, path: &StorePath) -> HostResult<()> {
-        self.inner.copy_closure(address, path)
-    }
-
-    fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
-        self.inner.rewrite_closure(address, path)
-    }
-
-    fn is_content_addressed(&self, path: &StorePath) -> HostResult<bool> {
-        self.inner.is_content_addressed(path)
-    }
-
-    fn message(&self, kind: Message, text: &str) {
-        self.inner.message(kind, text);
     }
 }
 

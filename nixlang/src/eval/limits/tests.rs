@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::eval::{EvalOptions, session};
 use crate::heap::Value;
-use crate::host::{Host, MemoryHost};
+use crate::host::{Host, HostLayer, MemoryHost};
 use crate::source::Origin;
 
 const FOREVER: &[u8] = b"let f = x: f (x + 1); in f 0";
@@ -97,63 +97,13 @@ fn more_than_the_machine_has_is_an_error() {
 /// A host whose clock goes a second further whenever it is looked at.
 struct Clock(MemoryHost, Instant, AtomicU64);
 
-impl Host for Clock {
+impl HostLayer for Clock {
+    fn inner(&self) -> &dyn Host {
+        &self.0
+    }
+
     fn now(&self) -> Instant {
         self.1 + Duration::from_secs(self.2.fetch_add(1, Ordering::Relaxed))
-    }
-    fn read_file(&self, path: &[u8]) -> crate::host::HostResult<Vec<u8>> {
-        self.0.read_file(path)
-    }
-    fn read_dir(&self, path: &[u8]) -> crate::host::HostResult<Vec<(Vec<u8>, Option<crate::host::FileType>)>> {
-        self.0.read_dir(path)
-    }
-    fn file_type(&self, path: &[u8]) -> crate::host::HostResult<Option<crate::host::FileType>> {
-        self.0.file_type(path)
-    }
-    fn read_link(&self, path: &[u8]) -> crate::host::HostResult<Vec<u8>> {
-        self.0.read_link(path)
-    }
-    fn env_var(&self, name: &[u8]) -> Option<Vec<u8>> {
-        self.0.env_var(name)
-    }
-    fn current_time(&self) -> i64 {
-        self.0.current_time()
-    }
-    fn store_dir(&self) -> &nixlang_store::path::StoreDir {
-        self.0.store_dir()
-    }
-    fn add_source(&self, source: crate::host::SourceToAdd<'_>) -> crate::host::HostResult<nixlang_store::path::StorePath> {
-        self.0.add_source(source)
-    }
-    fn add_text(&self, name: &str, contents: &[u8], references: &std::collections::BTreeSet<nixlang_store::path::StorePath>) -> crate::host::HostResult<nixlang_store::path::StorePath> {
-        self.0.add_text(name, contents, references)
-    }
-    fn add_derivation(&self, derivation: &nixlang_store::derivation::Derivation, path: &nixlang_store::path::StorePath, contents: &[u8]) -> crate::host::HostResult<()> {
-        self.0.add_derivation(derivation, path, contents)
-    }
-    fn read_derivation(&self, path: &nixlang_store::path::StorePath) -> crate::host::HostResult<nixlang_store::derivation::Derivation> {
-        self.0.read_derivation(path)
-    }
-    fn realise(&self, outputs: &[crate::host::WantedOutput]) -> crate::host::HostResult<Vec<nixlang_store::path::StorePath>> {
-        self.0.realise(outputs)
-    }
-    fn ensure_path(&self, path: &nixlang_store::path::StorePath) -> crate::host::HostResult<()> {
-        self.0.ensure_path(path)
-    }
-    fn is_valid(&self, path: &nixlang_store::path::StorePath) -> bool {
-        self.0.is_valid(path)
-    }
-    fn closure(&self, path: &nixlang_store::path::StorePath) -> crate::host::HostResult<std::collections::BTreeSet<nixlang_store::path::StorePath>> {
-        self.0.closure(path)
-    }
-    fn references(&self, path: &nixlang_store::path::StorePath) -> crate::host::HostResult<std::collections::BTreeSet<nixlang_store::path::StorePath>> {
-        self.0.references(path)
-    }
-    fn fetch(&self, request: &crate::host::FetchRequest) -> crate::host::HostResult<nixlang_store::path::StorePath> {
-        self.0.fetch(request)
-    }
-    fn message(&self, kind: crate::host::Message, text: &str) {
-        self.0.message(kind, text);
     }
 }
 
