@@ -160,6 +160,7 @@ fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::Cancelled => "cancelled",
         ErrorKind::Interrupted => "interrupted",
         ErrorKind::Recoverable => "recoverable",
+        ErrorKind::Waiting => "waiting",
         ErrorKind::Evaluation => "evaluation",
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod expr;
 mod force;
 mod import;
+mod interleave;
 mod limits;
 mod names;
 mod observe;
@@ -132,6 +133,7 @@ pub struct Evaluator<'h> {
     call_depth: Cell<u32>,
     stack_limit: Cell<usize>,
     meter: limits::Meter,
+    interleaving: interleave::Interleaving,
     /// Whether there is an observer that is to be told.
     observing: Cell<bool>,
     observer: RefCell<Option<Rc<dyn Observer<'h> + 'h>>>,
@@ -179,6 +181,7 @@ impl<'h> Evaluator<'h> {
             call_depth: Cell::new(0),
             stack_limit: Cell::new(0),
             meter: Default::default(),
+            interleaving: Default::default(),
             observing: Cell::new(false),
             observer: RefCell::new(None),
             functors_seen: RefCell::default(),

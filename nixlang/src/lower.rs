@@ -146,7 +146,7 @@ impl<'h> Lowering<'_, 'h> {
         let is_known = matches!(wanted, Wanted::Names(..));
         let warn = |text: &str| {
             if !is_known {
-                self.eval.host.message(Message::Warning, text);
+                self.eval.say(Message::Warning, text);
             }
         };
         let mut scratch = self.eval.parse_scratch.take();

@@ -9,7 +9,7 @@ use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
 use nixlang_build::options::OptionsError;
 use nixlang_build::sandbox::Isolation;
-use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, DerivedPath, Helper, Plan, Realised, WantedOutputs};
+use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Plan, Realised, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 
@@ -40,6 +40,11 @@ pub(crate) struct BuildFlags {
 
 /// Builds what is wanted. Fails unless all of it is valid afterwards.
 pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags) -> Outcome<BuildOutcome> {
+    build_until(context, wanted, flags, &context.cancel.token())
+}
+
+/// As [`build`], until it is cancelled.
+fn build_until(context: &Context, wanted: &[DerivedPath], flags: BuildFlags, cancel: &CancelToken) -> Outcome<BuildOutcome> {
     if context.store.is_cache() {
         return all_there(context, wanted);
     }
@@ -63,7 +68,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         return Ok(BuildOutcome::default());
     }
     let progress = Progress::new(context);
-    let outcome = keeping_space(context, || builder.run(&plan, &progress, &context.cancel.token()))?;
+    let outcome = keeping_space(context, || builder.run(&plan, &progress, cancel))?;
     progress.finish();
     if outcome.is_success() {
         if context.common.repair && !flags.repair {
@@ -71,7 +76,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
         }
         return Ok(outcome);
     }
-    if context.cancel.is_cancelled() {
+    if cancel.is_cancelled() {
         return Err(Failure::new("interrupted by the user"));
     }
     Err(failure(context, wanted, &outcome))
@@ -290,8 +295,8 @@ pub(crate) fn size(n_bytes: u64) -> String {
     format!("{value:.1} {unit}iB")
 }
 
-/// Builds outputs during an evaluation. Returns their paths, in the same places.
-pub(crate) fn realise(context: &Context, outputs: &[WantedOutput]) -> Outcome<Vec<StorePath>> {
+/// Builds outputs during an evaluation, until it is cancelled. Returns their paths, in the same places.
+pub(crate) fn realise(context: &Context, outputs: &[WantedOutput], cancel: &CancelToken) -> Outcome<Vec<StorePath>> {
     let wanted: Vec<DerivedPath> = outputs.iter().map(|wanted| output(&wanted.derivation, [&wanted.output])).collect();
     let store = context.eval_store().open()?;
     for wanted in outputs {
@@ -299,7 +304,7 @@ pub(crate) fn realise(context: &Context, outputs: &[WantedOutput]) -> Outcome<Ve
             return Err(Failure::new(format!("path '{}' is not valid", wanted.derivation.base_name())));
         }
     }
-    let outcome = build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
+    let outcome = build_until(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() }, cancel)?;
     let paths = outputs.iter().zip(outcome.realised).map(|(wanted, mut realised)| match realised.outputs.remove(&*wanted.output) {
         Some(path) => Ok(path),
         None => output_path(context, &wanted.derivation, &wanted.output),

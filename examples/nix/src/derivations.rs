@@ -7,7 +7,7 @@ use nixlang::heap::{Attrs, Kind, Value};
 use nixlang::source::Pos;
 use nixlang_store::path::StorePath;
 
-use crate::evaluation::{Evaluation, Step};
+use crate::evaluation::{Evaluation, Step, Stop};
 use crate::failure::Failure;
 
 /// A derivation that an expression gives.
@@ -25,84 +25,84 @@ pub(crate) struct FoundDerivation {
 
 /// Returns the derivations of a value, in the reference's order, each once.
 pub(crate) fn find_derivations<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>) -> Step<Vec<FoundDerivation>> {
-    let mut search = Search { evaluation, found: Vec::new(), seen: HashSet::new() };
-    search.all(value, "")?;
+    let mut found = Search { evaluation }.all(value, "")?;
     evaluation.flush()?;
-    Ok(search.found)
+    let mut seen = HashSet::new();
+    found.retain(|found| seen.insert(found.0));
+    Ok(found.into_iter().map(|found| found.1).collect())
 }
 
+/// A search may be broken off where it has to wait for a build, and begun anew; so it keeps nothing.
 struct Search<'s, 'e, 'h> {
     evaluation: &'s Evaluation<'e, 'h>,
-    found: Vec<FoundDerivation>,
-    /// Sets that were met.
-    seen: HashSet<u64>,
 }
 
+/// Derivations with the identity of their sets.
+type Found = Vec<(u64, FoundDerivation)>;
+
 impl<'h> Search<'_, '_, 'h> {
-    fn all(&mut self, value: Value<'h>, prefix: &str) -> Step<()> {
+    fn all(&self, value: Value<'h>, prefix: &str) -> Step<Found> {
         let eval = self.evaluation.eval;
         let _depth = eval.enter_call(Pos::NONE)?;
         let value = self.evaluation.auto_call(value)?;
-        if self.one(value, prefix)? {
-            return Ok(());
+        if let Some(found) = self.one(value, prefix)? {
+            return Ok(vec![found]);
         }
-        match value.kind() {
+        let found = match value.kind() {
             Kind::Attrs(attrs) => {
                 let combine = attrs.get(eval.symbols.intern(b"_combineChannels")).is_some();
-                for entry in attrs.flat(eval.heap).iter_lexicographic(eval.heap, &eval.symbols) {
-                    let name = eval.text(entry.symbol);
-                    if !is_attr_path_component(&name) {
-                        continue;
-                    }
-                    self.attribute(entry.slot.get(), &add_to_path(prefix, &name), combine).map_err(|stop| match stop {
-                        crate::evaluation::Stop::Error(error) => error.while_(entry.pos, format!("while evaluating the attribute '{name}'")).into(),
+                let members: Vec<_> = attrs.flat(eval.heap).iter_lexicographic(eval.heap, &eval.symbols).collect();
+                let named: Vec<_> = members.iter().map(|entry| (entry, eval.text(entry.symbol))).filter(|(_, name)| is_attr_path_component(name)).collect();
+                let member = |i: usize| {
+                    let (entry, name) = &named[i];
+                    self.attribute(entry.slot.get(), &add_to_path(prefix, name), combine).map_err(|stop| match stop {
+                        Stop::Error(error) => error.while_(entry.pos, format!("while evaluating the attribute '{name}'")).into(),
                         other => other,
-                    })?;
-                }
-                Ok(())
+                    })
+                };
+                eval.interleaved(named.len(), member, Stop::is_waiting)?
             }
             Kind::List(list) => {
-                for (i, slot) in list.slots().iter().enumerate() {
-                    let prefix = add_to_path(prefix, &i.to_string());
-                    if !self.one(slot.get(), &prefix)? {
-                        self.all(slot.get(), &prefix)?;
+                let member = |i: usize| {
+                    let (value, prefix) = (list.slots()[i].get(), add_to_path(prefix, &i.to_string()));
+                    match self.one(value, &prefix)? {
+                        Some(found) => Ok(vec![found]),
+                        None => self.all(value, &prefix),
                     }
-                }
-                Ok(())
+                };
+                eval.interleaved(list.len(), member, Stop::is_waiting)?
             }
-            _ => Err(EvalError::new(ErrorKind::Type, "expression does not evaluate to a derivation (or a set or list of those)").into()),
-        }
+            _ => return Err(EvalError::new(ErrorKind::Type, "expression does not evaluate to a derivation (or a set or list of those)").into()),
+        };
+        Ok(found.into_iter().flatten().collect())
     }
 
-    fn attribute(&mut self, value: Value<'h>, prefix: &str, combine: bool) -> Step<()> {
+    fn attribute(&self, value: Value<'h>, prefix: &str, combine: bool) -> Step<Found> {
         let eval = self.evaluation.eval;
         if combine {
             return self.all(value, prefix);
         }
-        if self.one(value, prefix)? {
-            return Ok(());
+        if let Some(found) = self.one(value, prefix)? {
+            return Ok(vec![found]);
         }
         // A set within a set counts only if it says so.
         if let Kind::Attrs(attrs) = eval.force(value)?.kind()
             && let Some(entry) = attrs.find(eval.symbols.intern(b"recurseForDerivations"))
             && eval.force_bool(entry.slot.get(), entry.pos, "while evaluating the attribute `recurseForDerivations`")?
         {
-            self.all(value, prefix)?;
+            return self.all(value, prefix);
         }
-        Ok(())
+        Ok(Found::new())
     }
 
-    /// Takes a value that is a derivation. Returns whether it is one.
-    fn one(&mut self, value: Value<'h>, attribute: &str) -> Step<bool> {
+    /// Returns a value that is a derivation as one, `None` if it isn't.
+    fn one(&self, value: Value<'h>, attribute: &str) -> Step<Option<(u64, FoundDerivation)>> {
         let eval = self.evaluation.eval;
         let value = eval.force(value)?;
         if !eval.is_derivation(value)? {
-            return Ok(false);
+            return Ok(None);
         }
-        let Kind::Attrs(attrs) = value.kind() else { return Ok(false) };
-        if !self.seen.insert(value.word()) {
-            return Ok(true);
-        }
+        let Kind::Attrs(attrs) = value.kind() else { return Ok(None) };
         let context = "while evaluating the 'drvPath' attribute of a derivation";
         let path = match self.text(attrs, b"drvPath", context)? {
             Some(path) => eval.host.store_dir().parse(&path).map_err(|error| Failure::new(error.to_string()))?,
@@ -116,8 +116,7 @@ impl<'h> Search<'_, '_, 'h> {
         let output = self.text(attrs, b"outputName", "while evaluating the output name of a derivation")?;
         let output = output.filter(|output| !output.is_empty()).unwrap_or_else(|| "out".into());
         let outputs_to_install = self.outputs_to_install(attrs, &output)?;
-        self.found.push(FoundDerivation { path, output, attribute: attribute.to_owned(), outputs_to_install });
-        Ok(true)
+        Ok(Some((value.word(), FoundDerivation { path, output, attribute: attribute.to_owned(), outputs_to_install })))
     }
 
     fn text(&self, attrs: Attrs<'h>, name: &[u8], context: &'static str) -> EvalResult<Option<String>> {

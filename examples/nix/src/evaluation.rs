@@ -44,6 +44,13 @@ impl From<std::io::Error> for Stop {
     }
 }
 
+impl Stop {
+    /// Returns whether a build in the background is waited for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Stop::Error(error) if error.kind() == ErrorKind::Waiting)
+    }
+}
+
 /// What steps of an evaluation return.
 pub(crate) type Step<T> = Result<T, Stop>;
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nixlang::diagnostics::{Diagnostic, Severity};
 use nixlang::host::{FetchRequest, FetchedInput, FileType, Host, HostError, HostResult, LockFilePlace, Message, OsHost, SourceToAdd, WantedOutput, compute_source_path, compute_text_path};
+use nixlang_build::CancelToken;
 use nixlang_store::copy::CopyOptions;
 use nixlang_store::derivation::Derivation;
 use nixlang_store::fetchers::{Fetchers, Registries};
@@ -22,6 +23,7 @@ use nixlang_store::store::{Addressing, Contents, Text};
 
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
+use crate::realising::Realising;
 use crate::fetch::fetch_error;
 use crate::ui::Verbosity;
 
@@ -81,6 +83,7 @@ pub(crate) struct StoreHost {
     registries: OnceCell<Registries>,
     /// Made when something is to be fetched.
     fetchers: OnceCell<Fetchers>,
+    realising: Realising,
 }
 
 impl StoreHost {
@@ -90,7 +93,9 @@ impl StoreHost {
         let real_store_dir = context.eval_store().real_store_dir().map(|path| path.into_os_string().into_vec());
         let refuses = read_write && context.eval_store.as_ref().is_some_and(|store| store.is_dummy());
         let read_write = read_write && !context.eval_store().is_dummy();
-        StoreHost { context, pending, files, real_store_dir, pure, read_write, refuses, fetched: RefCell::default(), registries: OnceCell::new(), fetchers: OnceCell::new() }
+        let n_at_once = crate::building::options_of(&context.settings, &context.helper).map_or(1, |options| options.max_jobs);
+        let realising = Realising::new(n_at_once, &context.cancel.token());
+        StoreHost { context, pending, files, real_store_dir, pure, read_write, refuses, fetched: RefCell::default(), registries: OnceCell::new(), fetchers: OnceCell::new(), realising }
     }
 
     /// Returns where the file of a path really is. `is_reading` when it is more than a question whether it is there.
@@ -141,6 +146,22 @@ impl StoreHost {
         Ok(self.fetchers.get().expect("it was set above"))
     }
 
+    /// Makes everything ready for builds during the evaluation.
+    fn prepare_realising(&self, outputs: &[WantedOutput]) -> HostResult<()> {
+        if !self.context.settings.is_on("allow-import-from-derivation") {
+            let first = outputs.first().map(|output| self.store_dir().display(&output.derivation)).unwrap_or_default();
+            let message = format!("cannot build '{first}' during evaluation because the option 'allow-import-from-derivation' is disabled");
+            return Err(HostError::Forbidden { message });
+        }
+        if self.context.settings.is_on("trace-import-from-derivation")
+            && let Some(first) = outputs.first()
+        {
+            let shown = format!("{}^{}", self.store_dir().display(&first.derivation), first.output);
+            self.context.ui.warn(format!("built '{shown}' during evaluation due to an import from derivation"));
+        }
+        self.pending.flush(&self.context).map_err(failed)
+    }
+
     /// Returns the store, with everything written that was to be.
     fn store(&self) -> HostResult<&Arc<dyn nixlang_store::store::Store>> {
         self.pending.flush(&self.context).map_err(failed)?;
@@ -167,6 +188,17 @@ fn failed(failure: Failure) -> HostError {
 
 fn store_error(error: nixlang_store::error::StoreError) -> HostError {
     HostError::Failed { message: crate::failure::message(&error) }
+}
+
+/// Builds outputs, and brings them to where the evaluation reads.
+fn realise(context: &Context, outputs: &[WantedOutput], cancel: &CancelToken) -> HostResult<Vec<StorePath>> {
+    let paths = crate::building::realise(context, outputs, cancel).map_err(failed)?;
+    if context.eval_store.is_some() {
+        let (from, to) = (context.store.any().map_err(failed)?, context.eval_store().any().map_err(failed)?);
+        let closure = from.closure(&paths).map_err(store_error)?;
+        nixlang_store::copy::copy(&*from, &*to, &closure, &CopyOptions::default(), &()).map_err(store_error)?;
+    }
+    Ok(paths)
 }
 
 impl Host for StoreHost {
@@ -265,26 +297,18 @@ impl Host for StoreHost {
     }
 
     fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
-        if !self.context.settings.is_on("allow-import-from-derivation") {
-            let first = outputs.first().map(|output| self.store_dir().display(&output.derivation)).unwrap_or_default();
-            let message = format!("cannot build '{first}' during evaluation because the option 'allow-import-from-derivation' is disabled");
-            return Err(HostError::Forbidden { message });
-        }
-        if self.context.settings.is_on("trace-import-from-derivation")
-            && let Some(first) = outputs.first()
-        {
-            let shown = format!("{}^{}", self.store_dir().display(&first.derivation), first.output);
-            self.context.ui.warn(format!("built '{shown}' during evaluation due to an import from derivation"));
-        }
-        self.pending.flush(&self.context).map_err(failed)?;
-        let paths = crate::building::realise(&self.context, outputs).map_err(failed)?;
-        if self.context.eval_store.is_some() {
-            // What was built is read here.
-            let from = self.context.store.any().map_err(failed)?;
-            let closure = from.closure(&paths).map_err(store_error)?;
-            nixlang_store::copy::copy(&*from, &**self.store()?, &closure, &CopyOptions::default(), &()).map_err(store_error)?;
-        }
-        Ok(paths)
+        self.prepare_realising(outputs)?;
+        realise(&self.context, outputs, &self.context.cancel.token())
+    }
+
+    fn begin_realise(&self, outputs: &[WantedOutput]) -> HostResult<Option<Vec<StorePath>>> {
+        self.prepare_realising(outputs)?;
+        let context = Arc::clone(&self.context);
+        self.realising.begin(outputs, move |outputs, cancel| realise(&context, outputs, cancel))
+    }
+
+    fn await_realised(&self) {
+        self.realising.wait();
     }
 
     fn ensure_path(&self, path: &StorePath) -> HostResult<()> {

@@ -17,7 +17,7 @@ use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};
 use crate::commands::{Context, Invocation};
 use crate::derivations::find_derivations;
-use crate::evaluation::{Evaluation, Step, evaluate};
+use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
 use crate::flakes::{Defaults, FlakeFlags, FlakeWord, find};
 
@@ -227,46 +227,47 @@ impl Installables {
         }
         evaluate(context, read_write, |evaluation| {
             let root = self.root(evaluation)?;
-            let mut targets = Vec::new();
-            for word in self.words() {
-                if word.starts_with(context.store.store_dir().as_str()) {
-                    targets.push(store_target(context, &word, self.derivations)?);
-                    continue;
-                }
-                let (attribute, outputs) = split_outputs(&word);
-                let value = evaluation.select(root, if attribute == "." { "" } else { attribute })?;
-                if let Some(path) = single_path(evaluation, value, &format!("while evaluating the attribute '{attribute}'"))? {
-                    targets.push(path);
-                    continue;
-                }
-                let mut found_here: Vec<(StorePath, Option<Vec<String>>)> = Vec::new();
-                for found in find_derivations(evaluation, value)? {
-                    let outputs = match &outputs {
-                        Outputs::Default => Some(found.outputs_to_install),
-                        Outputs::All => None,
-                        Outputs::Named(names) => Some(names.clone()),
-                    };
-                    // Outputs of one derivation belong together.
-                    match found_here.iter_mut().find(|(path, _)| *path == found.path) {
-                        Some((_, Some(known))) => match outputs {
-                            Some(outputs) => {
-                                known.extend(outputs);
-                                known.sort();
-                                known.dedup();
-                            }
-                            None => *known = Vec::new(),
-                        },
-                        Some((_, None)) => {}
-                        None => found_here.push((found.path, outputs)),
-                    }
-                }
-                found_here.sort();
-                for (path, outputs) in found_here {
-                    targets.push(if self.derivations { Target::Path(path) } else { Target::Built { derivation: path, outputs } });
-                }
-            }
-            Ok(targets)
+            let words = self.words();
+            let find = |i: usize| self.targets_of_word(evaluation, root, &words[i]);
+            Ok(evaluation.eval.interleaved(words.len(), find, Stop::is_waiting)?.into_iter().flatten().collect())
         })
+    }
+
+    /// Returns what a word names in an expression or the store.
+    fn targets_of_word<'h>(&self, evaluation: &Evaluation<'_, 'h>, root: Value<'h>, word: &str) -> Step<Vec<Target>> {
+        let context = evaluation.context();
+        if word.starts_with(context.store.store_dir().as_str()) {
+            return Ok(vec![store_target(context, word, self.derivations)?]);
+        }
+        let (attribute, outputs) = split_outputs(word);
+        let value = evaluation.select(root, if attribute == "." { "" } else { attribute })?;
+        if let Some(path) = single_path(evaluation, value, &format!("while evaluating the attribute '{attribute}'"))? {
+            return Ok(vec![path]);
+        }
+        let mut found_here: Vec<(StorePath, Option<Vec<String>>)> = Vec::new();
+        for found in find_derivations(evaluation, value)? {
+            let outputs = match &outputs {
+                Outputs::Default => Some(found.outputs_to_install),
+                Outputs::All => None,
+                Outputs::Named(names) => Some(names.clone()),
+            };
+            // Outputs of one derivation belong together.
+            match found_here.iter_mut().find(|(path, _)| *path == found.path) {
+                Some((_, Some(known))) => match outputs {
+                    Some(outputs) => {
+                        known.extend(outputs);
+                        known.sort();
+                        known.dedup();
+                    }
+                    None => *known = Vec::new(),
+                },
+                Some((_, None)) => {}
+                None => found_here.push((found.path, outputs)),
+            }
+        }
+        found_here.sort();
+        let target = |(path, outputs)| if self.derivations { Target::Path(path) } else { Target::Built { derivation: path, outputs } };
+        Ok(found_here.into_iter().map(target).collect())
     }
 }
 

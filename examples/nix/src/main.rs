@@ -26,6 +26,7 @@ mod profiles;
 mod progress;
 mod remote_log;
 mod repair;
+mod realising;
 mod remote_execution;
 mod roots;
 mod settings;

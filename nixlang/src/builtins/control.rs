@@ -73,7 +73,7 @@ fn trace<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<V
         Kind::String(string) => string.bytes().to_vec(),
         _ => eval.print(shown, PrintOptions { force: false, ..PrintOptions::ALL })?,
     };
-    eval.host.message(Message::Trace, &String::from_utf8_lossy(&text));
+    eval.say(Message::Trace, &String::from_utf8_lossy(&text));
     eval.force_at(args[1], pos)
 }
 
@@ -83,7 +83,7 @@ fn trace_verbose<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eval
 
 fn warn<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let text = eval.force_string(args[0], pos, "while evaluating the first argument; the message passed to builtins.warn")?;
-    eval.host.message(Message::EvaluationWarning, &String::from_utf8_lossy(text.bytes()));
+    eval.say(Message::EvaluationWarning, &String::from_utf8_lossy(text.bytes()));
     if eval.options.abort_on_warn {
         return Err(EvalError::new(ErrorKind::Abort, "aborting to reveal stack trace of warning, as abort-on-warn is set"));
     }

@@ -230,7 +230,7 @@ impl<'e, 'h> Builder<'e, 'h> {
         let lossy = || String::from_utf8_lossy(&text).into_owned();
         let symbol = entry.symbol;
         if symbol == names.json {
-            self.eval.host.message(
+            self.eval.say(
                 Message::Warning,
                 &format!(
                     "In derivation '{}': setting structured attributes via '__json' is deprecated, and may be disallowed in future versions of Nix. Set '__structuredAttrs = true' instead.",
@@ -307,7 +307,7 @@ impl<'e, 'h> Builder<'e, 'h> {
             let message = format!(
                 "In a derivation named '{name}', 'structuredAttrs' disables the effect of the derivation attribute '{attribute}'; use 'outputChecks.<output>.{attribute}' instead"
             );
-            eval.host.message(Message::Warning, &message);
+            eval.say(Message::Warning, &message);
         }
         Ok(())
     }
@@ -442,7 +442,7 @@ impl<'e, 'h> Builder<'e, 'h> {
             let Some(algorithm) = self.hash_algorithm else { return Err(invalid("empty hash requires explicit hash algorithm")) };
             let hash = Hash::zero(algorithm);
             let shown = hash.format(nixlang_store::hash::HashFormat::Sri, true);
-            self.eval.host.message(Message::Warning, &format!("found empty hash, assuming '{shown}'"));
+            self.eval.say(Message::Warning, &format!("found empty hash, assuming '{shown}'"));
             return Ok(hash);
         }
         Hash::parse(text, self.hash_algorithm).map_err(|e| invalid(e.to_string()))

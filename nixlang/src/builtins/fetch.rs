@@ -97,7 +97,7 @@ fn arguments<'h>(eval: &Evaluator<'h>, argument: Value<'h>, pos: Pos, fetcher: F
 fn sha256(eval: &Evaluator<'_>, text: &str) -> EvalResult<Hash> {
     if text.is_empty() {
         let zero = Hash::zero(Algorithm::Sha256);
-        eval.host.message(Message::Warning, &format!("found empty hash, assuming '{}'", zero.format(HashFormat::Sri, true)));
+        eval.say(Message::Warning, &format!("found empty hash, assuming '{}'", zero.format(HashFormat::Sri, true)));
         return Ok(zero);
     }
     Hash::parse(text, Some(Algorithm::Sha256)).map_err(|error| EvalError::new(ErrorKind::Evaluation, error.to_string()))

@@ -30,7 +30,7 @@ pub(super) fn require_flakes(eval: &Evaluator<'_>) -> EvalResult<()> {
 
 pub(crate) fn with_reader<T>(eval: &Evaluator<'_>, run: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>) -> EvalResult<T> {
     let mut dubious = |name: &str| {
-        eval.host.message(Message::Warning, &format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
+        eval.say(Message::Warning, &format!("dubious URI query '{name}' is missing equal sign '=', ignoring"));
     };
     let has_feature = |feature: &str| eval.options.has_feature(feature);
     run(&mut Reader { has_feature: &has_feature, dubious: &mut dubious }).map_err(failed)

@@ -73,7 +73,7 @@ fn convert_hash<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalR
     let format = attribute(eval, attrs, "toHashFormat", pos, "while evaluating the attribute 'toHashFormat'")?
         .ok_or_else(|| missing("toHashFormat", "while locating the attribute 'toHashFormat'"))?;
     if format == "base32" {
-        eval.host.message(Message::Warning, "\"base32\" is a deprecated alias for hash format \"nix32\".");
+        eval.say(Message::Warning, "\"base32\" is a deprecated alias for hash format \"nix32\".");
     }
     let format: HashFormat = format.parse().map_err(failed)?;
     let hash = Hash::parse(&text, expected).map_err(failed)?;

@@ -54,7 +54,7 @@ pub(crate) fn realise_context<'h>(eval: &Evaluator<'h>, context: Option<&'h Cont
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let paths = eval.host.realise(&wanted).map_err(|e| eval.host_error(e))?;
+    let paths = eval.realise(&wanted)?;
     Ok(wanted
         .iter()
         .zip(paths)

@@ -270,7 +270,7 @@ impl<'h, F: FnMut(&Stopped<'_, 'h>) -> Resume> Observer<'h> for Debugger<'h, F> 
     fn leave(&self, eval: &Evaluator<'h>, _call: &Call<'_, 'h>, error: Option<&EvalError>) {
         if let Some(error) = error
             && self.stops_at_failures.get()
-            && error.kind() != ErrorKind::Interrupted
+            && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Waiting)
             && !self.last_failure.borrow().as_ref().is_some_and(|last| last.is_same(error))
         {
             self.last_failure.replace(Some(error.clone()));

@@ -49,6 +49,8 @@ pub enum ErrorKind {
     Interrupted,
     /// The host failed in a way that may pass. Never remembered by thunks.
     Recoverable,
+    /// An output is being built in the background ([`Evaluator::interleaved`](super::Evaluator::interleaved)). Never remembered by thunks.
+    Waiting,
     /// Everything else.
     Evaluation,
 }
@@ -218,7 +220,7 @@ impl EvalError {
     /// Returns whether a thunk may remember it.
     pub fn is_permanent(&self) -> bool {
         use ErrorKind::*;
-        !matches!(self.kind(), CallDepth | StackOverflow | StepLimit | HeapLimit | TimeLimit | Cancelled | Interrupted | Recoverable)
+        !matches!(self.kind(), CallDepth | StackOverflow | StepLimit | HeapLimit | TimeLimit | Cancelled | Interrupted | Recoverable | Waiting)
     }
 }
 

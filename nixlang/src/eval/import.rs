@@ -197,7 +197,7 @@ impl<'h> Evaluator<'h> {
             match exists {
                 Ok(Some(_)) => root = Some(entry.to_vec()),
                 Err(error) if error.kind() == ErrorKind::Restricted => return Err(error),
-                _ => self.host.message(Message::Warning, &format!("Nix search path entry '{text}' does not exist, ignoring")),
+                _ => self.say(Message::Warning, &format!("Nix search path entry '{text}' does not exist, ignoring")),
             }
         }
         self.caches.search_path.borrow_mut().insert(entry.to_vec(), root.clone());

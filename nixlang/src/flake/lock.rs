@@ -145,7 +145,7 @@ fn lock_read(eval: &Evaluator<'_>, reference: &FlakeRef, mut flake: Flake, optio
         if options.write {
             write(eval, reference, &new, diff, options)?;
         } else {
-            eval.host.message(Message::Warning, &format!("not writing modified lock file of flake '{reference}':\n{diff}"));
+            eval.say(Message::Warning, &format!("not writing modified lock file of flake '{reference}':\n{diff}"));
             flake.is_dirty = true;
         }
     }
@@ -163,7 +163,7 @@ pub(super) fn read_lock_file(eval: &Evaluator<'_>, path: &[u8]) -> EvalResult<Lo
 }
 
 fn parse_lock_file(eval: &Evaluator<'_>, text: &[u8], file: &str) -> EvalResult<LockFile> {
-    let mut warn = |message: String| eval.host.message(Message::Warning, &message);
+    let mut warn = |message: String| eval.say(Message::Warning, &message);
     LockFileReader { file, trust_forge_archives: eval.options.trust_forge_archives, warn: &mut warn }.read(text).map_err(|error| match error {
         super::LockFileError::Json { file, source } => wrong(format!("Could not parse '{file}': {source}")),
         error => wrong(error.to_string()),
@@ -171,7 +171,7 @@ fn parse_lock_file(eval: &Evaluator<'_>, text: &[u8], file: &str) -> EvalResult<
 }
 
 fn write(eval: &Evaluator<'_>, reference: &FlakeRef, new: &LockFile, diff: &str, options: &LockOptions) -> EvalResult<()> {
-    let warn = |message: String| eval.host.message(Message::Warning, &message);
+    let warn = |message: String| eval.say(Message::Warning, &message);
     let relative = if reference.subdir.is_empty() { "flake.lock".to_owned() } else { format!("{}/flake.lock", reference.subdir) };
     let place = eval.host.lock_file(&reference.input, &relative).map_err(|error| eval.host_error(error))?;
     if place.is_none() && options.output.is_none() {
@@ -219,7 +219,7 @@ fn write(eval: &Evaluator<'_>, reference: &FlakeRef, new: &LockFile, diff: &str,
 
 /// Says that something that was asked for didn't matter.
 pub(super) fn warn_of_unused(eval: &Evaluator<'_>, options: &LockOptions, used: &BTreeSet<InputPath>, updated: &BTreeSet<InputPath>) {
-    let warn = |message: String| eval.host.message(Message::Warning, &message);
+    let warn = |message: String| eval.say(Message::Warning, &message);
     for (path, reference) in options.overrides.iter().filter(|(path, _)| !used.contains(*path)) {
         warn(format!("the flag '--override-input {} {reference}' does not match any input", print_input_path(path)));
     }

@@ -116,7 +116,7 @@ impl<'a, 'h> Locking<'a, 'h> {
                 && !task.inputs.contains_key(name)
             {
                 let message = format!("input '{}' has an override for a non-existent input '{name}'", print_input_path(parent));
-                self.eval.host.message(Message::Warning, &message);
+                self.eval.say(Message::Warning, &message);
             }
         }
         for (name, input) in task.inputs {

@@ -9,7 +9,7 @@ use nixlang_store::path::StorePath;
 use super::{Context, Invocation};
 use crate::building::{BuildFlags, build, output, output_path};
 use crate::derivations::{FoundDerivation, find_derivations};
-use crate::evaluation::evaluate;
+use crate::evaluation::{Stop, evaluate};
 use crate::failure::{Failure, Outcome};
 
 #[derive(Debug)]
@@ -130,12 +130,9 @@ fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDeriva
             }
             inputs.push(evaluation.file(file)?);
         }
-        for root in inputs {
-            for attribute in &flags.attributes {
-                let value = evaluation.select(root, attribute)?;
-                found.extend(find_derivations(evaluation, value)?);
-            }
-        }
+        let wanted: Vec<_> = inputs.iter().flat_map(|root| flags.attributes.iter().map(|attribute| (*root, attribute))).collect();
+        let find = |i: usize| find_derivations(evaluation, evaluation.select(wanted[i].0, wanted[i].1)?);
+        found.extend(evaluation.eval.interleaved(wanted.len(), find, Stop::is_waiting)?.into_iter().flatten());
         Ok(found)
     })
 }

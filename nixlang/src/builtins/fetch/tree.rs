@@ -187,7 +187,7 @@ fn check_purity(eval: &Evaluator<'_>, input: &Input, pos: Pos, who: &str) -> Eva
             "Input '{input}' is unlocked (e.g. lacks a Git revision) but is checked by NAR hash. \
              This is not reproducible and will break after garbage collection or when shared."
         );
-        eval.host.message(Message::Warning, &warning);
+        eval.say(Message::Warning, &warning);
     }
     let url = input.to_url().map_err(failed)?.to_string();
     eval.host.check_address(&url).map_err(|error| eval.host_error(error))
