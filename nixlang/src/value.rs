@@ -6,6 +6,7 @@ mod external;
 mod json;
 mod xml;
 
+pub(crate) use context::ContextSum;
 pub use context::{Context, ContextElement, ContextKind, ContextTable};
 
 pub use self::attrs::update;

@@ -1,13 +1,14 @@
 //! Measures builds of many trivial derivations, side by side with another `nix-build` in one run.
 //!
 //! ```text
-//! builds OURS [--theirs NIX-BUILD] [--runs N] [--large N] [--scratch DIR]
+//! builds OURS [--theirs NIX-BUILD] [--runs N] [--large N] [--only-large yes] [--scratch DIR]
 //! ```
 //!
 //! Each case has a store of its own below the scratch directory (`NIX_STORE_DIR` and its companions, which both honour).
 //! An *aggregate* is one derivation with N inputs that need nothing, a *chain* one after the other. Times are wall clock;
-//! the smallest of all runs is printed first, then the median; memory is the peak of the program itself. With `--large`
-//! our program alone builds an aggregate of so many, and then finds that there is nothing to do.
+//! the smallest of all runs is printed first, then the median; memory is the peak of the largest process. With `--large`
+//! our program alone builds aggregates of a tenth, a half and all of so many, and then finds that there is nothing to do.
+//! With `--only-large` that is all.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 use wait4::Wait4;
 
 const AGGREGATE: &str = r#"{ n, seed }: derivation { name = "agg"; system = "x86_64-linux"; builder = "/bin/sh"; inherit seed; args = [ "-c" "echo ok > $out" ];
+  deps = builtins.genList (i: derivation { name = "d-${toString i}"; system = "x86_64-linux"; builder = "/bin/sh"; inherit seed; args = [ "-c" "echo $name$seed > $out" ]; }) n; }"#;
+/// As [`AGGREGATE`], but no single string becomes longer than a kernel takes.
+const LARGE: &str = r#"{ n, seed }: derivation { name = "agg"; system = "x86_64-linux"; builder = "/bin/sh"; inherit seed; args = [ "-c" "echo ok > $out" ]; passAsFile = [ "deps" ];
   deps = builtins.genList (i: derivation { name = "d-${toString i}"; system = "x86_64-linux"; builder = "/bin/sh"; inherit seed; args = [ "-c" "echo $name$seed > $out" ]; }) n; }"#;
 const CHAIN: &str = r#"{ n, seed }: builtins.foldl' (prev: i: derivation { name = "c-${toString i}"; system = "x86_64-linux"; builder = "/bin/sh"; inherit seed prev; args = [ "-c" "echo $name$seed > $out" ]; }) "x" (builtins.genList (i: i) n)"#;
 
@@ -35,13 +39,14 @@ struct Sample {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let ours = arguments.next().ok_or("usage: builds OURS [--theirs NIX-BUILD] [--runs N] [--large N] [--scratch DIR]")?;
-    let (mut theirs, mut n_runs, mut n_large, mut scratch) = (None, 3, 0, std::env::temp_dir());
+    let (mut theirs, mut n_runs, mut n_large, mut only_large, mut scratch) = (None, 3, 0, false, std::env::temp_dir());
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or("a flag without a value")?;
         match flag.as_str() {
             "--theirs" => theirs = Some(value),
             "--runs" => n_runs = value.parse()?,
             "--large" => n_large = value.parse()?,
+            "--only-large" => only_large = value == "yes",
             "--scratch" => scratch = PathBuf::from(value),
             _ => return Err(format!("unknown flag {flag}").into()),
         }
@@ -53,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (kind, expression, n) in
         [("aggregate", AGGREGATE, 50), ("aggregate", AGGREGATE, 100), ("aggregate", AGGREGATE, 200), ("chain", CHAIN, 100)]
     {
-        for sandbox in [false, true] {
+        for sandbox in [false, true].into_iter().filter(|_| !only_large) {
             let mut samples: Vec<Vec<Sample>> = programs.iter().map(|_| Vec::new()).collect();
             // One after the other, so that what else happens on the machine hits all alike.
             for run in 0..n_runs {
@@ -68,12 +73,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if n_large > 0 {
+        for n in [n_large / 10, n_large / 2] {
+            let sample = Place::new(&scratch)?.build(&programs[0], LARGE, n, 0, true)?;
+            print(&format!("aggregate of {n}"), true, "ours", n, vec![sample]);
+        }
         let place = Place::new(&scratch)?;
-        let sample = place.build(&programs[0], AGGREGATE, n_large, 0, true)?;
+        let sample = place.build(&programs[0], LARGE, n_large, 0, true)?;
         print(&format!("aggregate of {n_large}"), true, "ours", n_large, vec![sample]);
-        let again = (0..n_runs).map(|_| place.build(&programs[0], AGGREGATE, n_large, 0, true)).collect::<Result<_, _>>()?;
+        let again = (0..n_runs).map(|_| place.build(&programs[0], LARGE, n_large, 0, true)).collect::<Result<_, _>>()?;
         print(&format!("nothing to do of {n_large}, with evaluation"), true, "ours", n_large, again);
-        let derivation = place.derivation(&programs[0], AGGREGATE, n_large)?;
+        let derivation = place.derivation(&programs[0], LARGE, n_large)?;
         let again = (0..n_runs).map(|_| place.realise(&programs[0], &derivation)).collect::<Result<_, _>>()?;
         print(&format!("nothing to do of {n_large}"), true, "ours", n_large, again);
         let inputs = place.inputs(&derivation)?;

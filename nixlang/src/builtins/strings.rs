@@ -4,6 +4,7 @@ use super::Definition;
 use crate::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Str, Value};
 use crate::source::Pos;
+use crate::value::ContextSum;
 
 pub(super) const BUILTINS: &[Definition] = &[
     Definition::new("toString", &["e"], to_string).strict(1).global().doc(
@@ -61,16 +62,17 @@ fn concat_strings_sep<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) ->
     let list = eval.force_list(args[1], pos, context)?;
     let context = "while evaluating one element of the list of strings to concat passed to builtins.concatStringsSep";
     let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * list.len());
-    let mut references = separator.context();
+    let mut references = ContextSum::default();
+    references.add(separator.context());
     for (i, slot) in list.slots().iter().enumerate() {
         if i > 0 {
             parts.push(separator.bytes());
         }
         let part = eval.coerce_to_string(slot.get(), pos, Coercion::INTERPOLATION, context)?;
-        references = eval.contexts.union(references, part.context());
+        references.add(part.context());
         parts.push(part.bytes());
     }
-    eval.string_of_parts(&parts, references)
+    eval.string_of_parts(&parts, eval.contexts.sum(references))
 }
 
 fn replace_strings<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {

@@ -8,7 +8,7 @@ use nixlang_store::path::StorePath;
 use super::{ErrorData, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Str, Value};
 use crate::source::Pos;
-use crate::value::{Context, ContextElement, ContextKind};
+use crate::value::{Context, ContextElement, ContextKind, ContextSum};
 
 /// What may be coerced, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,20 +62,20 @@ impl<'h> Evaluator<'h> {
             Kind::Int(int) if coercion.more => return Ok(self.heap.str(int.to_string().as_bytes())),
             Kind::Float(float) if coercion.more => return Ok(self.heap.str(crate::text::number::format_fixed(float).as_bytes())),
             Kind::List(list) if coercion.more => {
-                let (mut text, mut references) = (Vec::new(), None);
+                let (mut text, mut references) = (Vec::new(), ContextSum::default());
                 for (i, slot) in list.slots().iter().enumerate() {
                     let part = self
                         .coerce_to_string(slot.get(), pos, coercion, "while evaluating one element of the list")
                         .map_err(|e| e.while_(pos, context))?;
                     text.extend_from_slice(part.bytes());
-                    references = self.contexts.union(references, part.context());
+                    references.add(part.context());
                     // An element that is an empty list gets no space after it.
                     let is_empty_list = matches!(self.force(slot.get())?.kind(), Kind::List(inner) if inner.is_empty());
                     if i + 1 < list.len() && !is_empty_list {
                         text.push(b' ');
                     }
                 }
-                return Ok(self.heap.str_from_parts(&[&text], references));
+                return Ok(self.heap.str_from_parts(&[&text], self.contexts.sum(references)));
             }
             _ => {}
         }

@@ -51,6 +51,24 @@ fn hash(elements: &[ContextElement]) -> u64 {
     BuildHasherDefault::<rustc_hash::FxHasher>::default().hash_one(elements)
 }
 
+/// Contexts to be united. Uniting many one after the other would take room that grows with the square of their number,
+/// since every union on the way is kept.
+#[derive(Default)]
+pub(crate) struct ContextSum<'h> {
+    parts: Vec<&'h Context<'h>>,
+}
+
+impl<'h> ContextSum<'h> {
+    /// Adds one.
+    pub(crate) fn add(&mut self, context: Option<&'h Context<'h>>) {
+        if let Some(context) = context
+            && !self.parts.last().is_some_and(|last| std::ptr::eq(*last, context))
+        {
+            self.parts.push(context);
+        }
+    }
+}
+
 impl<'h> ContextTable<'h> {
     /// Returns an empty table.
     pub fn new(heap: &'h Heap) -> Self {
@@ -102,6 +120,15 @@ impl<'h> ContextTable<'h> {
                 context
             }
         })
+    }
+
+    /// Returns the union of contexts that were collected.
+    pub(crate) fn sum(&self, sum: ContextSum<'h>) -> Option<&'h Context<'h>> {
+        // Unions of few are probably remembered already.
+        if sum.parts.len() < 8 {
+            return sum.parts.into_iter().fold(None, |context, part| self.union(context, Some(part)));
+        }
+        self.context(sum.parts.iter().flat_map(|part| part.elements).copied().collect())
     }
 
     /// Returns the union of two contexts.

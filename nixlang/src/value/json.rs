@@ -1,6 +1,6 @@
 //! Values as JSON text (`toJSON`, `--json`), and JSON text as values (`fromJSON`).
 
-use super::Context;
+use super::{Context, ContextSum};
 use crate::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Value};
 use crate::source::Pos;
@@ -12,7 +12,7 @@ use crate::text::number;
 struct JsonPrinter<'e, 'h> {
     eval: &'e Evaluator<'h>,
     out: Vec<u8>,
-    references: Option<&'h Context<'h>>,
+    references: ContextSum<'h>,
     copy_to_store: bool,
     /// The first string that isn't UTF-8. Reported at the end, after errors of the evaluation.
     failure: Option<JsonStringError>,
@@ -22,11 +22,11 @@ impl<'h> Evaluator<'h> {
     /// Evaluates a value and everything in it, and returns it as JSON, with the context of all strings in it.
     /// Paths become their copies in the store if `copy_to_store` says so.
     pub fn to_json(&self, value: Value<'h>, pos: Pos, copy_to_store: bool) -> EvalResult<(Vec<u8>, Option<&'h Context<'h>>)> {
-        let mut printer = JsonPrinter { eval: self, out: Vec::new(), references: None, copy_to_store, failure: None };
+        let mut printer = JsonPrinter { eval: self, out: Vec::new(), references: ContextSum::default(), copy_to_store, failure: None };
         printer.value(value, pos)?;
         match printer.failure {
             Some(failure) => Err(EvalError::new(ErrorKind::Evaluation, format!("JSON serialization error: {failure}"))),
-            None => Ok((printer.out, printer.references)),
+            None => Ok((printer.out, self.contexts.sum(printer.references))),
         }
     }
 
@@ -63,12 +63,12 @@ impl<'h> JsonPrinter<'_, 'h> {
             Kind::Int(int) => self.out.extend_from_slice(int.to_string().as_bytes()),
             Kind::Float(float) => self.out.extend_from_slice(number::format_json(float).as_bytes()),
             Kind::String(string) => {
-                self.references = eval.contexts.union(self.references, string.context());
+                self.references.add(string.context());
                 self.string(string.bytes());
             }
             Kind::Path(path) if self.copy_to_store => {
                 let copy = eval.copy_to_store(path.text.bytes())?;
-                self.references = eval.contexts.union(self.references, copy.context());
+                self.references.add(copy.context());
                 self.string(copy.bytes());
             }
             Kind::Path(path) => self.string(path.text.bytes()),
@@ -77,7 +77,7 @@ impl<'h> JsonPrinter<'_, 'h> {
                     let result = eval.call(to_string.slot.get(), &[value], pos)?;
                     let context = "while evaluating the result of the `__toString` attribute";
                     let text = eval.coerce_to_string(result, pos, Coercion::PATH_SEGMENT, context)?;
-                    self.references = eval.contexts.union(self.references, text.context());
+                    self.references.add(text.context());
                     self.string(text.bytes());
                     return Ok(());
                 }
