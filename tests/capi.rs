@@ -94,7 +94,10 @@ fn headers_are_the_manual() {
             is_comment = (is_comment || starts) && !is_comment_end(line, starts);
             is_documented = !line.trim().is_empty() && (is_documented || starts);
             let is_outside = depth == 0;
-            depth += i32::try_from(line.matches('{').count()).expect("few") - i32::try_from(line.matches('}').count()).expect("few");
+            if !line.starts_with("extern") {
+                let brackets = |bracket| i32::try_from(line.matches(bracket).count()).expect("few");
+                depth = (depth + brackets('{') - brackets('}')).max(0);
+            }
             let is_code = is_outside && !starts && !is_comment && !line.starts_with([' ', '#', '}']);
             let name = line.split('(').next().and_then(|before| before.rsplit([' ', '*']).next()).unwrap_or_default();
             if !(is_code && line.contains('(') && name.starts_with("nixlang_")) {
@@ -161,7 +164,9 @@ fn prototypes(source: &str, include: &[PathBuf]) -> BTreeSet<String> {
     fs::write(directory.path().join("all.c"), source).expect("written");
     let mut gcc = Command::new("gcc");
     gcc.current_dir(directory.path()).args(["-std=gnu2x", "-fsyntax-only", "-aux-info", "out", "all.c"]);
-    include.iter().for_each(|path| drop(gcc.arg(format!("-I{}", path.display()))));
+    include.iter().for_each(|path| {
+        gcc.arg(format!("-I{}", path.display()));
+    });
     let output = gcc.output().expect("gcc runs");
     assert!(output.status.success(), "{}", said(&output));
     let text = fs::read_to_string(directory.path().join("out")).expect("gcc wrote it");
@@ -543,6 +548,19 @@ fn a_real_libnixstore_in_the_process_is_refused() {
 }
 
 #[test]
+fn plugins_in_c_are_loaded() {
+    let directory = scratch();
+    let (source, plugin, program) = (repository().join("tests/capi/plugin.c"), directory.path().join("plugin.so"), directory.path().join("host"));
+    match compile(&source, &plugin, &["-shared", "-fPIC"]).and_then(|()| compile(&source, &program, &["-DHOST"])) {
+        Err(reason) => eprintln!("skipped: {reason}"),
+        Ok(()) => {
+            let output = Command::new(&program).arg(&plugin).env("HOME", directory.path()).output().expect("it runs");
+            assert!(output.status.success(), "{}", said(&output));
+        }
+    }
+}
+
+#[test]
 fn random_sequences_of_calls_break_nothing() {
     run_c("sequences", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);
 }
@@ -560,7 +578,9 @@ fn stores_of_all_kinds_are_opened_filled_and_built_in() {
     let mut command = Command::new(&program);
     command.arg(&store).env("HOME", directory.path()).env("NIX_CONFIG", "substituters =").env_remove("NIX_REMOTE");
     match nixlang_tests::nixlang() {
-        [program] => drop(command.arg(program)),
+        [program] => {
+            command.arg(program);
+        }
         words => eprintln!("skipped: the daemon, because it is called by several words: {words:?}"),
     }
     let output = command.output().expect("it runs");

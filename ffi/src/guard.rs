@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "asks the dynamic linker")]
 
 use std::any::Any;
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Runs an entry's body; a panic is `Err` with its message.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
@@ -23,10 +25,42 @@ pub(crate) fn library_path() -> Option<PathBuf> {
         if libc::dladdr(library_path as *const libc::c_void, &mut info) == 0 || info.dli_fname.is_null() {
             return None;
         }
-        use std::os::unix::ffi::OsStrExt;
-        let name = std::ffi::CStr::from_ptr(info.dli_fname);
+        let name = CStr::from_ptr(info.dli_fname);
         Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())))
     }
+}
+
+/// Loads a plugin, or all in a directory, and calls its `nix_plugin_entry`, if it has one. It stays loaded.
+pub(crate) fn load_plugins(path: &Path) -> Result<(), String> {
+    let failed = |reason: String| format!("could not dynamically open plugin file \"{}\": {reason}", path.display());
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|error| failed(error.to_string()))?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        return files.iter().try_for_each(|file| load_plugins(file));
+    }
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.to_string()))?;
+    // SAFETY: the name is NUL-terminated; what the linker says is copied before it is asked again. Initialisers of the plugin run, as who named it wants.
+    let plugin = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    if plugin.is_null() {
+        // SAFETY: as above.
+        let reason = unsafe {
+            let said = libc::dlerror();
+            if said.is_null() { String::new() } else { CStr::from_ptr(said).to_string_lossy().into_owned() }
+        };
+        return Err(failed(reason));
+    }
+    // Plugins in C++ bring the reference's libraries along.
+    refuse_second_implementation()?;
+    // SAFETY: `plugin` is a handle of the linker; the name of the entry and its type are what plugins agree on.
+    unsafe {
+        let entry = libc::dlsym(plugin, c"nix_plugin_entry".as_ptr());
+        if !entry.is_null() {
+            let entry: unsafe extern "C-unwind" fn() = std::mem::transmute(entry);
+            entry();
+        }
+    }
+    Ok(())
 }
 
 /// Fails if the reference's store library is loaded into this process too: both would rewrite one file of temporary roots, and closing a database in one

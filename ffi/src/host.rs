@@ -373,6 +373,8 @@ impl Host for EmbeddedHost {
         match &self.world.messages {
             Some(sink) => nixlang::heap::on_host_stack(|| sink(kind, text)),
             None => match kind {
+                // What others wrote does not get to do something to a terminal.
+                _ if text.contains('\x1b') => self.message(kind, &nixlang::diagnostics::filter_escapes(text, false)),
                 Message::Trace => eprintln!("trace: {text}"),
                 Message::EvaluationWarning => eprintln!("evaluation warning: {text}"),
                 Message::Warning => eprintln!("warning: {text}"),

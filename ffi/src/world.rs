@@ -1,6 +1,7 @@
 //! From settings to the options of an evaluation: the search path, and what else the reference takes from its configuration.
 
 use nixlang::eval::EvalOptions;
+use nixlang::flake::FlakeOptions;
 
 use crate::settings::Settings;
 
@@ -40,6 +41,14 @@ pub(crate) fn options(settings: &Settings, lookup_path: &[String], read_write: b
         abort_on_warn: settings.is_on("abort-on-warn"),
         show_trace: settings.is_on("show-trace"),
         read_write,
+        trust_forge_archives: settings.is_on("trust-tarballs-from-git-forges"),
+        flakes: FlakeOptions {
+            use_registries: settings.is_on("use-registries"),
+            allow_dirty: settings.is_on("allow-dirty"),
+            allow_dirty_locks: settings.is_on("allow-dirty-locks"),
+            warn_dirty: settings.is_on("warn-dirty"),
+            commit_lock_file_summary: settings.text("commit-lock-file-summary"),
+        },
         ..EvalOptions::default()
     }
 }

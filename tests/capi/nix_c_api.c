@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CHECK(it) do { if (!(it)) { fprintf(stderr, "line %d: %s (code %d: %s)\n", __LINE__, #it, nix_err_code(ctx), last()); exit(1); } } while (0)
 #define OK(it) do { it; CHECK(nix_err_code(ctx) == NIX_OK); } while (0)
@@ -367,6 +369,76 @@ static void more(void) {
     nix_fetchers_settings_free(fetchers);
 }
 
+static void put(const char *directory, const char *name, const char *contents) {
+    char file[4096];
+    snprintf(file, sizeof file, "%s/%s", directory, name);
+    FILE *stream = fopen(file, "w");
+    CHECK(stream && fputs(contents, stream) >= 0 && !fclose(stream));
+}
+
+static void flakes(const char *beside) {
+    char directory[2048], other[4096];
+    snprintf(directory, sizeof directory, "%s.flake", beside);
+    snprintf(other, sizeof other, "%s.other", beside);
+    CHECK(!mkdir(directory, 0755) && !mkdir(other, 0755));
+    char source[8192];
+    snprintf(source, sizeof source, "{ inputs.dep = { url = \"path:%s/nowhere\"; flake = false; }; outputs = { self, dep }: { word = builtins.readFile \"${dep}/word\"; }; }", other);
+    put(directory, "flake.nix", source);
+    put(other, "word", "found");
+    nix_fetchers_settings *fetchers = nix_fetchers_settings_new(ctx);
+    nix_flake_settings *settings = nix_flake_settings_new(ctx);
+    nix_flake_reference_parse_flags *parse = nix_flake_reference_parse_flags_new(ctx, settings);
+    nix_flake_lock_flags *lock = nix_flake_lock_flags_new(ctx, settings);
+    nix_flake_reference *reference = NULL, *replacement = NULL;
+    FAILS(NIX_ERR_NIX_ERROR, nix_flake_reference_and_fragment_from_string(ctx, fetchers, settings, parse, "./x", 3, &reference, keep, NULL));
+    CHECK(!reference);
+    OK(nix_flake_reference_parse_flags_set_base_directory(ctx, parse, directory, strlen(directory)));
+    OK(nix_flake_reference_and_fragment_from_string(ctx, fetchers, settings, parse, ".#a.b", 5, &reference, keep, NULL));
+    CHECK(!strcmp(text, "a.b"));
+    char url[4200];
+    snprintf(url, sizeof url, "path:%s", other);
+    OK(nix_flake_reference_and_fragment_from_string(ctx, fetchers, settings, parse, url, strlen(url), &replacement, keep, NULL));
+    FAILS(NIX_ERR_NIX_ERROR, nix_flake_lock_flags_add_input_override(ctx, lock, "", replacement));
+
+    /* Without the feature there are no flakes. */
+    nix_eval_state_builder *builder;
+    EvalState *with_flakes, *without;
+    OK(builder = nix_eval_state_builder_new(ctx, store));
+    OK(nix_eval_state_builder_set_setting(ctx, builder, "experimental-features", ""));
+    OK(without = nix_eval_state_build(ctx, builder));
+    FAILS(NIX_ERR_NIX_ERROR, nix_flake_lock(ctx, fetchers, settings, without, lock, reference));
+    nix_state_free(without);
+    OK(nix_eval_state_builder_set_setting(ctx, builder, "experimental-features", "flakes"));
+    OK(nix_flake_settings_add_to_eval_state_builder(ctx, settings, builder));
+    OK(with_flakes = nix_eval_state_build(ctx, builder));
+    nix_eval_state_builder_free(builder);
+    OK(nix_flake_lock_flags_set_mode_check(ctx, lock));
+    FAILS(NIX_ERR_NIX_ERROR, nix_flake_lock(ctx, fetchers, settings, with_flakes, lock, reference));
+    OK(nix_flake_lock_flags_set_mode_write_as_needed(ctx, lock));
+    /* An override is for this time: nothing is written. */
+    OK(nix_flake_lock_flags_add_input_override(ctx, lock, "dep", replacement));
+    nix_locked_flake *locked;
+    nix_value *outputs, *word;
+    OK(locked = nix_flake_lock(ctx, fetchers, settings, with_flakes, lock, reference));
+    OK(outputs = nix_locked_flake_get_output_attrs(ctx, settings, with_flakes, locked));
+    OK(word = nix_get_attr_byname(ctx, outputs, with_flakes, "word"));
+    OK(nix_get_string(ctx, word, keep, NULL));
+    CHECK(!strcmp(text, "found"));
+    char lock_file[4096];
+    snprintf(lock_file, sizeof lock_file, "%s/flake.lock", directory);
+    CHECK(access(lock_file, F_OK));
+    nix_value_decref(ctx, word);
+    nix_value_decref(ctx, outputs);
+    nix_locked_flake_free(locked);
+    nix_state_free(with_flakes);
+    nix_flake_reference_free(replacement);
+    nix_flake_reference_free(reference);
+    nix_flake_lock_flags_free(lock);
+    nix_flake_reference_parse_flags_free(parse);
+    nix_flake_settings_free(settings);
+    nix_fetchers_settings_free(fetchers);
+}
+
 int main(int argc, char **argv) {
     (void)argc;
     ctx = nix_c_context_create();
@@ -377,6 +449,7 @@ int main(int argc, char **argv) {
     values();
     host();
     more();
+    flakes(argv[1]);
     nix_state_free(state);
     nix_state_free(NULL);
     nix_store_free(store);

@@ -15,7 +15,8 @@
 extern "C" {
 #endif
 
-/* Plugins are not supported: an error if the settings name one. */
+/* Loads the plugins that the setting plugin-files names, files or directories of them, and calls nix_plugin_entry of each. Those that are written in C++ cannot be
+ * loaded: they need the libraries of the reference. */
 nix_err nix_init_plugins(nix_c_context *context);
 /* Accepts the reference's words: "raw", "internal-json", "bar" and so on. */
 nix_err nix_set_log_format(nix_c_context *context, const char *format);

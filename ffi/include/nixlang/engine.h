@@ -41,12 +41,14 @@ void nixlang_engine_free(nixlang_engine *engine);
 /* Makes a value a builtin, as `name` and as `builtins.name`, for what is evaluated from now on. */
 nixlang_error *nixlang_engine_add_builtin(nixlang_engine *engine, nixlang_string name, const nixlang_value *value);
 
+/* What an engine has used. */
 typedef struct nixlang_statistics {
     size_t size;
     uint64_t heap_bytes; /* in use */
     uint64_t steps;      /* calls made and thunks evaluated so far */
 } nixlang_statistics;
 #define NIXLANG_STATISTICS_INIT {sizeof(nixlang_statistics), 0, 0}
+/* Writes what the engine has used so far. It waits while the engine evaluates. */
 nixlang_error *nixlang_engine_statistics(const nixlang_engine *engine, nixlang_statistics *result);
 
 /* A token that stops what runs with it. Firing it is safe from every thread and signal handler, and stays: take a new token for the next call. */

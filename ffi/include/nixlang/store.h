@@ -22,6 +22,7 @@ void nixlang_store_free(nixlang_store *store);
 nixlang_string nixlang_store_address(const nixlang_store *store);
 nixlang_string nixlang_store_directory(const nixlang_store *store);
 
+/* Tells whether a path is in the store with all that is known of it. */
 nixlang_error *nixlang_store_is_valid(const nixlang_store *store, nixlang_string path, bool *result);
 /* Gives what is known of a path; NULL (and no error) if it is not valid. */
 nixlang_error *nixlang_store_path_info(const nixlang_store *store, nixlang_string path, nixlang_path_info **result);
@@ -41,7 +42,9 @@ size_t nixlang_paths_count(const nixlang_paths *paths);
 nixlang_string nixlang_paths_at(const nixlang_paths *paths, size_t index);
 void nixlang_paths_free(nixlang_paths *paths);
 
+/* Gives all valid paths; not every kind of store can tell. */
 nixlang_error *nixlang_store_valid_paths(const nixlang_store *store, nixlang_paths **result);
+/* Gives the valid paths that refer to one. */
 nixlang_error *nixlang_store_referrers(const nixlang_store *store, nixlang_string path, nixlang_paths **result);
 /* What a closure follows beside references; any of these together. */
 #define NIXLANG_FOLLOW_REFERRERS 1 /* backwards */

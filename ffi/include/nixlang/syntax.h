@@ -29,6 +29,7 @@ typedef struct nixlang_syntax_error {
 } nixlang_syntax_error;
 bool nixlang_tree_error(const nixlang_tree *tree, size_t index, nixlang_syntax_error *result);
 
+/* Returns the node of the whole text; the null node for NULL. */
 nixlang_node nixlang_tree_root(const nixlang_tree *tree);
 /* Returns the innermost token that covers an offset. */
 nixlang_node nixlang_node_at(const nixlang_tree *tree, uint32_t offset);

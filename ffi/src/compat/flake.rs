@@ -1,13 +1,19 @@
-//! `nix_api_fetchers.h` and `nix_api_flake.h`. Flakes are to come: settings and flags are there, everything that would read a flake says that it can't.
+//! `nix_api_fetchers.h` and `nix_api_flake.h`: references, locking, outputs of flakes.
+//!
+//! The surprising part: settings of fetchers and flakes are empty handles, as nothing can be set in them; what counts are the settings of the state.
 #![expect(unsafe_code, reason = "exported symbols that take pointers")]
 
 use std::ffi::{c_char, c_void};
 
+use nixlang::flake::{self, LockOptions, parse_input_path};
+use nixlang::source::Pos;
+use nixlang_store::fetchers::reference::{ReferenceOptions, parse_reference};
+use nixlang_store::input::{FlakeRef, Reader};
 use parking_lot::Mutex;
 
-use super::context::{Context, Failure, Outcome, Status, StringCallback, run, run_code, utf8};
+use super::context::{Context, Failure, OK, Outcome, Status, StringCallback, attempt, give_string, run, run_code, utf8};
 use super::expr::StateBuilder;
-use super::handles::{Object, State};
+use super::handles::{Object, State, checked, evaluate, give_value};
 use crate::pool::{self, Slot};
 
 /// `nix_fetchers_settings`
@@ -20,17 +26,13 @@ pub struct ParseFlags {
     base_directory: Mutex<Option<String>>,
 }
 /// `nix_flake_lock_flags`
-pub struct LockFlags;
+pub struct LockFlags(Mutex<LockOptions>);
 /// `nix_flake_reference`
-pub struct Reference;
+pub struct Reference(FlakeRef);
 /// `nix_locked_flake`
-pub struct LockedFlake;
+pub struct LockedFlake(flake::LockedFlake);
 
 crate::pool::pooled!(FetchersSettings, FlakeSettings, ParseFlags, LockFlags, Reference, LockedFlake);
-
-fn unsupported<T>() -> Outcome<T> {
-    Err(Failure::nix("flakes are not supported yet"))
-}
 
 /// # Safety
 /// NULL or a handle of the type.
@@ -66,9 +68,10 @@ pub unsafe extern "C-unwind" fn nix_flake_settings_new(context: *mut Context) ->
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn nix_flake_settings_add_to_eval_state_builder(context: *mut Context, settings: *mut Slot<FlakeSettings>, _builder: *mut Slot<StateBuilder>) -> Status {
+pub unsafe extern "C-unwind" fn nix_flake_settings_add_to_eval_state_builder(context: *mut Context, settings: *mut Slot<FlakeSettings>, builder: *mut Slot<StateBuilder>) -> Status {
+    // States have `getFlake` as soon as the feature is on.
     // SAFETY: the headers' contract.
-    unsafe { run_code(context, || alive(settings, "nix_flake_settings").and_then(|_| unsupported())) }
+    unsafe { run_code(context, || alive(settings, "nix_flake_settings").and_then(|_| alive(builder, "nix_eval_state_builder")).map(drop)) }
 }
 
 #[unsafe(no_mangle)]
@@ -92,58 +95,112 @@ pub unsafe extern "C-unwind" fn nix_flake_reference_parse_flags_set_base_directo
     }
 }
 
+/// Reads a reference. Relative ones start from `directory`; without one they are refused.
+fn read_reference(text: &str, directory: Option<&str>) -> Outcome<(FlakeRef, String)> {
+    let features = super::util::settings().list("experimental-features");
+    let has_feature = |feature: &str| features.iter().any(|enabled| enabled == feature);
+    let reader = &mut Reader { has_feature: &has_feature, dubious: &mut |_| {} };
+    let read = match directory {
+        Some(directory) => {
+            let options = ReferenceOptions { directory: std::path::Path::new(directory), allow_missing: true, is_flake: true };
+            parse_reference(text, options, reader, &())
+        }
+        None => FlakeRef::parse(text, true, reader),
+    };
+    read.map_err(|error| Failure::nix(error.to_string()))
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn nix_flake_reference_and_fragment_from_string(
     context: *mut Context,
-    _fetchers: *mut Slot<FetchersSettings>,
+    fetchers: *mut Slot<FetchersSettings>,
     settings: *mut Slot<FlakeSettings>,
     flags: *mut Slot<ParseFlags>,
-    _text: *const c_char,
-    _length: usize,
+    text: *const c_char,
+    length: usize,
     result: *mut *mut Slot<Reference>,
-    _fragment: StringCallback,
-    _user_data: *mut c_void,
+    fragment: StringCallback,
+    user_data: *mut c_void,
 ) -> Status {
     // SAFETY: the headers' contract.
     unsafe {
-        if let Some(result) = result.as_mut() {
-            *result = std::ptr::null_mut();
-        }
-        run_code(context, || {
+        let Some(result) = result.as_mut() else { return run_code(context, || Err(Failure::unknown("flakeReferenceOut is NULL"))) };
+        *result = std::ptr::null_mut();
+        let read = attempt(context, || {
+            alive(fetchers, "nix_fetchers_settings")?;
             alive(settings, "nix_flake_settings")?;
-            alive(flags, "nix_flake_reference_parse_flags")?;
-            unsupported()
-        })
+            if text.is_null() {
+                return Err(Failure::unknown("the reference is NULL"));
+            }
+            let text = std::str::from_utf8(std::slice::from_raw_parts(text.cast::<u8>(), length)).map_err(|_| Failure::nix("the reference is not UTF-8"))?;
+            let directory = alive(flags, "nix_flake_reference_parse_flags")?.base_directory.lock().clone();
+            read_reference(text, directory.as_deref())
+        });
+        let (reference, rest) = match read {
+            Ok(read) => read,
+            Err(code) => return code,
+        };
+        *result = pool::give(Reference(reference));
+        let mut rest = rest.into_bytes();
+        rest.push(0);
+        give_string(fragment, user_data, &rest);
+        OK
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn nix_flake_lock_flags_new(context: *mut Context, settings: *mut Slot<FlakeSettings>) -> *mut Slot<LockFlags> {
     // SAFETY: the headers' contract.
-    unsafe { run(context, std::ptr::null_mut(), || alive(settings, "nix_flake_settings").map(|_| pool::give(LockFlags))) }
+    unsafe {
+        run(context, std::ptr::null_mut(), || {
+            alive(settings, "nix_flake_settings")?;
+            // Those of the reference: no registries, and no tree that may be another one tomorrow, before a mode is set.
+            let options = LockOptions { use_registries: Some(false), allow_unlocked: false, ..LockOptions::default() };
+            Ok(pool::give(LockFlags(Mutex::new(options))))
+        })
+    }
 }
 
+/// Update, write, fail on what is not locked, allow that.
+type Mode = (bool, bool, bool, bool);
+
+fn set_mode(options: &mut LockOptions, (update, write, fail_on_unlocked, allow_unlocked): Mode) {
+    (options.update, options.write, options.fail_on_unlocked, options.allow_unlocked) = (update, write, fail_on_unlocked, allow_unlocked);
+}
+
+const CHECK: Mode = (false, false, true, false);
+const VIRTUAL: Mode = (true, false, false, true);
+const WRITE_AS_NEEDED: Mode = (true, true, false, true);
+
 macro_rules! modes {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident: $mode:ident),* $(,)?) => {
         $(#[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(context: *mut Context, flags: *mut Slot<LockFlags>) -> Status {
             // SAFETY: the headers' contract.
-            unsafe { run_code(context, || alive(flags, "nix_flake_lock_flags").map(drop)) }
+            unsafe { run_code(context, || alive(flags, "nix_flake_lock_flags").map(|flags| set_mode(&mut flags.0.lock(), $mode))) }
         })*
     };
 }
-modes!(nix_flake_lock_flags_set_mode_check, nix_flake_lock_flags_set_mode_virtual, nix_flake_lock_flags_set_mode_write_as_needed);
+modes!(nix_flake_lock_flags_set_mode_check: CHECK, nix_flake_lock_flags_set_mode_virtual: VIRTUAL, nix_flake_lock_flags_set_mode_write_as_needed: WRITE_AS_NEEDED);
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn nix_flake_lock_flags_add_input_override(context: *mut Context, flags: *mut Slot<LockFlags>, input: *const c_char, _reference: *mut Slot<Reference>) -> Status {
+pub unsafe extern "C-unwind" fn nix_flake_lock_flags_add_input_override(context: *mut Context, flags: *mut Slot<LockFlags>, input: *const c_char, reference: *mut Slot<Reference>) -> Status {
     // SAFETY: the headers' contract.
     unsafe {
         run_code(context, || {
-            alive(flags, "nix_flake_lock_flags")?;
-            if utf8(input, "input path")?.is_empty() {
-                return Err(Failure::nix("input override path cannot be zero-length"));
+            let flags = alive(flags, "nix_flake_lock_flags")?;
+            let path = parse_input_path(utf8(input, "input path")?).map_err(Failure::nix)?;
+            if path.is_empty() {
+                return Err(Failure::nix("input override path cannot be zero-length; it would refer to the flake itself, not an input"));
             }
-            unsupported()
+            let reference = alive(reference, "nix_flake_reference")?.0.clone();
+            let mut options = flags.0.lock();
+            // As in the reference the first one counts.
+            options.overrides.entry(path).or_insert(reference);
+            if options.write {
+                set_mode(&mut options, VIRTUAL);
+            }
+            Ok(())
         })
     }
 }
@@ -151,18 +208,40 @@ pub unsafe extern "C-unwind" fn nix_flake_lock_flags_add_input_override(context:
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn nix_flake_lock(
     context: *mut Context,
-    _fetchers: *mut Slot<FetchersSettings>,
-    _settings: *mut Slot<FlakeSettings>,
-    _state: *mut Slot<State>,
-    _flags: *mut Slot<LockFlags>,
-    _reference: *mut Slot<Reference>,
+    fetchers: *mut Slot<FetchersSettings>,
+    settings: *mut Slot<FlakeSettings>,
+    state: *mut Slot<State>,
+    flags: *mut Slot<LockFlags>,
+    reference: *mut Slot<Reference>,
 ) -> *mut Slot<LockedFlake> {
     // SAFETY: the headers' contract.
-    unsafe { run(context, std::ptr::null_mut(), unsupported) }
+    unsafe {
+        run(context, std::ptr::null_mut(), || {
+            alive(fetchers, "nix_fetchers_settings")?;
+            alive(settings, "nix_flake_settings")?;
+            let options = alive(flags, "nix_flake_lock_flags")?.0.lock().clone();
+            let reference = &alive(reference, "nix_flake_reference")?.0;
+            let locked = evaluate(state, |eval, _| {
+                // What was fetched may have changed since.
+                eval.host.forget_fetched();
+                checked(eval, flake::lock(eval, reference, &options))
+            })?;
+            Ok(pool::give(LockedFlake(locked)))
+        })
+    }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn nix_locked_flake_get_output_attrs(context: *mut Context, _settings: *mut Slot<FlakeSettings>, _state: *mut Slot<State>, _flake: *mut Slot<LockedFlake>) -> *mut Slot<Object> {
+pub unsafe extern "C-unwind" fn nix_locked_flake_get_output_attrs(context: *mut Context, settings: *mut Slot<FlakeSettings>, state: *mut Slot<State>, locked: *mut Slot<LockedFlake>) -> *mut Slot<Object> {
     // SAFETY: the headers' contract.
-    unsafe { run(context, std::ptr::null_mut(), unsupported) }
+    unsafe {
+        run(context, std::ptr::null_mut(), || {
+            alive(settings, "nix_flake_settings")?;
+            let locked = &alive(locked, "nix_locked_flake")?.0;
+            evaluate(state, |eval, engine| {
+                let outputs = checked(eval, flake::call(eval, locked).and_then(|outputs| eval.force_at(outputs, Pos::NONE)))?;
+                Ok(give_value(&engine.own(eval.heap, outputs)))
+            })
+        })
+    }
 }

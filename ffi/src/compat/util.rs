@@ -103,9 +103,11 @@ pub unsafe extern "C-unwind" fn nix_set_verbosity(context: *mut Context, level: 
 pub unsafe extern "C-unwind" fn nix_init_plugins(context: *mut Context) -> Status {
     // SAFETY: the headers' contract.
     unsafe {
-        run_code(context, || match settings().list("plugin-files").first() {
-            None => Ok(()),
-            Some(file) => Err(Failure::nix(format!("plugins are not supported: '{file}' is not loaded"))),
+        run_code(context, || {
+            for file in settings().list("plugin-files") {
+                guard::load_plugins(std::path::Path::new(&file)).map_err(Failure::nix)?;
+            }
+            Ok(())
         })
     }
 }
