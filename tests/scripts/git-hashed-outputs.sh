@@ -3,7 +3,7 @@ cat >default.nix <<'EOF'
 let
   mk = name: attrs: derivation ({
     inherit name; system = builtins.currentSystem; builder = builtins.getEnv "SHELL_PROGRAM"; PATH = builtins.getEnv "TOOLS";
-    args = [ "-c" "mkdir $out; cd $out; echo hi >a.c; mkdir a; echo '#!' >a/x; chmod +x a/x; ln -s a l" ];
+    args = [ "-c" "mkdir $out; cd $out; echo hi >a.c; mkdir a; echo '#!' >a/x; chmod +x a/x; ln -s a l; :" ];
     outputHashMode = "git";
   } // attrs);
 in {

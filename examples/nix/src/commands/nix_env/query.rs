@@ -74,6 +74,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         (shown, if columns.compare { find_available(Wanted::default(), true)? } else { Vec::new() })
     };
     shown.sort_by_cached_key(|package| package.name.to_uppercase());
+    shown.iter_mut().for_each(|package| package.outputs.sort());
 
     let paths: Vec<StorePath> = shown.iter().filter_map(|package| package.out_path.clone()).collect();
     let needs_paths = columns.status || call.prebuilt_only;
