@@ -132,7 +132,7 @@ fn our_client_and_our_daemon() {
     assert!(!world.path("root").join(added.trim_start_matches('/')).exists());
     let failed = world.ours(&["nix-build", "made.nix", at[0], at[1], "--argstr", "n", "b", "--argstr", "script", "exit 7", "--no-out-link"]);
     assert_eq!(failed.status, Some(100), "{}", failed.stderr);
-    assert!(failed.stderr.contains("builder failed with exit code 7"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("with exit code 7"), "{}", failed.stderr);
     drop(daemon);
     let gone = world.ours(&["store", "info", at[0], at[1]]);
     assert!(gone.stderr.contains("cannot connect to socket"), "{}", gone.stderr);
@@ -275,4 +275,34 @@ fn builds_sent_to_and_by_a_real_nix() {
             assert!(world.path(name).join(made.trim_start_matches('/')).exists(), "{name}");
         }
     }
+}
+
+/// The real one asks our program where to build.
+#[test]
+fn a_real_nix_builds_through_our_hook() {
+    let world = World::new();
+    let program = world.program();
+    let hook = format!("{program} __build-remote");
+    let build = |n: &str, to: &str, more: &[&str]| {
+        let from = world.path("from");
+        let builders = format!("{to} x86_64-linux - 1 1 wanted");
+        let arguments = ["nix-build", "made.nix", "--store", text(&from), "--builders", &builders, "-j0", "--no-out-link", "--argstr", "n", n];
+        world.real(&[&arguments, more, &["--option", "build-hook", &hook]].concat())
+    };
+    let rooted = world.path("rooted");
+    let Some(answer) = build("a", text(&rooted), &["--argstr", "feature", "wanted"]) else { return };
+    assert!(answer.stderr.contains("building a\n"), "the output of the builder comes over: {}", answer.stderr);
+    let made = good(answer);
+    for root in [&rooted, &world.path("from")] {
+        assert_eq!(fs::read_to_string(root.join(made.trim_start_matches('/'))).unwrap(), "made a\n");
+    }
+    let behind = format!("ssh-ng://localhost?remote-program={program}%20nix-daemon&remote-store={}", text(&world.path("behind")));
+    let made = good(build("b", &behind, &[]).unwrap());
+    assert!(world.path("behind").join(made.trim_start_matches('/')).exists());
+
+    // What fails there fails here, and what nobody takes is said to be so.
+    let failed = build("c", text(&rooted), &["--argstr", "script", "exit 7"]).unwrap();
+    assert!(failed.status != Some(0) && failed.stderr.contains("builder failed with exit code 7"), "{}", failed.stderr);
+    let declined = build("d", text(&rooted), &["--argstr", "feature", "unknown"]).unwrap();
+    assert!(declined.status != Some(0) && declined.stderr.contains("unknown"), "{}", declined.stderr);
 }

@@ -5,6 +5,7 @@
 
 mod building;
 mod elsewhere;
+pub(crate) mod hook;
 mod run;
 mod substitution;
 mod tasks;

@@ -45,6 +45,7 @@ mod scheduler;
 mod users;
 
 pub use builder::Builder;
+pub use builder::hook::{HookStreams, hook_message, read_hook_settings};
 pub use bytes::Bytes;
 pub use event::{BuildEvent, CancelToken, Observer};
 pub use error::BuildError;

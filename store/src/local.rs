@@ -171,7 +171,7 @@ impl LocalStore {
     /// # Errors
     /// When the lock files can't be made.
     pub fn lock_paths(&self, paths: &[StorePath]) -> Result<PathLocks> {
-        PathLocks::lock(&paths.iter().map(|path| self.to_real_path(path)).collect())
+        PathLocks::lock(&self.lockable(paths).collect())
     }
 
     /// As [`LocalStore::lock_paths`], but returns `None` if somebody has one of them.
@@ -179,7 +179,11 @@ impl LocalStore {
     /// # Errors
     /// As [`LocalStore::lock_paths`].
     pub fn try_lock_paths(&self, paths: &[StorePath]) -> Result<Option<PathLocks>> {
-        PathLocks::try_lock(&paths.iter().map(|path| self.to_real_path(path)).collect())
+        PathLocks::try_lock(&self.lockable(paths).collect())
+    }
+
+    fn lockable<'p>(&self, paths: &'p [StorePath]) -> impl Iterator<Item = PathBuf> + use<'_, 'p> {
+        paths.iter().filter(|path| !self.options.held_locks.contains(path)).map(|path| self.to_real_path(path))
     }
 
     /// Returns the logical path that this real or logical path, or what lies below it, stands for; with the rest.

@@ -82,7 +82,7 @@ impl Run<'_> {
                     sink.write(&buffer[..n_read]);
                 }
             });
-            let built = self.build_with(&remote, &builders, &machine, path, derivation, sink, locks);
+            let built = self.build_with(&remote, &builders, &machine, path, derivation, sink, Some(locks));
             // The other side's end of the pipe goes with its connection.
             drop(remote);
             drop(slot);
@@ -100,15 +100,17 @@ impl Run<'_> {
         Ok((BuildStatus::Built, outputs))
     }
 
-    fn build_with(
+    /// Copies what a build needs, has it built and copies the outputs back.
+    #[expect(clippy::too_many_arguments, reason = "two uses, and all of it is context")]
+    pub(super) fn build_with(
         &self,
         remote: &crate::remote::RemoteStore,
         builders: &crate::remote::RemoteBuilders,
         machine: &str,
         path: &StorePath,
         derivation: &Derivation,
-        log: &ElsewhereLog<'_, '_>,
-        locks: PathLocks,
+        log: &dyn LogSink,
+        locks: Option<PathLocks>,
     ) -> Result<(BuildResult, OutputPaths), BuildError> {
         let store = &self.builder.store;
         let mut copying = CopyOptions::default();

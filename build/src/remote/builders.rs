@@ -78,11 +78,28 @@ impl RemoteBuilders {
         cancel: &CancelToken,
         warn: &dyn Fn(&str),
     ) -> std::io::Result<Option<Place>> {
+        while !cancel.is_cancelled() {
+            match self.try_acquire(system, features, &mut |message| warn(&message))? {
+                Attempt::Place(place) => return Ok(Some(place)),
+                Attempt::Busy if !can_build_here => {
+                    let is_down = self.is_down.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _ = self.freed.wait_timeout(is_down, LOOK_AGAIN);
+                }
+                Attempt::Busy | Attempt::NoMachine => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a place for a build if there is one right now.
+    pub(crate) fn try_acquire(
+        self: &Arc<Self>,
+        system: &str,
+        features: &BTreeSet<String>,
+        warn: &mut dyn FnMut(String),
+    ) -> std::io::Result<Attempt> {
         std::fs::DirBuilder::new().recursive(true).mode(0o777).create(&self.current_load)?;
         loop {
-            if cancel.is_cancelled() {
-                return Ok(None);
-            }
             let main_lock = self.lock_file("main-lock")?;
             rustix::fs::flock(&main_lock, FlockOperation::LockExclusive)?;
             let mut fits = false;
@@ -106,25 +123,20 @@ impl RemoteBuilders {
             }
             drop(main_lock);
             let Some((index, _, _, slot)) = best else {
-                if !fits || can_build_here {
-                    return Ok(None);
-                }
-                let is_down = self.is_down.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = self.freed.wait_timeout(is_down, LOOK_AGAIN);
-                continue;
+                return Ok(if fits { Attempt::Busy } else { Attempt::NoMachine });
             };
             let machine = &self.machines[index];
             let (said, says) = std::io::pipe()?;
             match (self.open)(machine, OwnedFd::from(says)) {
                 Ok(remote) => {
-                    return Ok(Some(Place { builders: Arc::clone(self), index, remote, said, slot }));
+                    return Ok(Attempt::Place(Place { builders: Arc::clone(self), index, remote, said, slot }));
                 }
                 Err(error) => {
                     drop(slot);
                     let mut text = String::new();
                     let _ = std::io::Read::read_to_string(&mut { said }, &mut text);
                     let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim_end()) };
-                    warn(&format!("cannot build on '{}': {error}{said}", machine.store));
+                    warn(format!("cannot build on '{}': {error}{said}", machine.store));
                     self.is_down.lock().unwrap_or_else(PoisonError::into_inner)[index] = true;
                     self.freed.notify_all();
                 }
@@ -171,6 +183,16 @@ fn file_name(address: &str) -> String {
     }
     let hash = nixlang_store::hash::Hash::digest(nixlang_store::hash::Algorithm::Md5, address.as_bytes());
     hash.format(nixlang_store::hash::HashFormat::Base16, false)
+}
+
+/// What came of asking for a place.
+pub(crate) enum Attempt {
+    /// It is there.
+    Place(Place),
+    /// All machines that fit are at work.
+    Busy,
+    /// No machine fits, or none that does can be reached.
+    NoMachine,
 }
 
 /// A slot on a machine, with a connection to it.

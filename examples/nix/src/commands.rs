@@ -1,6 +1,7 @@
 //! The table of commands, and what all of them begin and end with.
 
 mod build;
+mod build_remote;
 mod channel;
 mod bundle;
 mod copy_closure;
@@ -81,6 +82,7 @@ const fn classic(name: &'static str, about: &'static str, run: fn(Invocation) ->
 /// All commands.
 pub(crate) const COMMANDS: &[Command] = &[
     word("build", "build derivations", build::run),
+    word("__build-remote", "be the build hook of another Nix", build_remote::run),
     word("eval", "evaluate an expression and print its value", eval::run),
     word("repl", "evaluate expressions interactively", repl::run),
     word("search", "find derivations by name and description", search::run),

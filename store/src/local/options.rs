@@ -1,10 +1,11 @@
 //! How a local store is opened: where it lies and how careful it is.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::SpaceGuard;
 use super::canonicalise;
-use crate::path::StoreDir;
+use crate::path::{StoreDir, StorePath};
 use crate::signature::{SecretKey, TrustedKeys};
 
 /// Where a local store is and how careful it is.
@@ -49,6 +50,8 @@ pub struct LocalStoreOptions {
     pub trusted_keys: TrustedKeys,
     /// The keys of `secret-key-files`: what this store has built is signed with them.
     pub secret_keys: Vec<SecretKey>,
+    /// Paths whose locks another program holds for this one, so that they are not taken.
+    pub held_locks: BTreeSet<StorePath>,
 }
 
 impl Default for LocalStoreOptions {
@@ -74,6 +77,7 @@ impl Default for LocalStoreOptions {
             require_signatures: true,
             trusted_keys: TrustedKeys::default(),
             secret_keys: Vec::new(),
+            held_locks: BTreeSet::new(),
         }
     }
 }
