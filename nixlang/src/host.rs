@@ -258,6 +258,9 @@ pub trait Host {
         Err(HostError::Failed { message: format!("path '{}' is not valid", self.store_dir().display(path)) })
     }
 
+    /// Serves whoever looks for what went wrong: says what is being done.
+    fn debug(&self, _text: &str) {}
+
     /// Serves `trace`, `warn` and the evaluator's own warnings: shows a line to the user (without a prefix for [`Message::Trace`]).
     fn message(&self, kind: Message, text: &str);
 }

@@ -73,6 +73,17 @@ impl Args {
         }
     }
 
+    /// Puts words in place of the next one.
+    pub(crate) fn replace_next(&mut self, words: Vec<String>) {
+        self.rest.pop_front();
+        words.into_iter().rev().for_each(|word| self.rest.push_front(word));
+    }
+
+    /// Returns all words that are left.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
+        self.rest.iter()
+    }
+
     /// Gives a word back.
     pub(crate) fn put_back(&mut self, word: String) {
         self.rest.push_front(word);

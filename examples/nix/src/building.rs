@@ -107,6 +107,22 @@ fn bring_inputs(context: &Context, wanted: &[DerivedPath]) -> Outcome<()> {
     Ok(())
 }
 
+/// As [`build`], for a command that says itself what failed. None where somebody else builds.
+pub(crate) fn try_build(context: &Context, wanted: &[DerivedPath]) -> Outcome<Option<BuildOutcome>> {
+    if context.store.is_cache() || context.store.service()?.is_some() {
+        return Ok(None);
+    }
+    let builder = builder(context, &context.settings, options(context)?)?;
+    let plan = builder.plan(wanted).map_err(|error| Failure::from_error(&error))?;
+    if context.settings.is_on("print-missing") {
+        show_plan(context, &plan, Verbosity::INFO);
+    }
+    let progress = Progress::new(context);
+    let outcome = keeping_space(context, || builder.run(&plan, &progress, &context.cancel.token()))?;
+    progress.finish();
+    if context.cancel.is_cancelled() { Err(Failure::new("interrupted by the user")) } else { Ok(Some(outcome)) }
+}
+
 /// Collects garbage while builds run, whenever free disk space gets low and the settings ask for that.
 fn keeping_space<T>(context: &Context, body: impl FnOnce() -> T) -> Outcome<T> {
     let store = context.store.local()?;

@@ -338,8 +338,18 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
     let command = match by_link {
         Some(command) => Ok(command),
         None if MISSING.contains(&called_as) => Err(not_yet(called_as)),
-        None => flags_before(&mut args).and_then(|common| {
-            before = common;
+        None => of_script(&mut args).and_then(|directory| {
+            if let Ok(number) = std::env::var("NIX_GET_COMPLETIONS") {
+                return Err(completions(helper.clone(), &args, &number));
+            }
+            before = flags_before(&mut args)?;
+            if let Some(directory) = directory {
+                let common = match before.take() {
+                    Some(common) => common,
+                    None => Common::new(false)?,
+                };
+                before = Some(Common { base_directory: Some(directory), ..common });
+            }
             by_words(&mut args, &mut before)
         }),
     };
@@ -360,6 +370,51 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
         (command.run)(Invocation { name: command.name, args, common, helper, shown_by })
     };
     (command.name, run())
+}
+
+/// Puts the words of a script in place of its name, if that is what the first word is. Returns the directory that it lies in.
+fn of_script(args: &mut Args) -> Outcome<Option<std::path::PathBuf>> {
+    let Some(first) = args.all().next().filter(|word| !word.starts_with('-')).cloned() else { return Ok(None) };
+    let Some(words) = crate::shebang::words_of_script(&first)? else { return Ok(None) };
+    args.replace_next(words);
+    Ok(Some(std::path::absolute(&first)?.parent().unwrap_or(Path::new("/")).to_owned()))
+}
+
+/// Prints what a word of a command line may become. Returns how the command ends.
+fn completions(helper: Helper, args: &Args, number: &str) -> Failure {
+    let print = || -> Outcome<()> {
+        let mut words: Vec<String> = args.all().cloned().collect();
+        let at = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1)).filter(|at| *at < words.len());
+        let Some(at) = at else { return Err(Failure::Usage("NIX_GET_COMPLETIONS is the number of a word".into())) };
+        let mut name = String::new();
+        for (i, word) in words.iter().enumerate() {
+            let begins = if name.is_empty() { String::new() } else { format!("{name} ") };
+            if i == at {
+                let next = |command: &Command| {
+                    let rest = command.name.strip_prefix(&begins).filter(|_| !command.is_classic)?;
+                    rest.split(' ').next().filter(|next| next.starts_with(word.as_str())).map(str::to_owned)
+                };
+                crate::flakes::complete_command(COMMANDS.iter().filter_map(next));
+                return Ok(());
+            }
+            name = begins + word;
+            if COMMANDS.iter().any(|command| command.name == name) {
+                let rest = words.split_off(i + 1);
+                let mut common = Common::new(false)?;
+                (common.verbosity, common.warnings) = (crate::ui::Verbosity::ERROR, Vec::new());
+                common.settings.set("pure-eval", "true")?;
+                let shown_by = Rc::new(Cell::new(Ui::plain()));
+                let context = Invocation { name: "completions", args: Args::new(std::iter::empty())?, common, helper, shown_by }.context()?;
+                crate::flakes::complete(&context, &name, &rest, at - i - 1);
+                return Ok(());
+            }
+        }
+        Ok(())
+    };
+    match print() {
+        Ok(()) => Failure::Status(0),
+        Err(failure) => failure,
+    }
 }
 
 /// Takes the flags of all commands that stand before the words of a new one.

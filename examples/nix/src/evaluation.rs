@@ -299,7 +299,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
             let path = self.eval.host.fetch_search_path_entry(argument).map_err(|error| self.eval.host_error(error))?;
             return path.ok_or_else(|| Failure::new(format!("cannot fetch '{argument}'")).into());
         }
-        let directory = if argument.starts_with('/') { b"/".to_vec() } else { working_directory() };
+        let directory = if argument.starts_with('/') { b"/".to_vec() } else { base_directory(self.context) };
         Ok(nixlang::path::canonicalise(&nixlang::path::join(&directory, argument.as_bytes())))
     }
 

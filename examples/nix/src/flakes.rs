@@ -4,6 +4,7 @@
 //! when a second evaluation of the same command needs it.
 
 mod app;
+mod complete;
 mod config;
 mod find;
 mod flags;
@@ -24,6 +25,7 @@ use crate::failure::{Failure, Outcome};
 use crate::fetch::Shown;
 
 pub(crate) use app::program;
+pub(crate) use complete::{complete, complete_command};
 pub(crate) use config::configured;
 pub(crate) use find::{find, find_all};
 pub(crate) use flags::FlakeFlags;

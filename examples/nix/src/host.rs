@@ -376,6 +376,10 @@ impl Host for StoreHost {
         }
     }
 
+    fn debug(&self, text: &str) {
+        self.context.ui.line(Verbosity::DEBUG, text);
+    }
+
     fn forget_fetched(&self) {
         self.context.flakes.forget();
         if let Some(fetchers) = self.fetchers.get() {

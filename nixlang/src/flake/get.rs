@@ -46,6 +46,7 @@ pub fn get_flake(eval: &Evaluator<'_>, reference: &FlakeRef, registries: UseRegi
     if wanted == fetched.input {
         return Ok(flake);
     }
+    eval.host.debug(&format!("refetching input '{wanted}' due to self attribute"));
     // Another tree has another hash.
     wanted.remove("narHash");
     let fetched = fetch_unchecked(eval, &wanted)?;
@@ -53,10 +54,28 @@ pub fn get_flake(eval: &Evaluator<'_>, reference: &FlakeRef, registries: UseRegi
 }
 
 /// Reads the `flake.nix` in a directory of another flake.
-pub(super) fn read_relative(eval: &Evaluator<'_>, reference: &FlakeRef, directory: &[u8], prefix: &[String]) -> EvalResult<Flake> {
+pub(super) fn read_relative(eval: &Evaluator<'_>, reference: &FlakeRef, parent: &[u8], directory: &[u8], prefix: &[String]) -> EvalResult<Flake> {
+    check_relative(eval, parent, directory)?;
     let directory = [directory, b"/", reference.subdir.as_bytes()].concat();
     let (original, resolved, locked) = (reference.clone(), reference.clone(), reference.clone());
     read(eval, FetchedFlake { original, resolved, locked, tree: None, directory, fingerprint: None }, prefix)
+}
+
+/// Fails if a relative path leads out of the tree that it is in. It may lead to another store path where everything may be read.
+fn check_relative(eval: &Evaluator<'_>, parent: &[u8], directory: &[u8]) -> EvalResult<()> {
+    let store_dir = eval.host.store_dir();
+    let tree = |path: &[u8]| store_dir.split_store_path(path).map(|(tree, _)| tree);
+    match (tree(parent), tree(directory)) {
+        (Ok(parent), Ok(directory)) if parent == directory => Ok(()),
+        (Err(_), _) => Ok(()),
+        _ if eval.options.pure => {
+            let path = String::from_utf8_lossy(directory);
+            let message = format!("access to absolute path '{path}' is forbidden in pure evaluation mode (use '--impure' to override)");
+            Err(EvalError::new(ErrorKind::Restricted, message))
+        }
+        (_, Err(error)) => Err(wrong(error.to_string())),
+        _ => Ok(()),
+    }
 }
 
 fn of_tree(eval: &Evaluator<'_>, original: &FlakeRef, resolved: &FlakeRef, fetched: FetchedInput) -> FetchedFlake {

@@ -161,7 +161,7 @@ impl<'a, 'h> Locking<'a, 'h> {
             None => (task.file, Some(task.prefix.clone())),
         };
         let wanted = Wanted {
-            relative: reference.relative_path().map(|relative| resolve_relative(from, relative)),
+            relative: reference.relative_path().map(|relative| (from.to_vec(), resolve_relative(from, relative))),
             parent: parent.filter(|_| reference.relative_path().is_some()),
             reference,
             is_flake: input.is_flake,
@@ -253,7 +253,7 @@ impl<'a, 'h> Locking<'a, 'h> {
         let original = wanted.original.clone().unwrap_or_else(|| wanted.reference.clone());
         if !wanted.is_flake {
             let (directory, locked) = match &wanted.relative {
-                Some(directory) => (directory.clone(), wanted.reference.clone()),
+                Some((_, directory)) => (directory.clone(), wanted.reference.clone()),
                 None => {
                     let (fetched, _, _) = super::get::fetch(eval, &wanted.reference, self.of_inputs)?;
                     let directory = eval.host.store_dir().display(&fetched.store_path).into_bytes();
@@ -289,7 +289,7 @@ impl<'a, 'h> Locking<'a, 'h> {
 
     fn flake_of(&self, reference: &FlakeRef, wanted: &Wanted, path: &InputPath, registries: UseRegistries) -> EvalResult<Flake> {
         match &wanted.relative {
-            Some(directory) => super::get::read_relative(self.eval, reference, directory, path),
+            Some((from, directory)) => super::get::read_relative(self.eval, reference, from, directory, path),
             None => super::get_flake(self.eval, reference, registries, path),
         }
     }
@@ -299,8 +299,8 @@ impl<'a, 'h> Locking<'a, 'h> {
 struct Wanted {
     reference: FlakeRef,
     is_flake: bool,
-    /// Where it is if its path is relative.
-    relative: Option<Vec<u8>>,
+    /// If its path is relative: the `flake.nix` that this is seen from, and where it is.
+    relative: Option<(Vec<u8>, Vec<u8>)>,
     /// The flake that the path is relative to.
     parent: Option<InputPath>,
     is_of_command_line: bool,

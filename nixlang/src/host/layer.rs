@@ -85,6 +85,7 @@ layer! {
     fn write_file(&self, path: &str, text: &[u8]) -> HostResult<()>;
     fn missing_in_working_copy(&self, root: &str, path: &str) -> String;
     fn forget_fetched(&self);
+    fn debug(&self, text: &str);
     fn check_address(&self, address: &str) -> HostResult<()>;
     fn fetch_search_path_entry(&self, entry: &str) -> HostResult<Option<Vec<u8>>>;
     fn check_closure_store(&self, address: &str) -> HostResult<()>;

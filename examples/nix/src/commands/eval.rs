@@ -73,7 +73,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
 fn print<'h>(evaluation: &Evaluation<'_, 'h>, flags: &Flags, value: Value<'h>) -> Step<()> {
     let eval = evaluation.eval;
     let text = if flags.raw {
-        eval.coerce_to_string(value, Pos::NONE, Coercion::PATH_SEGMENT, "while generating the eval command output")?.bytes().to_vec()
+        eval.coerce_to_string(value, Pos::NONE, Coercion::INTERPOLATION, "while generating the eval command output")?.bytes().to_vec()
     } else if flags.json {
         let mut text = eval.to_json(value, Pos::NONE, false)?.0;
         if flags.pretty.unwrap_or_else(|| std::io::IsTerminal::is_terminal(&std::io::stdout())) {

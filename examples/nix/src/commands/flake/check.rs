@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nixlang::diagnostics::Diagnostic;
 use nixlang::heap::Value;
 use nixlang::source::Pos;
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{BuildStatus, DerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
 
 use super::Flake;
 use super::check_outputs::{apps, bundler, derivation, hydra_jobs, module, nixos, overlay, template};
-use crate::building::{BuildFlags, build};
+use crate::building::{BuildFlags, build, try_build};
 use crate::commands::Invocation;
 use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
@@ -115,23 +115,37 @@ pub(in crate::commands) fn check(mut invocation: Invocation) -> Outcome<u8> {
     if with_build && !checks.is_empty() {
         let wanted: Vec<DerivedPath> = checks.keys().map(|path| DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All }).collect();
         context.ui.line(Verbosity::INFO, &format!("running {} flake checks...", wanted.len()));
-        let results = match keep_going {
-            true => wanted.iter().map(|wanted| build(&context, std::slice::from_ref(wanted), BuildFlags::default())).collect(),
-            false => vec![build(&context, &wanted, BuildFlags::default())],
-        };
-        for (i, result) in results.into_iter().enumerate() {
-            let Err(failure) = result else { continue };
-            // Which of several it was is said where each is built by itself.
-            let of_one = if keep_going || checks.len() == 1 { checks.iter().nth(i) } else { None };
-            let Some((path, attributes)) = of_one else { return Err(failure) };
-            let path = context.store.store_dir().display(path);
-            for attribute in attributes {
-                let message = format!("failed to build attribute '{attribute}', build of '{path}^*' failed: {}", failure.message());
-                if !keep_going {
-                    return Err(Failure::new(message));
+        match try_build(&context, &wanted)? {
+            None => drop(build(&context, &wanted, BuildFlags::default())?),
+            Some(outcome) => {
+                let store_dir = context.store.store_dir();
+                for (path, result) in outcome.failures() {
+                    if result.status == BuildStatus::Cancelled || !keep_going && result.status == BuildStatus::DependencyFailed {
+                        continue;
+                    }
+                    let shown = store_dir.display(path);
+                    let text = result.message_with_log(&format!("nixlang log {shown}"));
+                    let mut messages: Vec<String> = checks
+                        .get(path)
+                        .into_iter()
+                        .flatten()
+                        .map(|attribute| format!("failed to build attribute '{attribute}', build of '{shown}^*' failed: {text}"))
+                        .collect();
+                    if messages.is_empty() {
+                        messages.push(format!("build of '{shown}^*' failed: {text}"));
+                    }
+                    for message in messages {
+                        if !keep_going {
+                            return Err(Failure::new(message));
+                        }
+                        context.ui.show(&Diagnostic::error(message));
+                        failed = true;
+                    }
                 }
-                context.ui.show(&Diagnostic::error(message));
-                failed = true;
+                if !outcome.is_success() && !failed {
+                    let reasons: Vec<&str> = outcome.missing.values().map(String::as_str).collect();
+                    return Err(Failure::new(if reasons.is_empty() { "some builds failed".into() } else { reasons.join("\n") }));
+                }
             }
         }
     }
