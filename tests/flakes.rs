@@ -2,7 +2,8 @@
 //!
 //! A file of `flakes/` is one scenario: `--- file PATH` begins a file's contents, `--- run WORDS` a command, below which stand its answer: lines of
 //! standard output, those of standard error behind `! `, and `status N` unless that is 0. `--- show PATH` prints a file. The answers are those
-//! of Nix 2.34.8: `UPDATE_EXPECT=1 NIXLANG='COMMAND nix'` writes them.
+//! of Nix 2.34.8: `UPDATE_EXPECT=1 NIXLANG='COMMAND nix'` writes them. `_` stands for a blank within a word, and `SCRATCH` for the directory that
+//! all is in.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,11 @@ fn run(directory: &Path, words: &str) -> Answer {
     command.env("HOME", &home).env("NIX_STORE_DIR", directory.join("store")).env("NIX_STATE_DIR", directory.join("var")).env("NIX_LOG_DIR", directory.join("log"));
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_CONFIG_HOME", home.join("config")).env("NIX_CONF_DIR", home.join("etc"));
     command.env("NIX_REMOTE", "").env("TMPDIR", directory).env("TZ", "UTC").env_remove("NIX_GET_COMPLETIONS");
-    command.env("NIX_CONFIG", "experimental-features = nix-command flakes\nflake-registry =\nsubstitute = false\nsandbox = false\nbuild-users-group =\nsystem = x86_64-linux");
+    // Names let trees be the same wherever they are.
+    let registry = Some(directory.join("files/registry.json")).filter(|path| path.exists());
+    let registry = registry.map(|path| path.display().to_string()).unwrap_or_default();
+    let settings = format!("experimental-features = nix-command flakes\nflake-registry = {registry}\nsubstitute = false\nsandbox = false\nbuild-users-group =\nsystem = x86_64-linux");
+    command.env("NIX_CONFIG", settings);
     command.output().expect("it runs").into()
 }
 
@@ -76,7 +81,7 @@ fn answer(answer: &Answer, directory: &Path) -> String {
     }
     for line in plain(&answer.stderr, directory).lines() {
         // What is being done is said in other words.
-        if !line.trim().is_empty() && !line.starts_with("evaluating ") && !line.starts_with("checking ") {
+        if !line.trim().is_empty() && !line.starts_with("evaluating ") && !line.starts_with("checking ") && !line.starts_with("Try '") {
             text += &format!("! {}\n", line.trim_end());
         }
     }
@@ -106,7 +111,10 @@ fn scenario(path: &Path) -> Result<(), String> {
                 set_times(&root);
                 answer(&run(&directory, argument), &directory)
             }
-            "show" => plain(&fs::read_to_string(root.join(argument)).unwrap_or_else(|error| format!("{error}\n")), &directory),
+            "show" => {
+                let text = fs::read_to_string(root.join(argument)).unwrap_or_else(|error| error.to_string());
+                plain(text.trim_end_matches('\n'), &directory) + "\n"
+            }
             other => panic!("{}: what is '{other}'?", path.display()),
         };
         found += &format!("--- {word} {argument}\n{text}");

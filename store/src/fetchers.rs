@@ -328,7 +328,7 @@ impl Fetchers {
     }
 }
 
-/// Returns what tells a fetched tree from others of its kind; a directory has nothing of the sort.
+/// Returns what tells a fetched tree from others of its kind.
 fn fingerprint_of(input: &Input, found: Option<String>) -> FetchResult<Option<String>> {
     Ok(match input.kind() {
         "git" => match input.revision_text()? {
@@ -340,6 +340,7 @@ fn fingerprint_of(input: &Input, found: Option<String>) -> FetchResult<Option<St
             None => input.revision_text()?,
         },
         "github" | "gitlab" | "sourcehut" | "hg" => input.revision_text()?,
+        "path" => found,
         _ => None,
     })
 }

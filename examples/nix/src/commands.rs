@@ -163,6 +163,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("config check", "look for what is wrong with the setup", doctor::run),
     word("doctor", "look for what is wrong with the setup", doctor::run),
     word("config show", "show settings", config::show),
+    word("show-config", "show settings", config::show),
     word("daemon", "answer clients that use the store", daemon::run),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
@@ -286,6 +287,7 @@ impl Invocation {
 
     /// Ends the reading of flags.
     pub(crate) fn context(mut self) -> Outcome<Arc<Context>> {
+        self.common.check_features()?;
         let ui = self.common.ui();
         self.shown_by.set(ui);
         let prints_logs = self.common.print_build_logs.unwrap_or(self.common.is_classic && ui.verbosity >= crate::ui::Verbosity::NOTICE);

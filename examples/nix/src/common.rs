@@ -58,6 +58,8 @@ pub(crate) struct Common {
     pub(crate) debugger: bool,
     /// Where to write what evaluations read.
     pub(crate) record_reads: Option<std::path::PathBuf>,
+    /// Experimental features that flags belong to.
+    pub(crate) flag_features: Vec<&'static str>,
     /// What is still to be said about the flags.
     pub(crate) warnings: Vec<String>,
 }
@@ -87,6 +89,7 @@ impl Common {
             variables: Default::default(),
             debugger: false,
             record_reads: None,
+            flag_features: Vec::new(),
             warnings: Vec::new(),
         })
     }
@@ -166,9 +169,19 @@ impl Common {
         Ok(true)
     }
 
+    /// Fails for a flag whose experimental feature is off.
+    pub(crate) fn check_features(&self) -> Outcome<()> {
+        match self.flag_features.iter().find(|feature| !self.settings.list("experimental-features").any(|enabled| enabled == **feature)) {
+            Some(feature) => Err(Failure::new(nixlang_store::input::feature_message(feature))),
+            None => Ok(()),
+        }
+    }
+
     /// Handles `--NAME VALUE`, and for booleans `--NAME` and `--no-NAME`.
     fn setting_flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
         let Some(name) = flag.strip_prefix("--") else { return Ok(false) };
+        let plain = name.strip_prefix("no-").unwrap_or(name);
+        self.flag_features.extend(Settings::find(plain).and_then(|(setting, _)| Settings::feature(setting.name)));
         let is_bool = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.kind == Kind::Bool && !append);
         let is_sandbox = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.name == "sandbox" && !append);
         let sandbox = [("no-", "false"), ("relaxed-", "relaxed")].iter().find_map(|(start, value)| Some((*value, name.strip_prefix(start)?)));
@@ -218,6 +231,9 @@ impl Common {
         }
         if self.settings.list("experimental-features").any(|feature| feature == "no-url-literals") {
             ui.warn("experimental feature 'no-url-literals' has been stabilized and renamed; use 'lint-url-literals = fatal' setting instead");
+        }
+        for (name, feature) in self.settings.drop_unavailable() {
+            ui.warn(format!("Ignoring setting '{name}' because experimental feature '{feature}' is not enabled"));
         }
         for name in std::mem::take(&mut self.settings.unknown) {
             ui.warn(format!("unknown setting '{name}'"));

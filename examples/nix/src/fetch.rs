@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use nixlang::diagnostics::{Diagnostic, Severity};
+use nixlang::diagnostics::{Diagnostic, Severity, TraceFrame};
 use nixlang::host::{FetchRequest, HostError, HostResult};
 use nixlang_store::binary_cache::BinaryCache;
 use nixlang_store::fetchers::registry::Entry;
 use nixlang_store::fetchers::{FetchError, FetchResult, Fetchers, Importance, Observer, Registries, Registry};
-use nixlang_store::input::Attr;
+use nixlang_store::input::{Attr, Input};
 use nixlang_store::open::{Opener, fetch_url};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
@@ -68,6 +68,26 @@ pub(crate) fn fetch_error(error: FetchError) -> HostError {
         FetchError::HashMismatch { message } => HostError::HashMismatch { message },
         error => HostError::Failed { message: crate::failure::message(&error) },
     }
+}
+
+/// Returns an error with what was being done, for a command that goes on.
+pub(crate) fn diagnostic(error: FetchError) -> Diagnostic {
+    let mut trace = Vec::new();
+    let mut error = error;
+    while let FetchError::While { message, source } = error {
+        trace.push(TraceFrame { message, place: None, always: false });
+        error = *source;
+    }
+    Diagnostic { trace, ..Diagnostic::error(failed(error).message()) }
+}
+
+/// Takes away what was found out only by copying a tree to a store.
+pub(crate) fn without_copy(asked: &Input, mut fetched: Input) -> Input {
+    let has_own_hash = matches!(fetched.kind(), "tarball" | "file");
+    if !has_own_hash && asked.text("narHash").is_none() {
+        fetched.remove("narHash");
+    }
+    fetched
 }
 
 /// Returns the error that a command ends with.

@@ -137,6 +137,25 @@ impl Settings {
         }
     }
 
+    /// Returns the experimental feature that a setting belongs to.
+    pub(crate) fn feature(name: &str) -> Option<&'static str> {
+        matches!(name, "accept-flake-config" | "commit-lock-file-summary" | "flake-registry" | "use-registries").then_some("flakes")
+    }
+
+    /// Returns whether a setting counts: what belongs to an experimental feature does only with that.
+    pub(crate) fn is_available(&self, name: &str) -> bool {
+        Settings::feature(name).is_none_or(|feature| self.list("experimental-features").any(|enabled| enabled == feature))
+    }
+
+    /// Forgets the settings that don't count. Returns which.
+    pub(crate) fn drop_unavailable(&mut self) -> Vec<(&'static str, &'static str)> {
+        let dropped: Vec<_> = self.values.keys().filter(|name| !self.is_available(name)).filter_map(|name| Some((*name, Settings::feature(name)?))).collect();
+        for (name, _) in &dropped {
+            self.values.remove(name);
+        }
+        dropped
+    }
+
     /// Returns whether a setting was set by anybody.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(name)

@@ -61,8 +61,9 @@ impl<'h> Evaluator<'h> {
         let start = self.sources.add(Origin::File(Arc::from(file.as_slice())), text.clone()).map_err(|e| EvalError::new(ErrorKind::Evaluation, e.to_string()))?;
         let expr = crate::lower::parse(self, &text, start, crate::path::parent(&file), &StaticScope::default())?;
         if !matches!(expr, Expr::Attrs(_)) {
-            let message = format!("file '{}' must be an attribute set", String::from_utf8_lossy(&file));
-            return Err(EvalError::new(ErrorKind::Evaluation, message));
+            let shown = self.sources.shown_path(&file);
+            let error = EvalError::new(ErrorKind::Evaluation, format!("file '{shown}' must be an attribute set"));
+            return Err(error.while_(Pos::NONE, format!("while evaluating the file '{shown}':")));
         }
         let value = self.eval(expr, self.root())?;
         self.imports.borrow_mut().insert(file, value);

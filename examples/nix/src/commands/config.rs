@@ -19,7 +19,8 @@ pub(super) fn show(mut invocation: Invocation) -> Outcome<u8> {
     )?;
     let context = invocation.context()?;
     if let Some(name) = name {
-        let (setting, _) = Settings::find(&name).ok_or_else(|| Failure::new(format!("could not find setting '{name}'")))?;
+        let found = Settings::find(&name).filter(|(setting, _)| context.settings.is_available(setting.name));
+        let (setting, _) = found.ok_or_else(|| Failure::new(format!("could not find setting '{name}'")))?;
         println!("{}", context.settings.text(setting.name));
         return Ok(0);
     }

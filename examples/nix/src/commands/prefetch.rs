@@ -192,6 +192,7 @@ pub(super) fn flake(mut invocation: Invocation) -> Outcome<u8> {
     let (input, extra) = registries.resolve(&reference.input, false).map_err(failed)?;
     let subdir = extra.get("dir").map_or(reference.subdir, ToString::to_string);
     let mut fetched = fetchers.fetch(&*store, &input).map_err(failed)?;
+    fetched.input = crate::fetch::without_copy(&input, fetched.input);
     fetched.input.remove("__final");
     let (resolved, locked) = (FlakeRef::new(input, subdir.clone()), FlakeRef::new(fetched.input, subdir));
     let path = store.store_dir().display(&fetched.path);

@@ -106,14 +106,9 @@ pub(super) fn pin(mut invocation: Invocation) -> Outcome<u8> {
     let fetchers = fetchers(&context);
     let registries = crate::fetch::registries(&context, &fetchers, &*store).map_err(failed)?;
     let (input, _) = registries.resolve(&to.input, false).map_err(failed)?;
-    let mut fetched = fetchers.fetch(&*store, &input).map_err(failed)?.input;
-    let is_locked = fetched.is_locked(context.settings.is_on("trust-tarballs-from-git-forges")).unwrap_or(false);
-    if !is_locked {
+    let fetched = crate::fetch::without_copy(&input, fetchers.fetch(&*store, &input).map_err(failed)?.input);
+    if !fetched.is_locked(context.settings.is_on("trust-tarballs-from-git-forges")).unwrap_or(false) {
         context.ui.warn(format!("flake '{fetched}' is not locked"));
-    }
-    if input.nar_hash().is_ok_and(|hash| hash.is_none()) && input.kind() != "path" {
-        // What is found out by copying to a store is not of the input.
-        fetched.remove("narHash");
     }
     command.replace(&context, &from, Some((fetched, &from.subdir)))?;
     Ok(0)

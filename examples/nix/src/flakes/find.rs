@@ -30,7 +30,7 @@ pub(crate) fn find<'h>(evaluation: &Evaluation<'_, 'h>, word: &FlakeWord, option
     for path in &word.paths {
         match along(evaluation, root, path)? {
             Ok(found) => return Ok(found),
-            Err(names) => wrong.extend(names),
+            Err(names) => wrong.push(names),
         }
     }
     Err(not_provided(word, wrong).into())
@@ -43,7 +43,7 @@ pub(crate) fn find_all<'h>(evaluation: &Evaluation<'_, 'h>, word: &FlakeWord, op
     for path in &word.paths {
         match along(evaluation, root, path)? {
             Ok(found) => all.push(found),
-            Err(names) => wrong.extend(names),
+            Err(names) => wrong.push(names),
         }
     }
     if all.is_empty() { Err(not_provided(word, wrong).into()) } else { Ok(all) }
@@ -55,10 +55,8 @@ fn not_provided(word: &FlakeWord, wrong: Vec<(String, Vec<String>)>) -> EvalErro
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         _ => paths.concat(),
     };
-    // All paths end with the same name as a rule, so that what is near to it can be compared.
     let mut suggestions: Vec<String> = Vec::new();
-    let names: Vec<&String> = wrong.iter().flat_map(|(_, names)| names).collect();
-    for (wanted, _) in &wrong {
+    for (wanted, names) in &wrong {
         for near in near_names(wanted.as_bytes(), names.iter().map(|name| name.as_bytes())) {
             if !suggestions.contains(&near) {
                 suggestions.push(near);
@@ -69,17 +67,21 @@ fn not_provided(word: &FlakeWord, wrong: Vec<(String, Vec<String>)>) -> EvalErro
 }
 
 /// Follows a path. Where it ends early: the name that is missing, and those that are there.
-fn along<'h>(evaluation: &Evaluation<'_, 'h>, root: Value<'h>, path: &str) -> Step<Result<Found<'h>, Option<(String, Vec<String>)>>> {
+fn along<'h>(evaluation: &Evaluation<'_, 'h>, root: Value<'h>, path: &str) -> Step<Result<Found<'h>, (String, Vec<String>)>> {
     let eval = evaluation.eval;
     let path = split_attr_path(path)?;
     let mut value = eval.force(root)?;
+    let mut shown: Vec<&str> = Vec::new();
     for name in &path {
-        let Kind::Attrs(attrs) = value.kind() else { return Ok(Err(None)) };
+        let Kind::Attrs(attrs) = value.kind() else {
+            return Err(EvalError::new(ErrorKind::Type, format!("'{}' is not an attribute set", shown.join("."))).into());
+        };
+        shown.push(name.as_str());
         match attrs.find(eval.symbols.intern(name.as_bytes())) {
             Some(entry) => value = eval.force_at(entry.slot.get(), entry.pos)?,
             None => {
                 let names = attrs.flat(eval.heap).iter().map(|entry| String::from_utf8_lossy(eval.symbols.text(entry.symbol)).into_owned());
-                return Ok(Err(Some((name.clone(), names.collect()))));
+                return Ok(Err((name.clone(), names.collect())));
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use nixlang::diagnostics::Diagnostic;
 use nixlang::flake::{Edge, LockFile, NodeIndex};
 use nixlang_store::copy::CopyOptions;
 use nixlang_store::path::StorePath;
@@ -109,7 +108,7 @@ pub(in crate::commands) fn prefetch_inputs(mut invocation: Invocation) -> Outcom
         let Some(node) = &locked.lock_file.node(index).locked else { continue };
         context.ui.line(Verbosity::INFO, &format!("fetching '{}'...", node.locked));
         if let Err(error) = fetchers.fetch(&*store, &node.locked.input) {
-            context.ui.show(&Diagnostic::error(failed(error).message()));
+            context.ui.show(&crate::fetch::diagnostic(error));
             status = 1;
         }
     }

@@ -104,7 +104,11 @@ pub(in crate::commands) fn check(mut invocation: Invocation) -> Outcome<u8> {
         let outputs = crate::flakes::outputs_of(evaluation, &locked)?;
         let mut checks = Checks::new();
         let attrs = evaluation.eval.force_attrs(outputs, Pos::NONE, "while evaluating the outputs of a flake")?;
-        for entry in attrs.flat(evaluation.eval.heap).iter_lexicographic(evaluation.eval.heap, &evaluation.eval.symbols) {
+        let flat = attrs.flat(evaluation.eval.heap);
+        let hydra_jobs = evaluation.eval.symbols.intern(b"hydraJobs");
+        let others = flat.iter().filter(|entry| entry.symbol != hydra_jobs);
+        // They must not need anything built, which the others may.
+        for entry in flat.find(hydra_jobs).into_iter().chain(others) {
             let name = String::from_utf8_lossy(evaluation.eval.symbols.text(entry.symbol)).into_owned();
             check.activity(&format!("checking flake output '{name}'"));
             let what = format!("while checking flake output '{name}'");
@@ -219,7 +223,7 @@ fn output<'h>(check: &Check<'_, 'h>, name: &str, value: Value<'h>, pos: Pos, che
 fn each<'h>(check: &Check<'_, 'h>, path: &str, value: Value<'h>, pos: Pos, run: &mut dyn FnMut(&str, Value<'h>, Pos) -> Step<()>) -> Step<()> {
     let eval = check.evaluation.eval;
     let value = eval.force_attrs(value, pos, "")?;
-    for entry in value.flat(eval.heap).iter_lexicographic(eval.heap, &eval.symbols) {
+    for entry in value.flat(eval.heap).iter() {
         let name = String::from_utf8_lossy(eval.symbols.text(entry.symbol)).into_owned();
         run(&format!("{path}.{name}"), entry.slot.get(), entry.pos)?;
     }

@@ -100,7 +100,11 @@ impl Copied {
         for (name, _) in entries {
             let (from, to) = (nixlang::path::join(&from, &name), to.join(std::ffi::OsStr::from_bytes(&name)));
             match eval.file_type(&from)? {
-                Some(FileType::Directory) => self.directory(evaluation, &from, &to)?,
+                Some(FileType::Directory) => {
+                    self.directory(evaluation, &from, &to)?;
+                    evaluation.context().ui.line(Verbosity::NOTICE, &format!("wrote: \"{}\"", to.display()));
+                    self.changed.push(to);
+                }
                 Some(FileType::Regular { .. }) => {
                     let contents = eval.host.read_file(&from).map_err(|error| eval.host_error(error))?;
                     let is_same = || std::fs::read(&to).is_ok_and(|known| known == contents);
