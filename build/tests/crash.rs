@@ -69,8 +69,21 @@ fn main() {
     let leftovers: Vec<String> =
         world.leftovers().into_iter().filter(|name| !name.ends_with(".lock")).collect();
     assert_eq!(leftovers, Vec::<String>::new());
+    // Neither helpers nor builders outlive the processes that were killed; they may take a moment to see it.
+    let is_left = || std::fs::read_dir("/proc").unwrap().flatten().any(|entry| is_helper(&entry.path()));
+    let start = Instant::now();
+    while is_left() {
+        assert!(start.elapsed() < Duration::from_secs(60), "a helper outlives its host");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert!(n_killed > 0, "only {n_killed} processes were still running when they were killed");
     println!("killed {n_killed} of {N_KILLS} builds in the middle; all finished the second time");
+}
+
+/// Whether this process is a helper of this program, which is executed anew.
+fn is_helper(process: &Path) -> bool {
+    let is_same = std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == std::env::current_exe().unwrap());
+    is_same && std::fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.contains("build-helper"))
 }
 
 fn child(world: &World, derivation: &StorePath) -> Child {

@@ -33,6 +33,10 @@ impl Fixture {
     }
 
     fn try_run(&self, script: &str, cancel: &CancelToken) -> Result<Run, ExecuteError> {
+        self.try_run_with(&executor(), script, cancel)
+    }
+
+    fn try_run_with(&self, executor: &LocalExecutor, script: &str, cancel: &CancelToken) -> Result<Run, ExecuteError> {
         let build_dir = self.scratch.path().join("build");
         let mut spec = SandboxSpec::for_build(SpecOptions {
             root: self.scratch.path().join("root"),
@@ -72,10 +76,8 @@ impl Fixture {
             user: None,
             cgroup: None,
         };
-        let helper = Helper::program(env!("CARGO_BIN_EXE_nixlang-build-helper"));
         let mut log = Vec::new();
-        let execution =
-            LocalExecutor::new(helper).execute(&request, &mut |bytes| log.extend_from_slice(bytes), cancel)?;
+        let execution = executor.execute(&request, &mut |bytes| log.extend_from_slice(bytes), cancel)?;
         Ok(Run {
             end: execution.end,
             log: String::from_utf8_lossy(&log).into_owned(),
@@ -86,6 +88,39 @@ impl Fixture {
     fn run(&self, script: &str) -> Run {
         self.try_run(script, &CancelToken::new()).expect("the sandbox can be made on this machine")
     }
+}
+
+fn executor() -> LocalExecutor {
+    LocalExecutor::new(Helper::program(env!("CARGO_BIN_EXE_nixlang-build-helper")))
+}
+
+#[test]
+fn builds_of_one_executor_know_nothing_of_each_other() {
+    let executor = executor();
+    let script = "for f in /proc/self/fd/*; do echo $f; done; echo pid=$$ ppid=$PPID; trap; set; (while :; do :; done) & exit 0";
+    let run = |sandboxed: bool| {
+        let fixture = Fixture { sandboxed, ..Fixture::new() };
+        let run = fixture.try_run_with(&executor, script, &CancelToken::new()).unwrap();
+        assert_eq!(run.end, End::Exited(0));
+        let place = fixture.scratch.path().display().to_string();
+        let is_own = |line: &&str| !line.starts_with("pid=") && !line.starts_with("PPID=");
+        run.log.replace(&place, "").lines().filter(|line| sandboxed || is_own(line)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The first has a new process, the others one that has served; one without a sandbox has another.
+    let (first, plain) = (run(true), run(false));
+    assert!(first.contains(&"pid=1 ppid=0".to_owned()), "{first:?}");
+    assert!(!first.contains(&"/proc/self/fd/4".to_owned()), "{first:?}");
+    for _ in 0..3 {
+        assert_eq!((run(true), run(false)), (first.clone(), plain.clone()));
+    }
+    // At the same time as well.
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..6).map(|idx| scope.spawn(move || (idx % 2 == 0, run(idx % 2 == 0)))).collect();
+        for run in runs {
+            let (sandboxed, lines) = run.join().unwrap();
+            assert_eq!(lines, if sandboxed { first.clone() } else { plain.clone() });
+        }
+    });
 }
 
 #[test]
