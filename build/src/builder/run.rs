@@ -151,13 +151,13 @@ impl<'r> Run<'r> {
                 }
             }
         }
-        outcome.realised = plan.wanted.iter().map(|wanted| self.realised(wanted).unwrap_or_default()).collect();
+        outcome.realised = plan.wanted.iter().map(|wanted| self.realised(&plan, wanted).unwrap_or_default()).collect();
         outcome.results = results;
         outcome
     }
 
     /// Returns what something wanted has become.
-    fn realised(&self, wanted: &DerivedPath) -> Result<Realised, BuildError> {
+    fn realised(&self, plan: &Plan, wanted: &DerivedPath) -> Result<Realised, BuildError> {
         let store = &self.builder.store;
         let (derivation, outputs) = match wanted {
             DerivedPath::Opaque(path) => {
@@ -170,11 +170,16 @@ impl<'r> Run<'r> {
                 None => return Ok(Realised::default()),
             },
         };
-        let parsed = store.read_derivation(&derivation)?;
         let is_wanted = |name: &OutputName| match outputs {
             WantedOutputs::All => true,
             WantedOutputs::Named(names) => names.contains(name),
         };
+        // Nothing happened to those, so nobody need look again.
+        if let Some(known) = plan.already_valid.get(&derivation).filter(|_| !plan.is_fetched(&derivation)) {
+            let outputs = known.iter().filter(|(name, _)| is_wanted(name)).map(|(name, path)| (name.clone(), path.clone()));
+            return Ok(Realised { outputs: outputs.collect(), derivation: Some(derivation) });
+        }
+        let parsed = store.read_derivation(&derivation)?;
         let outputs: OutputPaths = self
             .known
             .outputs(&derivation, &parsed)?
