@@ -37,6 +37,8 @@ mod fetching;
 mod overlay;
 mod place;
 mod remote;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::sync::Arc;
 

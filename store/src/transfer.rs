@@ -18,6 +18,8 @@ pub mod file;
 pub mod http;
 pub mod netrc;
 pub mod retry;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 /// Short for results of transfers.
 pub type TransferResult<T> = std::result::Result<T, TransferError>;

@@ -175,7 +175,8 @@ impl<'d> TreeWriter<'d> {
             levels.pop();
         }
         if self.metadata == Metadata::Canonical {
-            self.finish(fd.as_fd(), true)?;
+            rustix::fs::fchmod(&fd, canonical_mode(true)).map_err(|error| self.error("changing the mode of", error))?;
+            rustix::fs::futimens(&fd, &TIMES).map_err(|error| self.error("setting the modification time of", error))?;
         }
         if self.sync {
             rustix::fs::fsync(&fd).map_err(|error| self.error("syncing", error))?;
@@ -226,7 +227,7 @@ impl<'d> TreeWriter<'d> {
     }
 
     fn finish(&self, fd: BorrowedFd<'_>, executable: bool) -> Result<()> {
-        // A file has its mode from the start, unless the process's mask takes something away; looking costs less than setting.
+        // It has its mode from the start, unless the process's mask takes something away; looking costs less than setting.
         let stat = rustix::fs::fstat(fd).map_err(|error| self.error("reading the status of", error))?;
         if Mode::from_raw_mode(stat.st_mode) != canonical_mode(executable) {
             rustix::fs::fchmod(fd, canonical_mode(executable)).map_err(|error| self.error("changing the mode of", error))?;

@@ -20,7 +20,8 @@ use crate::transfer::{Retry, TransferObserver, Transport};
 
 /// Returns whether an address is one of a binary cache.
 pub fn is_cache(address: &str) -> bool {
-    ["file:", "http://", "https://"].iter().any(|scheme| address.starts_with(scheme))
+    let is_bucket = cfg!(feature = "s3") && address.starts_with("s3://");
+    is_bucket || ["file:", "http://", "https://"].iter().any(|scheme| address.starts_with(scheme))
 }
 
 /// A cache that is open.
@@ -121,10 +122,18 @@ impl Opener {
         let mut options = BinaryCacheOptions::default();
         options.store_dir = store_dir.clone();
         let (mut certificate, mut key, mut is_trusted, mut key_files) = (None, None, false, Vec::new());
+        #[cfg(feature = "s3")]
+        let mut bucket = base.starts_with("s3://").then(super::s3::Bucket::default);
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
             let value = percent_decoded(value)?;
             let is_on = matches!(value.as_str(), "true" | "1" | "yes");
+            #[cfg(feature = "s3")]
+            if let Some(bucket) = &mut bucket
+                && bucket.parameter(name, &value)?
+            {
+                continue;
+            }
             let number = || value.parse().map_err(|_| OpenError::new(format!("setting '{name}' has invalid value '{value}'")));
             match name {
                 "compression" => options.compression = compression(&value)?,
@@ -158,7 +167,18 @@ impl Opener {
         if options.as_server || !base.starts_with("file://") {
             options.disk_cache = disk_cache(configuration).map(Arc::new);
         }
-        let cache = BinaryCache::open(&base, self.transport_with(certificate.zip(key)), options)?;
+        let transport = self.transport_with(certificate.zip(key));
+        #[cfg(feature = "s3")]
+        let transport = match bucket {
+            Some(bucket) => {
+                if !bucket.is_unique() {
+                    options.disk_cache = None;
+                }
+                bucket.transport(configuration, transport)
+            }
+            None => transport,
+        };
+        let cache = BinaryCache::open(&base, transport, options)?;
         Ok(OpenCache { cache: Arc::new(cache), is_trusted })
     }
 
