@@ -209,6 +209,12 @@ fn one_writes_and_the_other_keeps_order() {
             let [one, other] = [writer, keeper].map(|side| world.works(side, &store, &["nix-store", "-q", query, &output]));
             assert_eq!(one, other, "{query}");
         }
+        for words in [&["-r", "-s", "-S"][..], &["-s", "-h"], &["--all", "-s"], &["-r", "--sigs"], &["-r", "--json", "--json-format", "2", "-S"]] {
+            let words = [&["nix", "path-info", &output, &added][..], words].concat();
+            let words: Vec<&str> = words.iter().filter(|word| !words.contains(&"--all") || !word.starts_with("/nix")).copied().collect();
+            let [one, other] = [Ours, Theirs].map(|side| world.works(side, &store, &words));
+            assert_eq!(one, other, "{words:?}");
+        }
         let read = world.works(keeper, &store, &["nix", "store", "cat", &output]);
         assert!(read.ends_with("-middle"), "{read}");
         // What the writer roots the keeper keeps.

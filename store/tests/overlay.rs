@@ -106,7 +106,7 @@ fn a_store_on_top_of_another() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
         "cd {} && mount -t tmpfs tmpfs . && cd {0} && mkdir -p lower/nix/store upper work merged/nix/store && \
-         mount -t overlay overlay -o lowerdir={0}/lower/nix/store,upperdir={0}/upper,workdir={0}/work merged/nix/store && exec \"$@\"",
+         mount -t overlay overlay -o lowerdir={0}/lower/nix/store,upperdir={0}/upper,workdir={0}/work,userxattr merged/nix/store && exec \"$@\"",
         dir.path().display()
     );
     let program = std::env::current_exe().unwrap();

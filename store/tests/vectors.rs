@@ -375,7 +375,7 @@ fn protocols() {
         let mut json = info.to_json_value();
         json["narHash"].take();
         expected["narHash"].take();
-        assert_eq!(json, expected);
+        assert!(json == expected || is_newer && as_before(json) == as_before(expected));
     }
     files.check::<UnkeyedPathInfo>("unkeyed-valid-path-info-2.4", serve(4));
     let full = ServeBuildOptions {

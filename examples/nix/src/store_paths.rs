@@ -78,16 +78,22 @@ impl StorePaths {
         Ok(wanted)
     }
 
-    /// Returns the paths as [`StorePaths::of`] does, with what is known about them.
+    /// Returns the paths with what is known about them, each once and after those that it refers to.
     pub(crate) fn infos(&self, context: &Arc<Context>, store: &dyn Store) -> Outcome<Vec<(StorePath, Option<PathInfo>)>> {
         if self.recursive && !self.all {
             let roots = StorePaths { recursive: false, ..self.clone() }.of(context, store, false)?;
             let infos = nixlang_store::closure::sorted_infos(store.store_dir(), store.closure_infos(&roots)?)?;
             return Ok(infos.into_iter().map(|info| (info.path.clone(), Some(info))).collect());
         }
-        let paths = self.of(context, store, false)?;
+        let mut paths = self.of(context, store, false)?;
+        paths.sort();
+        paths.dedup();
         let infos = store.query_path_infos(&paths)?;
-        Ok(paths.into_iter().zip(infos).collect())
+        if infos.iter().any(Option::is_none) {
+            return Ok(paths.into_iter().zip(infos).collect());
+        }
+        let infos = nixlang_store::closure::sorted_infos(store.store_dir(), infos.into_iter().flatten().collect())?;
+        Ok(infos.into_iter().map(|info| (info.path.clone(), Some(info))).collect())
     }
 
     /// Returns the paths, references before those that refer to them if there are more than the words name. With `build` they are made first.

@@ -56,17 +56,20 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
     }
     // Standard output by itself writes line by line.
     let mut output = BufWriter::new(std::io::stdout().lock());
+    // What stands behind the paths begins in one column.
+    let has_more = flags.size || flags.closure_size || flags.signatures;
+    let path_size = if has_more { infos.iter().map(|(path, _)| store.store_dir().display(path).len()).max().unwrap_or(0) } else { 0 };
     for (path, info) in infos {
         let info = info.ok_or_else(|| store.invalid(&path))?;
-        writeln!(output, "{}", line(&*store, flags, &info)?)?;
+        writeln!(output, "{}", line(&*store, flags, &info, path_size)?)?;
     }
     output.flush()?;
     Ok(0)
 }
 
-fn line(store: &dyn Store, flags: Flags, info: &PathInfo) -> Outcome<String> {
-    let mut text = store.store_dir().display(&info.path);
-    let size = |bytes: u64| if flags.human_readable { human_size(bytes) } else { format!("{bytes:>12}") };
+fn line(store: &dyn Store, flags: Flags, info: &PathInfo, path_size: usize) -> Outcome<String> {
+    let mut text = format!("{:path_size$}", store.store_dir().display(&info.path));
+    let size = |bytes: u64| if flags.human_readable { human_size(bytes) } else { format!("{bytes:>11}") };
     if flags.size {
         text.push_str(&format!("\t{}", size(info.info.nar_size)));
     }
