@@ -561,6 +561,11 @@ fn plugins_in_c_are_loaded() {
 }
 
 #[test]
+fn a_collector_of_the_host_waits_for_evaluations() {
+    run_c("collector", &["-rdynamic"]);
+}
+
+#[test]
 fn random_sequences_of_calls_break_nothing() {
     run_c("sequences", &["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]);
 }

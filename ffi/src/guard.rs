@@ -2,10 +2,11 @@
 #![expect(unsafe_code, reason = "asks the dynamic linker")]
 
 use std::any::Any;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Runs an entry's body; a panic is `Err` with its message.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
@@ -27,6 +28,53 @@ pub(crate) fn library_path() -> Option<PathBuf> {
         }
         let name = CStr::from_ptr(info.dli_fname);
         Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())))
+    }
+}
+
+/// The two functions of Boehm's collector that a host may have brought along (bindings of the Nix C API do, because the reference needs it).
+struct Collector {
+    disable: unsafe extern "C" fn(),
+    enable: unsafe extern "C" fn(),
+}
+
+fn collector() -> Option<&'static Collector> {
+    // What the process was linked with does not change.
+    static FOUND: OnceLock<Option<Collector>> = OnceLock::new();
+    let find = || {
+        // SAFETY: constant names; the functions of these names take and return nothing.
+        unsafe {
+            let (disable, enable) = (libc::dlsym(libc::RTLD_DEFAULT, c"GC_disable".as_ptr()), libc::dlsym(libc::RTLD_DEFAULT, c"GC_enable".as_ptr()));
+            if disable.is_null() || enable.is_null() {
+                return None;
+            }
+            Some(Collector { disable: std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(disable), enable: std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(enable) })
+        }
+    };
+    FOUND.get_or_init(find).as_ref()
+}
+
+/// While this lives, a collector of the host does not look at stacks: an evaluation runs on one of its own, which the collector knows nothing of, and looking
+/// for its end it would run into memory that is not there. Nests.
+pub(crate) struct NoCollection(Option<&'static Collector>);
+
+impl NoCollection {
+    /// Stops collections, once the one that runs has ended.
+    pub(crate) fn begin() -> NoCollection {
+        let found = collector();
+        if let Some(collector) = found {
+            // SAFETY: may be called at any time, on any thread; it counts.
+            unsafe { (collector.disable)() };
+        }
+        NoCollection(found)
+    }
+}
+
+impl Drop for NoCollection {
+    fn drop(&mut self) {
+        if let Some(collector) = self.0 {
+            // SAFETY: as above, and disabled in `begin`.
+            unsafe { (collector.enable)() };
+        }
     }
 }
 

@@ -108,6 +108,7 @@ impl EngineShared {
     pub(super) unsafe fn enter<R>(&self, budget: *const CBudget, body: impl for<'h> FnOnce(&Evaluator<'h>) -> EvalResult<R>) -> Result<R, Failure> {
         // SAFETY: the contract.
         let budgets = unsafe { budgets(budget) }?;
+        let _no_collection = crate::guard::NoCollection::begin();
         self.evaluator.enter(|eval| {
             let is_outermost = self.depth.fetch_add(1, Ordering::Relaxed) == 0;
             let _depth = Depth(&self.depth);

@@ -264,6 +264,7 @@ pub(super) unsafe fn evaluate<R>(handle: *mut Slot<State>, body: impl for<'h> Fn
     let evaluator = unsafe { state(handle) }?.evaluator.clone();
     RUNNING.with_borrow_mut(|running| running.push(handle.expose_provenance()));
     let _running = Running;
+    let _no_collection = crate::guard::NoCollection::begin();
     evaluator.enter(|eval| body(eval, evaluator.engine()))
 }
 
