@@ -31,6 +31,7 @@ mod nix_shell;
 mod nix_store;
 pub(crate) mod path_info;
 mod prefetch;
+mod profile;
 mod repl;
 mod realisation;
 mod registry;
@@ -100,6 +101,14 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("serve", "serve the store as a binary cache over HTTP", serve::run),
     word("path-info", "show what the store knows about paths", path_info::run),
     word("log", "show the log of a build", log::run),
+    word("profile add", "add packages to a profile", profile::add),
+    word("profile install", "add packages to a profile", profile::add),
+    word("profile list", "show the packages of a profile", profile::list),
+    word("profile remove", "remove packages from a profile", profile::remove),
+    word("profile history", "show the versions of a profile", profile::history),
+    word("profile diff-closures", "say how versions and sizes of the versions of a profile differ", profile::diff_closures),
+    word("profile rollback", "go back to an earlier version of a profile", profile::rollback),
+    word("profile wipe-history", "delete old versions of a profile", profile::wipe_history),
     word("store add", "add files to the store", store::add),
     word("store add-file", "add a file to the store, by its bytes", store::add),
     word("store add-path", "add files to the store", store::add),
@@ -185,7 +194,7 @@ const GROUPS: &[(&str, &str)] =
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "profile", "upgrade-nix",
+    "profile upgrade", "upgrade-nix",
 ];
 
 /// A command that was called.

@@ -46,6 +46,17 @@ const SKIPPED: &[&str] = &[
 
 /// Makes the tree. The error is one for the build's log.
 pub(crate) fn run(out: &Path, manifest: &Path, packages: &[Package]) -> Result<(), String> {
+    link_packages(out, packages)?;
+    let link = out.join("manifest.nix");
+    symlink(manifest, &link).map_err(|error| format!("creating '{}': {error}", link.display()))
+}
+
+/// Makes a tree of links to all files of packages at `out`.
+///
+/// # Errors
+///
+/// Two packages of the same priority have a file of the same name, or the disk refuses.
+pub fn link_packages(out: &Path, packages: &[Package]) -> Result<(), String> {
     fs::create_dir_all(out).map_err(|error| format!("creating '{}': {error}", out.display()))?;
     let mut tree = Tree { priorities: BTreeMap::new() };
     let mut packages: Vec<&Package> = packages.iter().filter(|package| package.active).collect();
@@ -64,8 +75,7 @@ pub(crate) fn run(out: &Path, manifest: &Path, packages: &[Package]) -> Result<(
             priority += 1;
         }
     }
-    let link = out.join("manifest.nix");
-    symlink(manifest, &link).map_err(|error| format!("creating '{}': {error}", link.display()))
+    Ok(())
 }
 
 struct Tree {

@@ -74,7 +74,7 @@ pub(super) fn difference(store: &dyn Store, before: &StorePath, after: &StorePat
     Ok(lines)
 }
 
-fn show(versions: &[String]) -> String {
+pub(super) fn show(versions: &[String]) -> String {
     if versions.is_empty() {
         return "∅".to_owned();
     }
