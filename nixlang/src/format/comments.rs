@@ -271,7 +271,7 @@ fn is_annotation(lines: &[String], behind: &str) -> bool {
 fn block(text: &str, column: usize) -> Raw {
     let documents = text.starts_with("/**") && !text.starts_with("/**/");
     let inner = if documents { &text[3..] } else { &text[2..] };
-    let inner = inner.strip_suffix("*/").unwrap_or(inner).replace("\r\n", "\n");
+    let inner = inner.strip_suffix("*/").unwrap_or(inner).replace("\r\n", "\n").replace('\r', "\n");
     let mut lines: Vec<String> = inner.split('\n').map(|line| line.trim_end().to_owned()).collect();
     drop_empty_end(&mut lines);
     if let Some((_, rest)) = lines.split_first_mut() {

@@ -39,7 +39,13 @@ pub(super) fn derivation(data: &[u8]) {
     let Ok(written) = parsed.to_aterm(&store_dir) else { return };
     // Names of outputs and the system are written as they are, here as in the reference, which reads them with escapes.
     let is_plain = |text: &[u8]| !text.iter().any(|byte| b"\"\\\n\r\t".contains(byte));
-    if !is_plain(&parsed.system) || !parsed.outputs.keys().all(|name| is_plain(name.as_ref())) {
+    let mut names: Vec<_> = parsed.outputs.keys().collect();
+    let mut inputs: Vec<_> = parsed.input_derivations.values().collect();
+    while let Some(input) = inputs.pop() {
+        names.extend(input.outputs.iter().chain(input.dynamic.keys()));
+        inputs.extend(input.dynamic.values());
+    }
+    if !is_plain(&parsed.system) || !names.into_iter().all(|name| is_plain(name.as_ref())) {
         return;
     }
     let again = Derivation::parse_aterm(&store_dir, "fuzz", &written).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&written)));
