@@ -123,7 +123,10 @@ pub(in crate::commands) fn check(mut invocation: Invocation) -> Outcome<u8> {
             None => drop(build(&context, &wanted, BuildFlags::default())?),
             Some(outcome) => {
                 let store_dir = context.store.store_dir();
-                for (path, result) in outcome.failures() {
+                // The reference starts them by name, so that is the order in which they fail.
+                let mut failures = outcome.failures();
+                failures.sort_by(|a, b| a.0.name().cmp(b.0.name()));
+                for (path, result) in failures {
                     if result.status == BuildStatus::Cancelled || !keep_going && result.status == BuildStatus::DependencyFailed {
                         continue;
                     }
