@@ -23,6 +23,9 @@ use crate::symbol::{Symbol, SymbolTable};
 /// Shapes of more names are not interned: they seldom recur, and comparing them costs.
 const SHARED_UP_TO: usize = 64;
 
+/// Lists of names and positions are shared from this length on: short ones take less than looking for them costs.
+const LISTS_SHARED_FROM: usize = 24;
+
 /// The names of an attribute set, sorted by symbol number, with the position of each.
 pub struct Shape<'h> {
     number: u32,
@@ -104,8 +107,14 @@ pub(super) struct ShapeTable {
     positions: SliceTable<Pos>,
 }
 
-/// Slices of one heap by content, as address and length: each was made by `intern` in that heap.
-struct SliceTable<T>(RefCell<HashTable<(u64, u32)>>, PhantomData<T>);
+/// Slices of one heap by content: each was made by `intern` in that heap.
+struct SliceTable<T>(RefCell<HashTable<KnownSlice>>, PhantomData<T>);
+
+struct KnownSlice {
+    hash: u64,
+    address: u64,
+    len: u32,
+}
 
 impl<T> Default for SliceTable<T> {
     fn default() -> Self {
@@ -114,18 +123,22 @@ impl<T> Default for SliceTable<T> {
 }
 
 impl<T: Allocable + Copy + Eq + Hash> SliceTable<T> {
-    /// Returns a slice of these items, the same for the same items. `items` is what the caller has them in.
-    fn intern<'h>(&self, heap: &'h Heap, items: &[T]) -> &'h [T] {
+    /// Returns a slice of these items; if there are many of them, the same for the same items.
+    fn intern<'h>(&self, heap: &'h Heap, items: impl ExactSizeIterator<Item = T>) -> &'h [T] {
+        let len = match u32::try_from(items.len()) {
+            Ok(len) if items.len() >= LISTS_SHARED_FROM => len,
+            _ => return heap.alloc_slice(items),
+        };
+        let items: Vec<T> = items.collect();
         // SAFETY: the table holds addresses and lengths of slices of `T` of this heap, put in below, and they live as long as the heap.
-        let slice_at = |(word, len): (u64, u32)| -> &'h [T] { unsafe { std::slice::from_raw_parts(pointer_of(word).cast().as_ptr(), len as usize) } };
-        let Ok(len) = u32::try_from(items.len()) else { return heap.alloc_slice(items.iter().copied()) };
-        let hash = |items: &[T]| BuildHasherDefault::<rustc_hash::FxHasher>::default().hash_one(items);
+        let slice_of = |known: &KnownSlice| -> &'h [T] { unsafe { std::slice::from_raw_parts(pointer_of(known.address).cast().as_ptr(), known.len as usize) } };
+        let hash = BuildHasherDefault::<rustc_hash::FxHasher>::default().hash_one(&items[..]);
         let mut table = self.0.borrow_mut();
-        match table.entry(hash(items), |known| slice_at(*known) == items, |known| hash(slice_at(*known))) {
-            TableEntry::Occupied(entry) => slice_at(*entry.get()),
+        match table.entry(hash, |known| known.hash == hash && slice_of(known) == items, |known| known.hash) {
+            TableEntry::Occupied(entry) => slice_of(entry.get()),
             TableEntry::Vacant(entry) => {
-                let slice = heap.alloc_slice(items.iter().copied());
-                entry.insert((word_of(NonNull::from(slice).cast::<T>()), len));
+                let slice = heap.alloc_slice(items);
+                entry.insert(KnownSlice { hash, address: word_of(NonNull::from(slice).cast::<T>()), len });
                 slice
             }
         }
@@ -170,10 +183,9 @@ impl Heap {
     }
 
     fn new_shape<'h>(&'h self, names: &[(Symbol, Pos)], number: u32) -> &'h Shape<'h> {
-        let symbols: Vec<Symbol> = names.iter().map(|name| name.0).collect();
-        let positions: Vec<Pos> = if names.iter().any(|name| name.1.is_some()) { names.iter().map(|name| name.1).collect() } else { Vec::new() };
-        let symbols = self.shapes.names.intern(self, &symbols);
-        let positions = self.shapes.positions.intern(self, &positions);
+        let symbols = self.shapes.names.intern(self, names.iter().map(|name| name.0));
+        let are_known = names.iter().any(|name| name.1.is_some());
+        let positions = if are_known { self.shapes.positions.intern(self, names.iter().map(|name| name.1)) } else { &[] };
         self.alloc(Shape { number, symbols, positions, lexicographic: OnceCell::new(), unplaced: OnceCell::new() })
     }
 
