@@ -1,11 +1,15 @@
 //! Runs the steps of a plan on some threads: constant work per finished step, longest chain first, nothing polled.
 //!
+//! Of steps with equally long chains the one whose name comes first starts first, as in the reference, whose order is by
+//! name alone. Users see it: without `keep_going` it decides which of several failures is reported.
+//!
 //! The surprising part: this file knows nothing of building. A step is a number; what it does, and whether it worked,
 //! is the caller's business. A step may find out that it has to wait for steps that nobody knew of; it adds them and is
 //! run once more after them.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use crate::event::CancelToken;
@@ -67,9 +71,17 @@ pub(crate) struct Counts {
 pub(crate) struct NewStep<'d> {
     pub(crate) dependencies: &'d [usize],
     pub(crate) slot: Slot,
-    /// Where everything runs one after the other the order does not matter for how long it takes, so it is this one,
-    /// least first, and not the longest chain's.
-    pub(crate) rank: Option<usize>,
+    /// Of those that are ready the least starts first.
+    pub(crate) name: Arc<str>,
+}
+
+/// What comes first of the steps that are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The longest chain; of equals the least name.
+    Chains,
+    /// The least name, for where everything runs one after the other and the order changes nothing of how long it takes.
+    Names,
 }
 
 struct Node {
@@ -79,26 +91,25 @@ struct Node {
     /// Steps on the longest chain from here to the end.
     height: usize,
     slot: Slot,
-    rank: Option<usize>,
+    name: Arc<str>,
     outcome: Option<Outcome>,
 }
 
 impl Node {
     /// What comes first among ready steps, greatest first.
-    fn priority(&self, step: usize) -> Priority {
-        match self.rank {
-            Some(rank) => (0, std::cmp::Reverse(rank), step),
-            None => (self.height, std::cmp::Reverse(step), step),
-        }
+    fn priority(&self, order: Order, step: usize) -> Priority {
+        let height = if order == Order::Chains { self.height } else { 0 };
+        (height, Reverse((self.name.clone(), step)))
     }
 }
 
-/// Height, order among equals, and the step.
-type Priority = (usize, std::cmp::Reverse<usize>, usize);
+/// Height, and among equals the name and then the step.
+type Priority = (usize, Reverse<(Arc<str>, usize)>);
 
 struct State {
     nodes: Vec<Node>,
-    /// By slot; height first, and of equals the one that was planned first.
+    order: Order,
+    /// By slot.
     ready: [BinaryHeap<Priority>; N_SLOTS],
     running: Slots,
     n_idle: usize,
@@ -126,6 +137,7 @@ pub(crate) struct Scheduler<'s> {
 pub(crate) fn run_steps(
     steps: &[NewStep<'_>],
     slots: Slots,
+    order: Order,
     keep_going: bool,
     cancel: &CancelToken,
     run: &(dyn Fn(usize, &Scheduler<'_>) -> StepEnd + Sync),
@@ -133,6 +145,7 @@ pub(crate) fn run_steps(
 ) -> Vec<Outcome> {
     let state = State {
         nodes: Vec::new(),
+        order,
         ready: Default::default(),
         running: [0; N_SLOTS],
         n_idle: 0,
@@ -166,7 +179,7 @@ impl State {
                 n_failed_dependencies: 0,
                 height: above,
                 slot: step.slot,
-                rank: step.rank,
+                name: step.name.clone(),
                 outcome: None,
             };
             for &dependency in step.dependencies {
@@ -197,7 +210,7 @@ impl State {
     fn unblock(&mut self, step: usize) {
         let node = &self.nodes[step];
         match node.n_failed_dependencies {
-            0 => self.ready[node.slot as usize].push(node.priority(step)),
+            0 => self.ready[node.slot as usize].push(node.priority(self.order, step)),
             n_failed => self.complete(step, Outcome::DependenciesFailed(n_failed)),
         }
     }
@@ -220,7 +233,7 @@ impl State {
                     continue;
                 }
                 match node.n_failed_dependencies {
-                    0 => self.ready[node.slot as usize].push(node.priority(dependent)),
+                    0 => self.ready[node.slot as usize].push(node.priority(self.order, dependent)),
                     n_failed => pending.push((dependent, Outcome::DependenciesFailed(n_failed))),
                 }
             }
@@ -278,7 +291,7 @@ impl Scheduler<'_> {
                 state.n_idle -= 1;
                 continue;
             };
-            let (_, _, step) = state.ready[slot].pop().expect("something is ready for this slot");
+            let (_, Reverse((_, step))) = state.ready[slot].pop().expect("something is ready for this slot");
             state.running[slot] += 1;
             state.n_running += 1;
             let is_counted = usize::from(state.nodes[step].slot != Slot::Fetch);
@@ -350,7 +363,11 @@ mod tests {
     use super::*;
 
     fn steps<'d>(dependencies: &[&'d [usize]]) -> Vec<NewStep<'d>> {
-        dependencies.iter().map(|&dependencies| NewStep { dependencies, slot: Slot::Build, rank: None }).collect()
+        dependencies.iter().map(|&dependencies| new_step(dependencies, Slot::Build, "")).collect()
+    }
+
+    fn new_step<'d>(dependencies: &'d [usize], slot: Slot, name: &str) -> NewStep<'d> {
+        NewStep { dependencies, slot, name: name.into() }
     }
 
     fn run(
@@ -363,6 +380,7 @@ mod tests {
         let outcomes = run_steps(
             &steps(dependencies),
             [1, 1, 1, n_threads],
+            Order::Chains,
             keep_going,
             &CancelToken::new(),
             &|step, _| {
@@ -383,16 +401,20 @@ mod tests {
     }
 
     #[test]
-    fn ranks_win_over_chains() {
-        let order = Mutex::new(Vec::new());
-        let lists: [(&[usize], usize); 4] = [(&[], 3), (&[0], 2), (&[], 1), (&[], 0)];
-        let ranked: Vec<NewStep<'_>> =
-            lists.iter().map(|&(dependencies, rank)| NewStep { dependencies, slot: Slot::Build, rank: Some(rank) }).collect();
-        run_steps(&ranked, [1; 4], false, &CancelToken::new(), &|step, _| {
-            order.lock().unwrap().push(step);
-            StepEnd::Done
-        }, &|_| {});
-        assert_eq!(order.into_inner().unwrap(), [3, 2, 0, 1]);
+    fn names_decide_among_equals_or_alone() {
+        let lists: [(&[usize], &str); 5] = [(&[], "d"), (&[0], "c"), (&[], "b"), (&[], "a"), (&[], "a")];
+        let named: Vec<NewStep<'_>> = lists.iter().map(|&(dependencies, name)| new_step(dependencies, Slot::Build, name)).collect();
+        let ran = |by: Order| {
+            let ran = Mutex::new(Vec::new());
+            let run = |step, _: &Scheduler<'_>| {
+                ran.lock().unwrap().push(step);
+                StepEnd::Done
+            };
+            run_steps(&named, [1; 4], by, false, &CancelToken::new(), &run, &|_| {});
+            ran.into_inner().unwrap()
+        };
+        assert_eq!(ran(Order::Chains), [0, 3, 4, 2, 1]);
+        assert_eq!(ran(Order::Names), [3, 4, 2, 0, 1]);
     }
 
     #[test]
@@ -437,6 +459,7 @@ mod tests {
         let outcomes = run_steps(
             &steps(&dependencies),
             [1, 1, 1, 8],
+            Order::Chains,
             false,
             &CancelToken::new(),
             &|step, _| {
@@ -457,9 +480,9 @@ mod tests {
     fn a_cancelled_run_starts_nothing() {
         let cancel = CancelToken::new();
         cancel.cancel();
-        let outcomes = run_steps(&steps(&[&[]]), [2; 4], true, &cancel, &|_, _| panic!("must not run"), &|_| {});
+        let outcomes = run_steps(&steps(&[&[]]), [2; 4], Order::Chains, true, &cancel, &|_, _| panic!("must not run"), &|_| {});
         assert_eq!(outcomes, [Outcome::NotStarted]);
-        assert_eq!(run_steps(&[], [2; 4], true, &CancelToken::new(), &|_, _| StepEnd::Done, &|_| {}), []);
+        assert_eq!(run_steps(&[], [2; 4], Order::Chains, true, &CancelToken::new(), &|_, _| StepEnd::Done, &|_| {}), []);
     }
 
     #[test]
@@ -471,6 +494,7 @@ mod tests {
             run_steps(
                 &steps(&[&[], &[0]]),
                 [1; 4],
+                Order::Chains,
                 true,
                 &CancelToken::new(),
                 &|step, scheduler| {
@@ -478,8 +502,8 @@ mod tests {
                     order.push(step);
                     if step == 0 && order.len() == 1 {
                         scheduler.add(&[
-                            NewStep { dependencies: &[], slot: Slot::Build, rank: None },
-                            NewStep { dependencies: &[2], slot: Slot::Fetch, rank: None },
+                            new_step(&[], Slot::Build, ""),
+                            new_step(&[2], Slot::Fetch, ""),
                         ]);
                         return StepEnd::After(vec![3]);
                     }
@@ -500,10 +524,11 @@ mod tests {
         let running = [AtomicUsize::new(0), AtomicUsize::new(0)];
         let most = [AtomicUsize::new(0), AtomicUsize::new(0)];
         let tried: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();
-        let lists = vec![NewStep { dependencies: &[], slot: Slot::Remote, rank: None }; 40];
+        let lists = vec![new_step(&[], Slot::Remote, ""); 40];
         let outcomes = run_steps(
             &lists,
             [1, 1, 3, 2],
+            Order::Chains,
             false,
             &CancelToken::new(),
             &|step, _| {

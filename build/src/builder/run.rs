@@ -12,11 +12,11 @@ use super::tasks::{NewTask, Task, Tasks};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::known::{Known, OutputPaths};
-use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Step, Want, WantedOutputs, Work};
+use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Want, WantedOutputs, Work};
 use crate::prepare::spares::Spares;
 use crate::prepare::workspace;
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
-use crate::scheduler::{Counts, NewStep, Outcome, Scheduler, Slot, StepEnd, run_steps};
+use crate::scheduler::{Counts, NewStep, Order, Outcome, Scheduler, Slot, StepEnd, run_steps};
 
 /// One call of [`Builder::run`].
 pub(super) struct Run<'r> {
@@ -74,7 +74,7 @@ impl<'r> Run<'r> {
     /// Gives the scheduler what the plan has grown by. Returns which of these steps and paths have to be waited for.
     pub(super) fn grow(&self, plan: &Plan, scheduler: &Scheduler<'_>, steps: &[usize], paths: &[StorePath]) -> Vec<usize> {
         let mut tasks = self.tasks();
-        let new = tasks.grow(plan, self.build_slot(), &|_| None);
+        let new = tasks.grow(plan, self.build_slot());
         // Still holding the tasks, so that numbers agree.
         scheduler.add(&new.iter().map(NewTask::as_step).collect::<Vec<_>>());
         tasks.unfinished(steps, paths)
@@ -96,7 +96,7 @@ impl<'r> Run<'r> {
     pub(super) fn all(self) -> BuildOutcome {
         let mut outcome = BuildOutcome::default();
         let options = &self.builder.options;
-        let (steps, n_wanted) = {
+        let n_wanted = {
             let plan = self.plan();
             for path in &plan.unknown {
                 let message = format!("path '{}' does not exist and cannot be created", self.display(path));
@@ -108,7 +108,7 @@ impl<'r> Run<'r> {
                 let result = BuildResult { outputs, ..BuildResult::new(status, "") };
                 self.keep_result(path, result);
             }
-            (plan.steps.clone(), plan.wanted.len())
+            plan.wanted.len()
         };
         outcome.realised = vec![Realised::default(); n_wanted];
         if !outcome.missing.is_empty() && !options.keep_going {
@@ -118,9 +118,8 @@ impl<'r> Run<'r> {
 
         // Also where nothing is to be done: what was killed may have been done but for this.
         workspace::sweep(self.spares.parent());
-        let has_order = options.max_jobs <= 1 && options.remote.is_none();
-        let ranks = if has_order { ranks(&steps) } else { vec![None; steps.len()] };
-        let new = self.tasks().grow(&self.plan(), self.build_slot(), &|step| ranks[step]);
+        let order = if options.max_jobs <= 1 && options.remote.is_none() { Order::Names } else { Order::Chains };
+        let new = self.tasks().grow(&self.plan(), self.build_slot());
         let run = |task: usize, scheduler: &Scheduler<'_>| self.task(task, scheduler);
         let progress = |counts: Counts| {
             let Counts { done, running, failed, total } = counts;
@@ -130,7 +129,7 @@ impl<'r> Run<'r> {
         let n_fetches = options.substituters.as_ref().map_or(1, |substituters| substituters.max_parallel());
         let slots = [16, n_fetches, n_elsewhere, options.max_jobs];
         let new: Vec<NewStep<'_>> = new.iter().map(NewTask::as_step).collect();
-        let outcomes = run_steps(&new, slots, options.keep_going, &self.cancel, &run, &progress);
+        let outcomes = run_steps(&new, slots, order, options.keep_going, &self.cancel, &run, &progress);
         let tasks = std::mem::take(&mut self.tasks().all);
         let plan = std::mem::take(&mut *self.plan());
         let mut results = std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner));
@@ -247,18 +246,4 @@ impl<'r> Run<'r> {
         let fetched = plan.fetched_outputs(&path);
         Ok(self.grow(&plan, scheduler, &waiting_for, &fetched))
     }
-}
-
-/// Returns places by name, the order in which the reference builds.
-fn ranks(steps: &[Arc<Step>]) -> Vec<Option<usize>> {
-    let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_by_key(|&step| match &steps[step].work {
-        Work::Build(step) => (step.path.name().to_owned(), Some(step.path.clone())),
-        _ => (String::new(), None),
-    });
-    let mut ranks = vec![None; steps.len()];
-    for (rank, step) in order.into_iter().enumerate() {
-        ranks[step] = Some(rank);
-    }
-    ranks
 }

@@ -1,6 +1,7 @@
 //! What the scheduler runs: the steps of a plan and the paths that are fetched, in one numbering that grows with the plan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use nixlang_store::path::StorePath;
 
@@ -30,18 +31,23 @@ pub(super) struct Tasks {
 pub(super) struct NewTask {
     pub(super) dependencies: Vec<usize>,
     pub(super) slot: Slot,
-    pub(super) rank: Option<usize>,
+    name: Arc<str>,
 }
 
 impl NewTask {
     pub(super) fn as_step(&self) -> NewStep<'_> {
-        NewStep { dependencies: &self.dependencies, slot: self.slot, rank: self.rank }
+        NewStep { dependencies: &self.dependencies, slot: self.slot, name: self.name.clone() }
     }
+}
+
+/// Returns what a path's work is ordered by, which is how the reference orders it: the name, then the hash.
+fn name(path: &StorePath) -> Arc<str> {
+    format!("{}${}", path.name(), path.base_name()).into()
 }
 
 impl Tasks {
     /// Makes tasks of everything in a plan that is none yet; builds take a `build` slot. Each depends on earlier ones only.
-    pub(super) fn grow(&mut self, plan: &Plan, build: Slot, rank: &dyn Fn(usize) -> Option<usize>) -> Vec<NewTask> {
+    pub(super) fn grow(&mut self, plan: &Plan, build: Slot) -> Vec<NewTask> {
         let mut new = Vec::new();
         for path in plan.substitution.offers.keys() {
             self.add_fetch(plan, path, &mut new);
@@ -50,13 +56,13 @@ impl Tasks {
             let step = &plan.steps[index];
             let mut dependencies: BTreeSet<usize> = step.dependencies.iter().map(|&step| self.of_step[step]).collect();
             dependencies.extend(plan.inputs_of(step).iter().filter_map(|path| self.of_path.get(path)));
-            let slot = match step.work {
-                Work::Build(_) => build,
-                Work::Dynamic { .. } => Slot::Light,
+            let (slot, name) = match &step.work {
+                Work::Build(step) => (build, name(&step.path)),
+                Work::Dynamic { derivation, .. } => (Slot::Light, name(derivation.root())),
             };
             self.of_step.push(self.all.len());
             self.all.push(Task::Step(index));
-            new.push(NewTask { dependencies: dependencies.into_iter().collect(), slot, rank: rank(index) });
+            new.push(NewTask { dependencies: dependencies.into_iter().collect(), slot, name });
         }
         new
     }
@@ -85,9 +91,10 @@ impl Tasks {
                         continue;
                     }
                     let dependencies = references(&path).iter().filter_map(|path| self.of_path.get(path).copied()).collect();
+                    let name = name(&path);
                     self.of_path.insert(path.clone(), self.all.len());
                     self.all.push(Task::Fetch(path));
-                    new.push(NewTask { dependencies, slot: Slot::Fetch, rank: None });
+                    new.push(NewTask { dependencies, slot: Slot::Fetch, name });
                 }
             }
         }
