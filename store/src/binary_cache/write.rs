@@ -39,7 +39,7 @@ impl Write for Both<'_> {
 
 /// See [`Store::add_nar`]; the path is not valid yet.
 pub(super) fn nar(cache: &BinaryCache, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<()> {
-    let made = archive(cache, info, nar, options)?;
+    let made = archive(cache, info, &mut BufReader::with_capacity(128 * 1024, nar), options)?;
     check_references(cache, info)?;
     narinfo(cache, made)
 }
@@ -131,12 +131,12 @@ impl Order {
 }
 
 /// Stores the archive of a path, and what is made of it besides. Returns the narinfo, which is not stored yet.
-fn archive(cache: &BinaryCache, info: &PathInfo, nar: &mut dyn Read, options: &AddOptions) -> Result<NarInfo> {
+fn archive(cache: &BinaryCache, info: &PathInfo, nar: &mut dyn BufRead, options: &AddOptions) -> Result<NarInfo> {
     check_info(cache.store_dir(), info)?;
     let compression = cache.options.compression;
     let mut file = cache.files.new_file("nar")?;
     let limit = if info.nar_size == 0 { u64::MAX } else { info.nar_size };
-    let mut source = BufReader::with_capacity(128 * 1024, nar.take(limit));
+    let mut source = nar.take(limit);
     let (packed, listing) = pack(cache, info, &mut source, &mut file)?;
     let url = format!("nar/{}.nar{}", packed.file_hash.format(HashFormat::Nix32, false), compression.extension());
     if let Some(listing) = &listing {

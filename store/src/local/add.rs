@@ -54,7 +54,7 @@ pub(super) fn nar(store: &LocalStore, info: &PathInfo, nar: &mut dyn Read, optio
     let mut hasher = NarHasher::new();
     // Not a byte more than was announced: the archive may stand in the middle of a connection.
     let limit = if info.nar_size == 0 { u64::MAX } else { info.nar_size };
-    let mut nar = BufReader::with_capacity(64 * 1024, nar.take(limit));
+    let mut nar = BufReader::with_capacity(256 * 1024, nar.take(limit));
     restore(store, &mut Tee::new(&mut nar, &mut hasher), &staged)?;
     let nar_size = hasher.check(dir, info)?;
     verify_contents(dir, info, &mut |sink| dump(&staged.path(), None, sink))?;
