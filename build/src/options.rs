@@ -62,6 +62,9 @@ pub struct BuildOptions {
     pub filter_syscalls: bool,
     /// Whether builders may gain privileges by executing a file (`allow-new-privileges`).
     pub allow_new_privileges: bool,
+    /// Whether a build in a sandbox fails if it would keep the supplementary groups of this process (`require-drop-supplementary-groups`); only for
+    /// root by default, since others may not drop theirs.
+    pub require_drop_groups: bool,
     /// Hosts that fixed-output and impure derivations may reach, by HTTP and HTTPS only; see
     /// [`SandboxSpec::hosts`](crate::sandbox::SandboxSpec::hosts). Without it they have the machine's network.
     pub fixed_output_hosts: Option<Vec<String>>,
@@ -157,6 +160,7 @@ impl BuildOptions {
             dev_shm_size: "50%".to_owned(),
             filter_syscalls: true,
             allow_new_privileges: false,
+            require_drop_groups: rustix::process::geteuid().is_root(),
             fixed_output_hosts: None,
             build_dir: None,
             limits: Limits::default(),

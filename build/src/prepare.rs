@@ -264,6 +264,7 @@ pub(crate) fn prepare(task: Task<'_>) -> Result<Prepared, BuildError> {
             dev_shm_size: options.dev_shm_size.clone(),
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,
+            require_drop_groups: options.require_drop_groups,
             ids: user.as_ref().map(|user| HostIds { uid: user.uid, gid: user.gid, n_ids: user.n_ids }),
         });
         spec.hosts = options.fixed_output_hosts.clone().unwrap_or_default();

@@ -142,6 +142,8 @@ pub struct SandboxSpec {
     pub filter_syscalls: bool,
     /// Whether programs may gain privileges by executing a file.
     pub allow_new_privileges: bool,
+    /// Whether a build fails if it would keep the caller's supplementary groups.
+    pub require_drop_groups: bool,
 }
 
 /// Users of the machine that a build runs as.
@@ -178,6 +180,8 @@ pub struct SpecOptions {
     pub filter_syscalls: bool,
     /// Whether programs may gain privileges.
     pub allow_new_privileges: bool,
+    /// Whether a build fails if it would keep the caller's supplementary groups.
+    pub require_drop_groups: bool,
     /// Users of the machine for the build.
     pub ids: Option<HostIds>,
 }
@@ -266,6 +270,7 @@ impl SandboxSpec {
             dev_shm_size: options.dev_shm_size,
             filter_syscalls: options.filter_syscalls,
             allow_new_privileges: options.allow_new_privileges,
+            require_drop_groups: options.require_drop_groups,
         }
     }
 

@@ -49,6 +49,7 @@ impl Fixture {
             dev_shm_size: "50%".into(),
             filter_syscalls: true,
             allow_new_privileges: false,
+            require_drop_groups: false,
             ids: None,
         });
         let shell = Shell::find(&ShellChoice::Find).unwrap().expect("this machine has a shell");

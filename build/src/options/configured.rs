@@ -78,6 +78,9 @@ impl BuildOptions {
         options.dev_shm_size = settings.text("sandbox-dev-shm-size").into_owned();
         options.filter_syscalls = settings.is_on("filter-syscalls");
         options.allow_new_privileges = settings.is_on("allow-new-privileges");
+        if settings.is_set("require-drop-supplementary-groups") {
+            options.require_drop_groups = settings.is_on("require-drop-supplementary-groups");
+        }
         options.build_dir = settings.path("build-dir");
         let seconds = |name: &str| Some(settings.integer(name)).filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let max_log_bytes = Some(settings.integer("max-build-log-size")).filter(|size| *size > 0);

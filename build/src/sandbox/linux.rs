@@ -121,6 +121,16 @@ pub(crate) fn maps_itself(spec: &SandboxSpec) -> bool {
     spec.ids.is_none()
 }
 
+/// Drops the supplementary groups of the calling process, which a user namespace would keep. Ordinary users may not, nor
+/// in a user namespace of one id, which is an error only where the specification says so.
+pub(crate) fn drop_groups(spec: &SandboxSpec) -> Result<(), StepError> {
+    match rustix::thread::set_thread_groups(&[]) {
+        Err(rustix::io::Errno::PERM) if !spec.require_drop_groups => Ok(()),
+        Err(rustix::io::Errno::PERM) => Err(rustix::io::Errno::PERM).step(|| "setgroups failed. Set the require-drop-supplementary-groups option to false to skip this step".to_owned()),
+        dropped => dropped.step(|| "setgroups failed".to_owned()),
+    }
+}
+
 /// Maps the sandbox's user and group to those of the specification, or `caller`'s. Runs outside for the process that is
 /// named, which waits, or inside for itself.
 pub(crate) fn write_id_maps(process: &str, spec: &SandboxSpec, caller: (u32, u32)) -> Result<(), StepError> {

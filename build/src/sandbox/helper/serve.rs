@@ -135,8 +135,7 @@ pub(super) fn step_error(step: &str) -> impl FnOnce(io::Error) -> StepError + '_
 fn supervise(request: &Request, channel: &mut File, host: Option<&OwnedFd>) -> Result<(), StepError> {
     if let Some(spec) = &request.sandbox {
         linux::prepare_root(spec)?;
-        // Not permitted to ordinary users, who can't drop groups in a user namespace of one id either.
-        let _ = rustix::thread::set_thread_groups(&[]);
+        linux::drop_groups(spec)?;
     }
     if let Program::Builtin(builtin) = &request.program {
         builtin::prepare(builtin);
