@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use buildenv::{Package, link_packages};
+pub use buildenv::{LinkError, Package, link_packages};
 pub use fetchurl::Fetch;
 pub use unpack_channel::Channel;
 

@@ -103,6 +103,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("log", "show the log of a build", log::run),
     word("profile add", "add packages to a profile", profile::add),
     word("profile install", "add packages to a profile", profile::add),
+    word("profile upgrade", "upgrade packages to what their flakes have now", profile::upgrade),
     word("profile list", "show the packages of a profile", profile::list),
     word("profile remove", "remove packages from a profile", profile::remove),
     word("profile history", "show the versions of a profile", profile::history),
@@ -194,7 +195,7 @@ const GROUPS: &[(&str, &str)] =
 
 /// Names of commands of the reference that are not there yet.
 const MISSING: &[&str] = &[
-    "profile upgrade", "upgrade-nix",
+    "upgrade-nix",
 ];
 
 /// A command that was called.
@@ -280,7 +281,7 @@ impl Invocation {
                     return Err(Failure::Status(0));
                 }
                 crate::args::Word::Flag(name) if name == "--version" => {
-                    println!("{} (Nix) {}", self.name, VERSION);
+                    crate::version::print(self.name, Some(&self.common), &self.helper)?;
                     return Err(Failure::Status(0));
                 }
                 crate::args::Word::Flag(name) => {
@@ -333,13 +334,18 @@ pub(crate) fn run(helper: Helper, program: &OsStr, arguments: impl Iterator<Item
         }
         Err(Failure::Usage(message)) => {
             ui.show(&Diagnostic::error(message));
-            if !name.starts_with("nix") {
-                name = "nixlang";
+            if name == "nixlang" || !name.starts_with("nix") {
+                name = called_as(program);
             }
             ui.line(crate::ui::Verbosity::ERROR, &format!("Try '{name} --help' for more information."));
             1
         }
     }
+}
+
+/// Returns what the new command line was called as: `nix` where a link of that name leads here.
+fn called_as(program: &OsStr) -> &'static str {
+    if Path::new(program).file_name() == Some(OsStr::new("nix")) { "nix" } else { "nixlang" }
 }
 
 fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Cell<Ui>>) -> (&'static str, Outcome<u8>) {
@@ -361,7 +367,7 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
                 };
                 before = Some(Common { base_directory: Some(directory), ..common });
             }
-            by_words(&mut args, &mut before)
+            by_words(&mut args, &mut before, program, &helper)
         }),
     };
     let command = match command {
@@ -454,7 +460,7 @@ fn take_flags(args: &mut Args, common: &mut Option<Common>) -> Outcome<()> {
 }
 
 /// Takes the words that name a command, and the flags of all commands between them.
-fn by_words(args: &mut Args, common: &mut Option<Common>) -> Outcome<&'static Command> {
+fn by_words(args: &mut Args, common: &mut Option<Common>, program: &OsStr, helper: &Helper) -> Outcome<&'static Command> {
     let mut name = String::new();
     loop {
         if !name.is_empty() {
@@ -463,7 +469,7 @@ fn by_words(args: &mut Args, common: &mut Option<Common>) -> Outcome<&'static Co
         let Some(word) = args.plain() else {
             return match args.next() {
                 Some(crate::args::Word::Flag(flag)) if flag == "--version" => {
-                    println!("nixlang (Nix) {VERSION}");
+                    crate::version::print(called_as(program), common.as_ref(), helper)?;
                     Err(Failure::Status(0))
                 }
                 Some(crate::args::Word::Flag(flag)) if flag == "--help" || flag == "-h" => {

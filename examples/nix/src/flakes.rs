@@ -8,6 +8,7 @@ mod complete;
 mod config;
 mod find;
 mod flags;
+mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ pub(crate) use complete::{complete, complete_command};
 pub(crate) use config::configured;
 pub(crate) use find::{find, find_all};
 pub(crate) use flags::FlakeFlags;
+pub(crate) use target::{FlakeOutput, flake_output, flake_target};
 
 /// What one command knows of flakes.
 #[derive(Default)]

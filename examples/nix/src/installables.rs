@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nixlang::eval::{ErrorKind, EvalError};
-use nixlang::flake::LockOptions;
 use nixlang::heap::{Kind, Value};
 use nixlang::source::Pos;
 use nixlang::value::ContextKind;
@@ -19,7 +18,7 @@ use crate::commands::{Context, Invocation};
 use crate::derivations::find_derivations;
 use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
-use crate::flakes::{Defaults, FlakeFlags, FlakeWord, find};
+use crate::flakes::{Defaults, FlakeFlags, FlakeWord, find, flake_target};
 
 /// `--file`, `--expr` and the words behind.
 #[derive(Clone, Debug, Default)]
@@ -304,71 +303,8 @@ impl Installables {
     }
 }
 
-/// Returns what an output of a flake stands for.
-pub(crate) fn flake_target(evaluation: &Evaluation<'_, '_>, flake: &FlakeWord, outputs: &Outputs, options: &LockOptions, derivations: bool) -> Step<Target> {
-    let eval = evaluation.eval;
-    let found = find(evaluation, flake, options)?;
-    let shown = found.shown();
-    if !eval.is_derivation(found.value)? {
-        let what = format!("while evaluating the flake output attribute '{shown}'");
-        return match single_path(evaluation, found.value, &what)? {
-            Some(target) => Ok(target),
-            None => {
-                let (kind, value) = (found.value.described_type(), eval.show_for_error(found.value));
-                let message = format!("expected flake output attribute '{shown}' to be a derivation or path but found {kind}: {value}");
-                Err(EvalError::new(ErrorKind::Evaluation, message).into())
-            }
-        };
-    }
-    let Kind::Attrs(attrs) = found.value.kind() else { unreachable!("a derivation is a set") };
-    let member = |name: &str| attrs.find(eval.symbols.intern(name.as_bytes()));
-    let text = |value| -> Step<String> {
-        let text = eval.force_string(value, Pos::NONE, "while evaluating an attribute of a flake output")?;
-        Ok(String::from_utf8_lossy(text.bytes()).into_owned())
-    };
-    let Some(path) = member("drvPath") else {
-        return Err(EvalError::new(ErrorKind::MissingAttribute, format!("attribute '{shown}.drvPath' does not exist")).into());
-    };
-    let path = eval.host.store_dir().parse(text(path.slot.get())?.as_bytes()).map_err(|error| Failure::new(error.to_string()))?;
-    if !path.is_derivation() {
-        return Err(Failure::new(format!("store path '{path}' is not a valid derivation path")).into());
-    }
-    evaluation.flush()?;
-    if derivations {
-        return Ok(Target::Path(path));
-    }
-    let outputs = match outputs {
-        Outputs::All => None,
-        Outputs::Named(names) => Some(names.clone()),
-        Outputs::Default => {
-            let mut names = Vec::new();
-            if let Some(specified) = member("outputSpecified") {
-                if eval.force_bool(specified.slot.get(), specified.pos, "while evaluating the attribute 'outputSpecified'")?
-                    && let Some(name) = member("outputName")
-                {
-                    names.push(text(name.slot.get())?);
-                }
-            } else if let Some(meta) = member("meta")
-                && let Kind::Attrs(meta) = eval.force_at(meta.slot.get(), meta.pos)?.kind()
-                && let Some(wanted) = meta.find(eval.symbols.intern(b"outputsToInstall"))
-            {
-                for name in eval.force_list(wanted.slot.get(), wanted.pos, "while evaluating the attribute 'outputsToInstall'")?.iter() {
-                    names.push(text(name)?);
-                }
-            }
-            if names.is_empty() {
-                names.push("out".into());
-            }
-            names.sort();
-            names.dedup();
-            Some(names)
-        }
-    };
-    Ok(Target::Built { derivation: path, outputs })
-}
-
 /// Returns the one path that a value stands for if it is a path or a string.
-fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, what: &str) -> Step<Option<Target>> {
+pub(crate) fn single_path<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>, what: &str) -> Step<Option<Target>> {
     let eval = evaluation.eval;
     let value = eval.force(value)?;
     let wrong = |message: String| {

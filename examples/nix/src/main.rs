@@ -35,6 +35,7 @@ mod start;
 mod store_choice;
 mod store_paths;
 mod ui;
+mod version;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use load::{config_home, data_home, home, load, state_home};
+pub(crate) use load::{config_home, data_home, home, load, state_home, system_file, user_files};
 
 /// What a setting's text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,9 +44,34 @@ const SKIPPED: &[&str] = &[
     "/manifest.json",
 ];
 
+/// Why a tree can't be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Two packages of the same priority have a file of the same name.
+    #[error("Unable to build profile. There is a conflict for the following files:\n\n  {}\n  {}", first.display(), second.display())]
+    Conflict {
+        /// The file that was linked to first.
+        first: PathBuf,
+        /// The file that would take its place.
+        second: PathBuf,
+        /// The priority of both.
+        priority: i64,
+    },
+    /// The disk refuses, or a directory and a file have the same name.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for LinkError {
+    fn from(message: String) -> LinkError {
+        LinkError::Other(message)
+    }
+}
+
 /// Makes the tree. The error is one for the build's log.
 pub(crate) fn run(out: &Path, manifest: &Path, packages: &[Package]) -> Result<(), String> {
-    link_packages(out, packages)?;
+    link_packages(out, packages).map_err(|error| error.to_string())?;
     let link = out.join("manifest.nix");
     symlink(manifest, &link).map_err(|error| format!("creating '{}': {error}", link.display()))
 }
@@ -56,7 +81,7 @@ pub(crate) fn run(out: &Path, manifest: &Path, packages: &[Package]) -> Result<(
 /// # Errors
 ///
 /// Two packages of the same priority have a file of the same name, or the disk refuses.
-pub fn link_packages(out: &Path, packages: &[Package]) -> Result<(), String> {
+pub fn link_packages(out: &Path, packages: &[Package]) -> Result<(), LinkError> {
     fs::create_dir_all(out).map_err(|error| format!("creating '{}': {error}", out.display()))?;
     let mut tree = Tree { priorities: BTreeMap::new() };
     let mut packages: Vec<&Package> = packages.iter().filter(|package| package.active).collect();
@@ -95,7 +120,7 @@ impl Tree {
         priority: i64,
         done: &mut BTreeSet<PathBuf>,
         postponed: &mut BTreeSet<PathBuf>,
-    ) -> Result<(), String> {
+    ) -> Result<(), LinkError> {
         if !done.insert(package.to_owned()) {
             return Ok(());
         }
@@ -108,15 +133,15 @@ impl Tree {
                 Ok(())
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-            Err(error) => Err(failed(&list)(error)),
+            Err(error) => Err(failed(&list)(error).into()),
         }
     }
 
     /// Links everything in `from` into the directory `to`; directories that several packages have are merged.
-    fn link_all(&mut self, from: &Path, to: &Path, priority: i64, depth: usize) -> Result<(), String> {
+    fn link_all(&mut self, from: &Path, to: &Path, priority: i64, depth: usize) -> Result<(), LinkError> {
         // No file system has paths this deep; a loop of links would.
         if depth > 2048 {
-            return Err(format!("'{}' is nested too deeply", from.display()));
+            return Err(format!("'{}' is nested too deeply", from.display()).into());
         }
         let entries = match fs::read_dir(from) {
             Ok(entries) => entries,
@@ -124,7 +149,7 @@ impl Tree {
                 eprintln!("warning: not including '{}' in the user environment because it's not a directory", from.display());
                 return Ok(());
             }
-            Err(error) => return Err(failed(from)(error)),
+            Err(error) => return Err(failed(from)(error).into()),
         };
         let mut names: Vec<_> = entries.collect::<Result<Vec<_>, _>>().map_err(failed(from))?;
         names.sort_by_key(fs::DirEntry::file_name);
@@ -155,7 +180,7 @@ impl Tree {
                                 "collision between '{}' and non-directory '{}'",
                                 source.display(),
                                 other.display()
-                            ));
+                            ).into());
                         }
                         fs::remove_file(&target).map_err(failed(&target))?;
                         fs::create_dir(&target).map_err(failed(&target))?;
@@ -172,17 +197,13 @@ impl Tree {
                         "collision between non-directory '{}' and directory '{}'",
                         source.display(),
                         target.display()
-                    ));
+                    ).into());
                 }
                 debug_assert!(!kind.is_socket());
                 let other_priority = self.priorities.get(&target).copied().unwrap_or(0);
                 if other_priority == priority {
                     let other = fs::read_link(&target).map_err(failed(&target))?;
-                    return Err(format!(
-                        "Unable to build profile. There is a conflict for the following files:\n\n  {}\n  {}",
-                        other.display(),
-                        source.display()
-                    ));
+                    return Err(LinkError::Conflict { first: other, second: source, priority });
                 }
                 if other_priority < priority {
                     continue;

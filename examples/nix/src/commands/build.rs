@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nixlang_build::{BuildResult, DerivedPath};
 use nixlang_store::path::StorePath;
+use nixlang_store::profile::Profile;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Invocation};
@@ -64,7 +65,9 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
             let n_paths = paths.len();
             return Err(crate::failure::Failure::new(format!("'--profile' requires that the arguments produce a single store path, but there are {n_paths}")));
         };
-        crate::roots::make(&context, path, &std::path::absolute(profile)?)?;
+        let profile = Profile::new(&std::path::absolute(profile)?)?;
+        let _lock = profile.lock()?;
+        profile.add_generation(&*context.store.any()?, path)?;
     }
     Ok(0)
 }

@@ -14,8 +14,8 @@ use crate::building::BuildFlags;
 use crate::dev_env::{DevEnv, of_target};
 use crate::failure::{Failure, Outcome};
 use crate::evaluation::evaluate;
-use crate::flakes::{Defaults, FlakeWord};
-use crate::installables::{Installables, Outputs, Target, Word, flake_target, realise_targets};
+use crate::flakes::{Defaults, FlakeWord, flake_target};
+use crate::installables::{Installables, Outputs, Target, Word, realise_targets};
 use crate::start::{EnvironmentFlags, command_of, quote, start};
 use crate::ui::Verbosity;
 

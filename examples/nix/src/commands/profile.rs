@@ -1,25 +1,27 @@
 //! `profile …`: what is installed, in generations, as `manifest.json` says it.
 //!
-//! Store paths and attributes of `--file` and `--expr` can be added; flakes can't yet. A profile is a store object of its own, named by its
-//! contents, and no derivation.
+//! A profile is a store object of its own, named by its contents, and no derivation.
 
+mod add;
 mod manifest;
+mod matching;
+mod naming;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nixlang_build::executor::builtin::{Package, link_packages};
 use nixlang_store::profile::{Old, Profile};
-use nixlang_store::store::{Addressing, Contents};
 
-use self::manifest::{DEFAULT_PRIORITY, Element, Manifest};
+pub(super) use self::add::{add, upgrade};
+
+use self::add::update;
+use self::manifest::Manifest;
+use self::matching::Matching;
 use super::diff_closures::difference;
 use super::{Context, Invocation};
 use crate::args::Args;
-use crate::building::BuildFlags;
 use crate::failure::{Failure, Outcome};
-use crate::installables::{Installables, Word, build_targets, store_path};
+use crate::installables::store_path;
 use crate::profiles::{days_ago, default_profile, delete_generations};
 use crate::ui::Verbosity;
 
@@ -35,8 +37,8 @@ fn open(context: &Context, given: Option<String>) -> Outcome<Profile> {
     }
 }
 
-fn read(context: &Context, profile: &Profile) -> Outcome<Manifest> {
-    Manifest::read(context.store.store_dir(), profile.link())
+fn read(context: &Arc<Context>, profile: &Profile) -> Outcome<Manifest> {
+    Manifest::read(context, profile.link())
 }
 
 /// Reads a command line of words; `--profile` and flags that `own` knows.
@@ -52,80 +54,14 @@ fn words(invocation: &mut Invocation, mut own: impl FnMut(&str, &mut Args) -> Ou
     Ok((words, profile))
 }
 
-/// `profile add [--priority N] INSTALLABLE…`
-pub(super) fn add(invocation: Invocation) -> Outcome<u8> {
-    let (mut profile, mut priority) = (None, DEFAULT_PRIORITY);
-    let (installables, context) = Installables::parse(invocation, |flag, args| {
-        match flag {
-            "--profile" => profile = Some(args.value(flag)?),
-            "--priority" => {
-                let number = args.value(flag)?;
-                priority = number.parse().map_err(|_| Failure::Usage(format!("'{number}' is not an integer")))?;
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let profile = open(&context, profile)?;
-    let mut manifest = read(&context, &profile)?;
-    for word in installables.words() {
-        if !installables.has_source() && matches!(installables.word(&context, &word)?, Word::Flake { .. }) {
-            return Err(Failure::new(format!("'{word}' is a flake, which 'profile add' does not support yet; name what it builds with '--file' or '--expr'")));
-        }
-        let one = Installables { words: vec![word], stdin: false, ..installables.clone() };
-        let targets = one.targets(&context, true)?;
-        let (built, _) = build_targets(&context, &targets, BuildFlags::default())?;
-        let paths = built.into_iter().flat_map(|built| built.outputs).map(|(_, path)| path).collect();
-        let element = Element { paths, active: true, priority, source: None };
-        manifest.add(&element.identifier(), element);
-    }
-    update(&context, &profile, &manifest)
-}
-
-/// Makes a manifest the next generation of a profile.
-fn update(context: &Context, profile: &Profile, manifest: &Manifest) -> Outcome<u8> {
-    let store = context.store.any()?;
-    let dir = store.store_dir();
-    let mut references = BTreeSet::new();
-    let mut packages = Vec::new();
-    for element in manifest.elements.values() {
-        for path in &element.paths {
-            references.insert(path.clone());
-            let logical = PathBuf::from(dir.display(path));
-            if element.active && store.real_path(path).is_none_or(|real| real != logical) {
-                return Err(Failure::new("profiles of stores that are rooted elsewhere are not supported yet"));
-            }
-            packages.push(Package { path: logical, active: element.active, priority: element.priority });
-        }
-    }
-    let scratch = tempfile::tempdir()?;
-    let tree = scratch.path().join("profile");
-    link_packages(&tree, &packages).map_err(Failure::new)?;
-    std::fs::write(tree.join("manifest.json"), nixlang_store::json::to_string(&manifest.to_json(dir)))?;
-    let addressing = Addressing { references, ..Addressing::source("profile") };
-    let made = store.add_contents(&addressing, Contents::Tree { path: &tree, filter: None })?.path;
-    let _lock = profile.lock()?;
-    profile.add_generation(&*store, &made)?;
-    Ok(0)
-}
-
-/// `profile remove {NAME…|PATH…|--all}`
+/// `profile remove {NAME…|PATH…|--regex PATTERN|--all}`
 pub(super) fn remove(mut invocation: Invocation) -> Outcome<u8> {
-    let mut all = false;
-    let (words, profile) = words(&mut invocation, |flag, _| {
-        all |= flag == "--all";
-        Ok(flag == "--all")
-    })?;
+    let mut matching = Matching::default();
+    let (words, profile) = words(&mut invocation, |flag, args| matching.flag(flag, args))?;
     let context = invocation.context()?;
-    if words.is_empty() && !all {
-        return Err(Failure::Usage("No packages specified.".into()));
-    }
-    if all && !words.is_empty() {
-        return Err(Failure::Usage("--all cannot be used with package names or regular expressions.".into()));
-    }
     let profile = open(&context, profile)?;
     let mut manifest = read(&context, &profile)?;
-    let names = matching(&context, &manifest, &words, all)?;
+    let names = matching.names(&context, &manifest, &words)?;
     if names.is_empty() {
         context.ui.warn("No packages to remove. Use 'nix profile list' to see the current profile.");
         return Ok(0);
@@ -137,38 +73,6 @@ pub(super) fn remove(mut invocation: Invocation) -> Outcome<u8> {
     }
     context.ui.line(Verbosity::INFO, &format!("removed {} packages, kept {} packages", names.len(), manifest.elements.len()));
     update(&context, &profile, &manifest)
-}
-
-/// Returns the names of the elements that words mean.
-fn matching(context: &Context, manifest: &Manifest, words: &[String], all: bool) -> Outcome<BTreeSet<String>> {
-    if manifest.elements.is_empty() {
-        context.ui.warn("There are no packages in the profile.");
-        return Ok(BTreeSet::new());
-    }
-    if all {
-        return Ok(manifest.elements.keys().cloned().collect());
-    }
-    let mut names = BTreeSet::new();
-    for word in words {
-        if word.parse::<u64>().is_ok() {
-            return Err(Failure::new(format!("'nix profile' no longer supports indices ('{word}')")));
-        }
-        let path = context.store.store_dir().parse(word).ok();
-        let found = manifest.elements.iter().filter(|(name, element)| match &path {
-            Some(path) => element.paths.contains(path),
-            None => *name == word,
-        });
-        let n_names = names.len();
-        names.extend(found.map(|(name, _)| name.clone()));
-        if names.len() == n_names {
-            let title = match &path {
-                Some(path) => format!("Store path '{}'", path.base_name()),
-                None => format!("Package name '{word}'"),
-            };
-            context.ui.warn(format!("{title} does not match any packages in the profile."));
-        }
-    }
-    Ok(names)
 }
 
 /// `profile list [--json]`
@@ -192,8 +96,9 @@ pub(super) fn list(mut invocation: Invocation) -> Outcome<u8> {
         }
         let note = if element.active { "" } else { " \x1b[31;1m(inactive)\x1b[0m" };
         println!("Name:               {BOLD}{name}{NORMAL}{note}");
-        if let Some((attribute, outputs, original, locked)) = element.flake() {
-            println!("Flake attribute:    {attribute}{outputs}\nOriginal flake URL: {original}\nLocked flake URL:   {locked}");
+        if let Some(source) = &element.source {
+            println!("Flake attribute:    {}{}", source.attribute, source.caret());
+            println!("Original flake URL: {}\nLocked flake URL:   {}", source.original, source.locked);
         }
         let paths: Vec<String> = element.paths.iter().map(|path| dir.display(path)).collect();
         println!("Store paths:        {}", paths.join(" "));
@@ -209,7 +114,7 @@ pub(super) fn history(mut invocation: Invocation) -> Outcome<u8> {
     let mut before: Option<(u64, Manifest)> = None;
     let generations = open(&context, profile)?.generations()?;
     for generation in &generations.all {
-        let manifest = Manifest::read(context.store.store_dir(), &generation.link)?;
+        let manifest = Manifest::read(&context, &generation.link)?;
         let date = chrono::DateTime::from_timestamp(generation.created, 0).ok_or_else(|| Failure::new("cannot convert time"))?;
         let arrow = before.as_ref().map(|(number, _)| format!(" <- {number}")).unwrap_or_default();
         if before.is_some() {

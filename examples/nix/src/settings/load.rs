@@ -29,13 +29,18 @@ fn config_dir() -> PathBuf {
     env("NIX_CONF_DIR").unwrap_or_else(|| PathBuf::from("/etc/nix"))
 }
 
+/// Returns the system's file of settings.
+pub(crate) fn system_file() -> PathBuf {
+    config_dir().join("nix.conf")
+}
+
 /// Returns the user's directory of settings.
 pub(crate) fn config_home() -> PathBuf {
     env("NIX_CONFIG_HOME").unwrap_or_else(|| env("XDG_CONFIG_HOME").unwrap_or_else(|| home().join(".config")).join("nix"))
 }
 
 /// Returns the user's files, strongest first.
-fn user_files() -> Vec<PathBuf> {
+pub(crate) fn user_files() -> Vec<PathBuf> {
     if let Some(files) = std::env::var_os("NIX_USER_CONF_FILES") {
         return std::env::split_paths(&files).filter(|path| !path.as_os_str().is_empty()).collect();
     }
@@ -49,7 +54,7 @@ pub(crate) fn load() -> Result<Settings, SettingError> {
     let mut settings = Settings::default();
     settings.set("system", &host_system())?;
     let mut files = user_files();
-    files.push(config_dir().join("nix.conf"));
+    files.push(system_file());
     for path in files.iter().rev() {
         if let Ok(text) = std::fs::read_to_string(path) {
             file::apply(&mut settings, &text, path)?;
