@@ -2,7 +2,8 @@
 //! too (`NIXLANG=COMMAND`), once its colours are removed, which it prints into pipes as well.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use nixlang_tests::{Answer, command, scratch};
 
@@ -13,17 +14,17 @@ fn without_colours(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
+fn start(directory: &Path, arguments: &[&str]) -> Child {
+    let mut command = command(directory, arguments);
+    command.env("HOME", directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the program starts")
+}
+
 #[track_caller]
 fn check(arguments: &[&str], lines: &str, stdout: &str, stderr: &str) {
     let scratch = scratch();
     std::fs::write(scratch.path().join("set.nix"), "{ x ? 1 }: { a = x; \"b c\" = 2; }\n").expect("writable");
-    let mut child = command(scratch.path(), [&["repl"], arguments].concat())
-        .env("HOME", scratch.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = start(scratch.path(), &[&["repl"], arguments].concat());
     child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("it reads");
     let answer = Answer::from(child.wait_with_output().expect("it ends"));
     let place = scratch.path().display().to_string();
@@ -94,13 +95,7 @@ fn what_goes_wrong_does_not_end_a_session() {
 #[test]
 fn ctrl_c_ends_a_line_and_not_the_session() {
     let scratch = scratch();
-    let mut child = command(scratch.path(), ["repl"])
-        .env("HOME", scratch.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = start(scratch.path(), &["repl"]);
     let mut stdin = child.stdin.take().expect("a pipe");
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let long = "let all = builtins.genList (x: x) 100000; in builtins.all (x: builtins.all (y: y >= 0) all) all";
@@ -124,13 +119,7 @@ fn ctrl_c_ends_a_line_and_not_the_session() {
 fn a_stopped_evaluation_shows_what_is_in_scope() {
     let scratch = scratch();
     let text = "let x.a = 1; y = 2; in with x; (b: builtins.seq x.a (throw \"oh snap\")) x.a";
-    let mut child = command(scratch.path(), ["eval", "--debugger", "--expr", text])
-        .env("HOME", scratch.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = start(scratch.path(), &["eval", "--debugger", "--expr", text]);
     child.stdin.take().expect("a pipe").write_all(b":env\nx\na + b + y\n:st 2\n:args\nb\n").expect("it reads");
     let answer = Answer::from(child.wait_with_output().expect("it ends"));
     let globals = answer.stdout.find("Env level 2\n").expect("the global variables are shown");
