@@ -5,6 +5,7 @@
 
 mod building;
 mod elsewhere;
+mod failures;
 pub(crate) mod hook;
 mod run;
 mod substitution;

@@ -99,6 +99,32 @@ impl Plan {
         paths.into_iter()
     }
 
+    /// Returns whether a derivation is built, not only fetched.
+    pub(crate) fn has_step(&self, derivation: &StorePath) -> bool {
+        self.nodes.get(derivation).is_some_and(|node| node.step.is_some())
+    }
+
+    /// Returns the step that the reference starts first, where it builds one at a time: it goes down from what is wanted
+    /// level by level, and starts with the first that it meets which waits for nothing. Those that it meets while that is
+    /// built are ordered by name alone.
+    pub(crate) fn first_in_the_reference(&self) -> Option<usize> {
+        let mut depths: Vec<Option<usize>> = vec![None; self.steps.len()];
+        // Each stands after all that it needs.
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            let is_wanted = matches!(&step.work, Work::Build(step) if step.is_top_level);
+            let depth = if is_wanted { 0 } else { depths[index].unwrap_or(0) };
+            depths[index] = Some(depth);
+            for &dependency in &step.dependencies {
+                depths[dependency] = Some(depths[dependency].map_or(depth + 1, |other| other.min(depth + 1)));
+            }
+        }
+        let builds = self.steps.iter().enumerate().filter_map(|(index, step)| match &step.work {
+            Work::Build(build) if step.dependencies.is_empty() => Some(((depths[index], build.path.name(), &build.path), index)),
+            _ => None,
+        });
+        builds.min().map(|(_, index)| index)
+    }
+
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.substitution.offers.is_empty() && self.unknown.is_empty()

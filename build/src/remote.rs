@@ -19,7 +19,7 @@ use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::Store;
 use nixlang_store::wire;
 use nixlang_store::wire::build_result::KeyedBuildResult;
-use nixlang_store::wire::log::LogSink;
+use nixlang_store::wire::log::{LogMessage, LogSink};
 use nixlang_store::wire::operations::Missing;
 
 pub use asked::{ObserverLog, build_by_service};
@@ -34,7 +34,7 @@ use crate::known::{Known, OutputPaths};
 use crate::plan::DerivedPath;
 use crate::result::{BuildOutcome, BuildResult, BuildStatus};
 
-/// Builds what a client wants and says how each went.
+/// Builds what a client wants and says how each went, but for what was cancelled because something else failed.
 ///
 /// # Errors
 ///
@@ -49,8 +49,16 @@ pub fn build_paths(
     let plan = builder.plan(&ours)?;
     let observer = LogObserver::new(builder.store().store_dir(), log);
     let outcome = builder.run(&plan, &observer, cancel);
+    for result in outcome.told.iter().filter_map(|path| outcome.results.get(path)) {
+        log.log(&LogMessage::Text(format!("error: {}\n", result.message.replace('\n', "\n       ")).into_bytes()));
+    }
     let known = Known::new(builder.store(), builder.options().has_feature("ca-derivations"));
-    let keyed = wanted.iter().zip(&ours).enumerate().map(|(index, (path, ours))| {
+    let is_cancelled = |path: &DerivedPath| {
+        outcome.results.get(path.root()).is_some_and(|result| result.status == BuildStatus::Cancelled)
+    };
+    // Of what was cancelled for another failure there is nothing to say.
+    let told = wanted.iter().zip(&ours).enumerate().filter(|(_, (_, ours))| outcome.order.is_empty() || !is_cancelled(ours));
+    let keyed = told.map(|(index, (path, ours))| {
         let result = result_of(&known, builder, ours, index, &outcome)?;
         Ok(KeyedBuildResult { path: path.clone(), result })
     });

@@ -3,7 +3,7 @@
 //! The surprising part: a hash mismatch has a status of its own here and in exit codes, but travels over the protocol
 //! as a rejected output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -148,6 +148,11 @@ impl BuildResult {
 pub struct BuildOutcome {
     /// Result per derivation that was in the plan.
     pub results: BTreeMap<StorePath, BuildResult>,
+    /// Derivations that failed, in the order in which they did so far as that is known.
+    pub order: Vec<StorePath>,
+    /// Those of [`BuildOutcome::order`] that others waited for. The reference tells of them as they fail; of what was
+    /// wanted it tells at the end (also, if others waited for it).
+    pub told: Vec<StorePath>,
     /// Why a path could not be fetched, per path.
     pub missing: BTreeMap<StorePath, String>,
     /// What everything wanted turned out to be, in the order of [`Plan::wanted`](crate::Plan::wanted). Empty where it
@@ -170,13 +175,17 @@ impl BuildOutcome {
         self.missing.is_empty() && self.results.values().all(|result| result.status.is_success())
     }
 
-    /// Returns the results that are failures, with their derivations; those that others failed for come first.
+    /// Returns the results that are failures, with their derivations, in the order in which they failed.
     pub fn failures(&self) -> Vec<(&StorePath, &BuildResult)> {
         let mut failures: Vec<_> = self.results.iter().filter(|(_, result)| !result.status.is_success()).collect();
-        failures.sort_by_key(|(_, result)| match result.status {
-            BuildStatus::DependencyFailed => 1,
-            BuildStatus::Cancelled => 2,
-            _ => 0,
+        let places: HashMap<&StorePath, usize> = self.order.iter().enumerate().map(|(place, path)| (path, place)).collect();
+        failures.sort_by_key(|(path, result)| {
+            let kind = match result.status {
+                BuildStatus::DependencyFailed => 1,
+                BuildStatus::Cancelled => 2,
+                _ => 0,
+            };
+            (places.get(path).copied().unwrap_or(usize::MAX), kind)
         });
         failures
     }

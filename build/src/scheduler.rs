@@ -57,6 +57,14 @@ pub(crate) enum Slot {
 pub(crate) type Slots = [usize; N_SLOTS];
 const N_SLOTS: usize = 4;
 
+/// How everything came out.
+pub(crate) struct Ran {
+    /// By step.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Steps in the order in which they started; several times if they ran several times.
+    pub(crate) started: Vec<usize>,
+}
+
 /// Numbers for a progress display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -73,6 +81,8 @@ pub(crate) struct NewStep<'d> {
     pub(crate) slot: Slot,
     /// Of those that are ready the least starts first.
     pub(crate) name: Arc<str>,
+    /// Whether it starts before all others, whatever the order.
+    pub(crate) goes_first: bool,
 }
 
 /// What comes first of the steps that are ready.
@@ -92,6 +102,7 @@ struct Node {
     height: usize,
     slot: Slot,
     name: Arc<str>,
+    goes_first: bool,
     outcome: Option<Outcome>,
 }
 
@@ -99,12 +110,12 @@ impl Node {
     /// What comes first among ready steps, greatest first.
     fn priority(&self, order: Order, step: usize) -> Priority {
         let height = if order == Order::Chains { self.height } else { 0 };
-        (height, Reverse((self.name.clone(), step)))
+        (self.goes_first, height, Reverse((self.name.clone(), step)))
     }
 }
 
-/// Height, and among equals the name and then the step.
-type Priority = (usize, Reverse<(Arc<str>, usize)>);
+/// Whether it goes first, height, and among equals the name and then the step.
+type Priority = (bool, usize, Reverse<(Arc<str>, usize)>);
 
 struct State {
     nodes: Vec<Node>,
@@ -116,6 +127,7 @@ struct State {
     n_done: usize,
     n_running: usize,
     counts: Counts,
+    started: Vec<usize>,
     stopped: bool,
 }
 
@@ -142,7 +154,7 @@ pub(crate) fn run_steps(
     cancel: &CancelToken,
     run: &(dyn Fn(usize, &Scheduler<'_>) -> StepEnd + Sync),
     progress: &(dyn Fn(Counts) + Sync),
-) -> Vec<Outcome> {
+) -> Ran {
     let state = State {
         nodes: Vec::new(),
         order,
@@ -152,6 +164,7 @@ pub(crate) fn run_steps(
         n_done: 0,
         n_running: 0,
         counts: Counts::default(),
+        started: Vec::new(),
         stopped: false,
     };
     let scheduler = Scheduler {
@@ -180,6 +193,7 @@ impl State {
                 height: above,
                 slot: step.slot,
                 name: step.name.clone(),
+                goes_first: step.goes_first,
                 outcome: None,
             };
             for &dependency in step.dependencies {
@@ -291,8 +305,9 @@ impl Scheduler<'_> {
                 state.n_idle -= 1;
                 continue;
             };
-            let (_, Reverse((_, step))) = state.ready[slot].pop().expect("something is ready for this slot");
+            let (.., Reverse((_, step))) = state.ready[slot].pop().expect("something is ready for this slot");
             state.running[slot] += 1;
+            state.started.push(step);
             state.n_running += 1;
             let is_counted = usize::from(state.nodes[step].slot != Slot::Fetch);
             state.counts.running += is_counted;
@@ -340,7 +355,7 @@ impl Scheduler<'_> {
 }
 
 /// Gives every step an outcome that has none because everything was stopped.
-fn finish(mut state: State) -> Vec<Outcome> {
+fn finish(mut state: State) -> Ran {
     let is_doomed = |node: &Node| node.outcome.is_none() && node.n_failed_dependencies > 0;
     let mut failed: Vec<usize> = (0..state.nodes.len()).filter(|&step| is_doomed(&state.nodes[step])).collect();
     while let Some(step) = failed.pop() {
@@ -353,7 +368,8 @@ fn finish(mut state: State) -> Vec<Outcome> {
             failed.push(dependent);
         }
     }
-    state.nodes.into_iter().map(|node| node.outcome.unwrap_or(Outcome::NotStarted)).collect()
+    let outcomes = state.nodes.into_iter().map(|node| node.outcome.unwrap_or(Outcome::NotStarted)).collect();
+    Ran { outcomes, started: state.started }
 }
 
 #[cfg(test)]
@@ -367,7 +383,7 @@ mod tests {
     }
 
     fn new_step<'d>(dependencies: &'d [usize], slot: Slot, name: &str) -> NewStep<'d> {
-        NewStep { dependencies, slot, name: name.into() }
+        NewStep { dependencies, slot, name: name.into(), goes_first: false }
     }
 
     fn run(
@@ -389,7 +405,7 @@ mod tests {
             },
             &|_| {},
         );
-        (outcomes, order.into_inner().unwrap())
+        (outcomes.outcomes, order.into_inner().unwrap())
     }
 
     #[test]
@@ -471,7 +487,7 @@ mod tests {
                 largest.fetch_max(counts.done, Ordering::SeqCst);
             },
         );
-        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+        assert!(outcomes.outcomes.iter().all(|outcome| *outcome == Outcome::Done));
         assert!(finished.iter().all(|count| count.load(Ordering::SeqCst) == 1));
         assert_eq!(largest.into_inner(), 2000);
     }
@@ -481,8 +497,8 @@ mod tests {
         let cancel = CancelToken::new();
         cancel.cancel();
         let outcomes = run_steps(&steps(&[&[]]), [2; 4], Order::Chains, true, &cancel, &|_, _| panic!("must not run"), &|_| {});
-        assert_eq!(outcomes, [Outcome::NotStarted]);
-        assert_eq!(run_steps(&[], [2; 4], Order::Chains, true, &CancelToken::new(), &|_, _| StepEnd::Done, &|_| {}), []);
+        assert_eq!(outcomes.outcomes, [Outcome::NotStarted]);
+        assert_eq!(run_steps(&[], [2; 4], Order::Chains, true, &CancelToken::new(), &|_, _| StepEnd::Done, &|_| {}).outcomes, []);
     }
 
     #[test]
@@ -512,9 +528,9 @@ mod tests {
                 &|_| {},
             )
         };
-        assert_eq!(check(9), [Outcome::Done; 4]);
+        assert_eq!(check(9).outcomes, [Outcome::Done; 4]);
         assert_eq!(*order.lock().unwrap(), [0, 2, 3, 0, 1]);
-        let outcomes = check(2);
+        let outcomes = check(2).outcomes;
         assert_eq!(outcomes[2], Outcome::Failed);
         assert_eq!([outcomes[0], outcomes[1], outcomes[3]], [Outcome::DependenciesFailed(1); 3]);
     }
@@ -541,7 +557,7 @@ mod tests {
             },
             &|_| {},
         );
-        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+        assert!(outcomes.outcomes.iter().all(|outcome| *outcome == Outcome::Done));
         assert!(most[0].load(Ordering::SeqCst) <= 3 && most[1].load(Ordering::SeqCst) <= 2);
         assert!(tried.iter().all(|count| count.load(Ordering::SeqCst) == 2));
     }

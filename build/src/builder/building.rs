@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nixlang_store::derivation::{Derivation, DerivationOutput, DerivationType, OutputName};
@@ -121,6 +122,7 @@ impl Run<'_> {
                 failed.status = error.status();
                 failed.message = error.to_string();
                 self.keep_result(&resolved_path, failed);
+                self.resolved_failures.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), resolved_path.clone());
                 return Err(BuildError::ResolvedFailed { resolved: self.display(&resolved_path) });
             }
         };

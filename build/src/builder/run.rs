@@ -34,6 +34,8 @@ pub(super) struct Run<'r> {
     pub(super) spares: Arc<Spares>,
     /// Steps that no other machine takes.
     declined: Mutex<HashSet<usize>>,
+    /// What was built in place of derivations, and failed.
+    pub(super) resolved_failures: Mutex<BTreeMap<StorePath, StorePath>>,
 }
 
 impl<'r> Run<'r> {
@@ -50,6 +52,7 @@ impl<'r> Run<'r> {
             tasks: Mutex::default(),
             not_fetched: Mutex::default(),
             declined: Mutex::default(),
+            resolved_failures: Mutex::default(),
         }
     }
 
@@ -129,22 +132,17 @@ impl<'r> Run<'r> {
         let n_fetches = options.substituters.as_ref().map_or(1, |substituters| substituters.max_parallel());
         let slots = [16, n_fetches, n_elsewhere, options.max_jobs];
         let new: Vec<NewStep<'_>> = new.iter().map(NewTask::as_step).collect();
-        let outcomes = run_steps(&new, slots, order, options.keep_going, &self.cancel, &run, &progress);
+        let ran = run_steps(&new, slots, order, options.keep_going, &self.cancel, &run, &progress);
         let tasks = std::mem::take(&mut self.tasks().all);
         let plan = std::mem::take(&mut *self.plan());
         let mut results = std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner));
-        for (task, how) in tasks.iter().zip(outcomes) {
+        for (task, how) in tasks.iter().zip(ran.outcomes) {
             match task {
                 Task::Fetch(path) => self.report_fetch(&plan, path, how, &mut results, &mut outcome.missing),
                 Task::Step(index) => {
                     let Work::Build(step) = &plan.steps[*index].work else { continue };
                     results.entry(step.path.clone()).or_insert_with(|| match how {
-                        Outcome::DependenciesFailed(n_failed) => {
-                            let what = if n_failed == 1 { "dependency" } else { "dependencies" };
-                            let reason = format!("{n_failed} {what} failed");
-                            let message = self.cannot_build(&step.path, &step.outputs, &reason);
-                            BuildResult::new(BuildStatus::DependencyFailed, message)
-                        }
+                        Outcome::DependenciesFailed(n_failed) => self.dependency_failed(step, n_failed),
                         _ => BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string()),
                     });
                 }
@@ -152,6 +150,11 @@ impl<'r> Run<'r> {
         }
         outcome.realised = plan.wanted.iter().map(|wanted| self.realised(&plan, wanted).unwrap_or_default()).collect();
         outcome.results = results;
+        let started = ran.started.iter().filter_map(|&task| match tasks[task] {
+            Task::Step(index) => Some(index),
+            Task::Fetch(_) => None,
+        });
+        self.order_failures(&plan, started, options.keep_going, &mut outcome);
         outcome
     }
 
@@ -206,10 +209,14 @@ impl<'r> Run<'r> {
         match &step.work {
             Work::Build(step) => {
                 let elsewhere = self.builder.options.remote.is_some() && !self.declined().contains(&index);
-                let Some(result) = self.build(step, elsewhere) else {
+                let Some(mut result) = self.build(step, elsewhere) else {
                     self.declined().insert(index);
                     return StepEnd::Moved(Slot::Build);
                 };
+                if result.status == BuildStatus::MiscFailure && self.cancel.is_cancelled() {
+                    // It was not the build that failed.
+                    result = BuildResult::new(BuildStatus::Cancelled, BuildError::Cancelled.to_string());
+                }
                 self.observer.event(&BuildEvent::Finished { derivation: &step.path, result: &result });
                 let worked = result.status.is_success();
                 if worked {

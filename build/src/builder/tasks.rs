@@ -32,11 +32,12 @@ pub(super) struct NewTask {
     pub(super) dependencies: Vec<usize>,
     pub(super) slot: Slot,
     name: Arc<str>,
+    goes_first: bool,
 }
 
 impl NewTask {
     pub(super) fn as_step(&self) -> NewStep<'_> {
-        NewStep { dependencies: &self.dependencies, slot: self.slot, name: self.name.clone() }
+        NewStep { dependencies: &self.dependencies, slot: self.slot, name: self.name.clone(), goes_first: self.goes_first }
     }
 }
 
@@ -49,6 +50,7 @@ impl Tasks {
     /// Makes tasks of everything in a plan that is none yet; builds take a `build` slot. Each depends on earlier ones only.
     pub(super) fn grow(&mut self, plan: &Plan, build: Slot) -> Vec<NewTask> {
         let mut new = Vec::new();
+        let first = if self.all.is_empty() { plan.first_in_the_reference() } else { None };
         for path in plan.substitution.offers.keys() {
             self.add_fetch(plan, path, &mut new);
         }
@@ -62,7 +64,7 @@ impl Tasks {
             };
             self.of_step.push(self.all.len());
             self.all.push(Task::Step(index));
-            new.push(NewTask { dependencies: dependencies.into_iter().collect(), slot, name });
+            new.push(NewTask { dependencies: dependencies.into_iter().collect(), slot, name, goes_first: first == Some(index) });
         }
         new
     }
@@ -94,7 +96,7 @@ impl Tasks {
                     let name = name(&path);
                     self.of_path.insert(path.clone(), self.all.len());
                     self.all.push(Task::Fetch(path));
-                    new.push(NewTask { dependencies, slot: Slot::Fetch, name });
+                    new.push(NewTask { dependencies, slot: Slot::Fetch, name, goes_first: false });
                 }
             }
         }

@@ -20,6 +20,10 @@ use crate::sandbox::{Isolation, SandboxSpec};
 /// How long a builder may live that has closed its output, before it is killed. One that ends closes it an instant earlier.
 const LIFE_WITHOUT_LOG: Duration = Duration::from_secs(1);
 
+/// How long a build that is cancelled may go on. Of builds that fail in the same instant the first to start is told of,
+/// which has to be known to have failed by itself.
+const LAST_MOMENT: Duration = Duration::from_millis(20);
+
 /// Runs builds on this machine. Copies share one helper process, which starts with the first build and ends with the last
 /// copy.
 #[derive(Clone, Debug)]
@@ -56,6 +60,7 @@ impl Executor for LocalExecutor {
             started: Instant::now(),
             last_word: Instant::now(),
             log_ended: None,
+            cancelled: None,
             n_log_bytes: 0,
             forced: None,
             replies: Vec::new(),
@@ -92,6 +97,8 @@ struct Watch<'w> {
     last_word: Instant,
     /// When nobody could write to the log any more.
     log_ended: Option<Instant>,
+    /// When it was seen that nobody wants the build any more.
+    cancelled: Option<Instant>,
     n_log_bytes: u64,
     /// Why the build was stopped by force, if it was.
     forced: Option<End>,
@@ -119,7 +126,7 @@ impl Watch<'_> {
                 let log_fd = if log_open { self.running.log.as_fd() } else { self.running.channel.as_fd() };
                 let replies_fd = if replies_open { self.running.channel.as_fd() } else { self.running.log.as_fd() };
                 let mut events = vec![PollFd::new(&log_fd, PollFlags::IN), PollFd::new(&replies_fd, PollFlags::IN)];
-                let wakes = if self.forced.is_none() { self.cancel.wakes() } else { Vec::new() };
+                let wakes = if self.forced.is_none() && self.cancelled.is_none() { self.cancel.wakes() } else { Vec::new() };
                 events.extend(wakes.into_iter().flatten().map(|wake| PollFd::new(wake, PollFlags::IN)));
                 match poll(&mut events, timeout.as_ref()) {
                     Ok(_) | Err(Errno::INTR) => {}
@@ -219,8 +226,14 @@ impl Watch<'_> {
             return None;
         }
         if self.cancel.is_cancelled() {
-            self.stop(End::Cancelled);
-            return None;
+            let since = *self.cancelled.get_or_insert_with(Instant::now);
+            match LAST_MOMENT.checked_sub(since.elapsed()) {
+                None | Some(Duration::ZERO) => {
+                    self.stop(End::Cancelled);
+                    return None;
+                }
+                Some(left) => nearest = Some(nearest.map_or(left, |other| other.min(left))),
+            }
         }
         // Without a descriptor to wake up on, look often.
         if self.cancel.wakes().iter().any(Option::is_none) { Some(Duration::from_millis(50)) } else { nearest }

@@ -14,7 +14,7 @@ use super::convert::{from_wire_result, to_wire_mode, to_wire_path};
 use crate::event::{BuildEvent, Observer};
 use crate::options::BuildMode;
 use crate::plan::{DerivedPath, WantedOutputs};
-use crate::result::{BuildOutcome, BuildResult, Realised};
+use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 
 /// Has a daemon build what is wanted. What it says meanwhile goes to `log`; [`ObserverLog`] turns that into events.
 ///
@@ -24,8 +24,13 @@ pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: 
     let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
     let results = service.build_paths(&asked, to_wire_mode(mode), log)?;
     let mut outcome = BuildOutcome::default();
-    for (wanted, keyed) in wanted.iter().zip(results) {
-        let mut result = from_wire_result(&keyed.result);
+    let mut results = results.into_iter().peekable();
+    for (wanted, asked) in wanted.iter().zip(&asked) {
+        // What was cancelled for another failure is left out.
+        let mut result = match results.next_if(|keyed| keyed.path == *asked) {
+            Some(keyed) => from_wire_result(&keyed.result),
+            None => BuildResult::new(BuildStatus::Cancelled, "it was cancelled"),
+        };
         let is_success = result.status.is_success();
         let realised = match wanted {
             _ if !is_success => Realised::default(),

@@ -3,7 +3,7 @@
 mod machines;
 mod remote;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
@@ -187,73 +187,83 @@ fn all_there(context: &Context, wanted: &[DerivedPath]) -> Outcome<BuildOutcome>
 /// Shows what went wrong on the way, and returns the failure of what was wanted.
 fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) -> Failure {
     let store_dir = context.store.store_dir();
-    let is_wanted = |path: &StorePath| {
-        wanted.iter().any(|wanted| match wanted {
-            DerivedPath::Opaque(opaque) => opaque == path,
-            DerivedPath::Built { derivation, .. } => derivation == path,
-            // Its maker is only on the way.
-            DerivedPath::Nested { .. } => false,
-        })
-    };
-    let mut failed: Vec<(&StorePath, Diagnostic)> = Vec::new();
+    let is_classic = context.common.is_classic;
     // The new command line of the reference says 1 whatever happened.
-    let exit_status = if context.common.is_classic { outcome.exit_status().max(1) } else { 1 };
-    // Without `--keep-going` what was wanted and failed by itself ends everything else, which then is not worth a word.
-    let is_direct = |(path, result): &(&StorePath, &BuildResult)| {
-        is_wanted(path) && !matches!(result.status, BuildStatus::DependencyFailed | BuildStatus::Cancelled)
-    };
-    let only_direct = !context.settings.is_on("keep-going") && outcome.failures().iter().any(is_direct);
-    for (path, result) in outcome.failures() {
-        if result.status == BuildStatus::Cancelled || (only_direct && result.status == BuildStatus::DependencyFailed) {
+    let exit_status = if is_classic { outcome.exit_status().max(1) } else { 1 };
+    show_told(context, outcome);
+    // What failed, by the name under which it is listed.
+    let mut failed: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (index, path) in wanted.iter().enumerate() {
+        let root = path.root();
+        let diagnostic = match (path, outcome.missing.get(root), outcome.results.get(root)) {
+            (_, Some(message), _) if root.is_derivation() => Some(Diagnostic::error(message.clone())),
+            (_, Some(_), _) => {
+                let message = format!("path '{}' is required, but there is no substituter that can build it", store_dir.display(root));
+                Some(Diagnostic::error(message))
+            }
+            // Its maker is only on the way.
+            (DerivedPath::Nested { derivation, .. }, ..) => {
+                let is_known = outcome.realised.get(index).is_some_and(|realised| realised.derivation.is_some());
+                let message = || format!("failed to obtain derivation of '{}'", derivation.display(store_dir));
+                (!is_known).then(|| Diagnostic { exit_status, ..Diagnostic::error(message()) })
+            }
+            (_, None, Some(result)) => diagnostic(context, root, result, exit_status),
+            (_, None, None) => None,
+        };
+        let is_cancelled = outcome.results.get(root).is_some_and(|result| result.status == BuildStatus::Cancelled);
+        if diagnostic.is_none() && !(is_classic && is_cancelled) {
             continue;
         }
-        let text = if context.prints_build_logs() {
-            result.message.clone()
-        } else {
-            let command = if context.common.is_classic { "nix log" } else { "nixlang log" };
-            result.message_with_log(&format!("{command} {}", store_dir.display(path)))
+        // The classic commands list what was not built, the others what failed.
+        let outputs = match path {
+            DerivedPath::Built { outputs, .. } if !is_classic => format!("^{outputs}"),
+            _ => String::new(),
         };
-        let diagnostic = Diagnostic { exit_status, ..Diagnostic::error(text) };
-        if is_wanted(path) {
-            failed.push((path, diagnostic));
-        } else {
-            context.ui.show(&diagnostic);
+        let of_path = failed.entry(format!("'{}{outputs}'", store_dir.display(root))).or_default();
+        if of_path.is_empty() && let Some(diagnostic) = diagnostic {
+            of_path.push(diagnostic.clone());
+            order.push(((root.name().to_owned(), root.clone()), diagnostic));
         }
     }
-    for (path, message) in &outcome.missing {
-        let message = if path.is_derivation() {
-            message.clone()
-        } else {
-            format!("path '{}' is required, but there is no substituter that can build it", store_dir.display(path))
-        };
-        let diagnostic = Diagnostic::error(message);
-        failed.push((path, diagnostic));
-    }
-    for (wanted, realised) in wanted.iter().zip(&outcome.realised) {
-        if let DerivedPath::Nested { derivation, .. } = wanted
-            && realised.derivation.is_none()
-            && !failed.iter().any(|(path, _)| *path == derivation.root())
-        {
-            let message = format!("failed to obtain derivation of '{}'", derivation.display(store_dir));
-            failed.push((derivation.root(), Diagnostic { exit_status, ..Diagnostic::error(message) }));
-        }
+    if is_classic {
+        // By name; the first comes last.
+        order.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let n_later = order.len().saturating_sub(1);
+        order.rotate_right(n_later);
     }
     match failed.len() {
         0 => Failure::with_status("some builds failed", exit_status),
-        1 => failed.remove(0).1.into(),
+        1 if order.len() == 1 => order.remove(0).1.into(),
         _ => {
-            for (_, diagnostic) in &failed {
+            for (_, diagnostic) in &order {
                 context.ui.show(diagnostic);
             }
-            let outputs = |path: &StorePath| {
-                wanted.iter().find_map(|wanted| match wanted {
-                    DerivedPath::Built { derivation, outputs } if derivation == path => Some(format!("^{outputs}")),
-                    _ => None,
-                })
-            };
-            let name = |path: &StorePath| format!("'{}{}'", store_dir.display(path), outputs(path).unwrap_or_default());
-            let names: Vec<String> = failed.iter().map(|(path, _)| name(path)).collect();
+            let names: Vec<String> = failed.into_keys().collect();
             Failure::with_status(format!("build of {} failed", names.join(", ")), exit_status)
+        }
+    }
+}
+
+/// Returns what there is to say of a derivation that was not built; nothing if it was only cancelled.
+fn diagnostic(context: &Context, path: &StorePath, result: &BuildResult, exit_status: u8) -> Option<Diagnostic> {
+    if result.status.is_success() || result.status == BuildStatus::Cancelled {
+        return None;
+    }
+    let text = if context.prints_build_logs() {
+        result.message.clone()
+    } else {
+        let command = if context.common.is_classic { "nix log" } else { "nixlang log" };
+        result.message_with_log(&format!("{command} {}", context.store.store_dir().display(path)))
+    };
+    Some(Diagnostic { exit_status, ..Diagnostic::error(text) })
+}
+
+/// Shows the failures that others waited for.
+pub(crate) fn show_told(context: &Context, outcome: &BuildOutcome) {
+    for path in &outcome.told {
+        if let Some(diagnostic) = outcome.results.get(path).and_then(|result| diagnostic(context, path, result, 1)) {
+            context.ui.show(&diagnostic);
         }
     }
 }

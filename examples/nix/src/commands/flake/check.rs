@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nixlang::diagnostics::Diagnostic;
 use nixlang::heap::Value;
 use nixlang::source::Pos;
-use nixlang_build::{BuildStatus, DerivedPath, WantedOutputs};
+use nixlang_build::{BuildResult, BuildStatus, DerivedPath, WantedOutputs};
 use nixlang_store::path::StorePath;
 
 use super::Flake;
 use super::check_outputs::{apps, bundler, derivation, hydra_jobs, module, nixos, overlay, template};
-use crate::building::{BuildFlags, build, try_build};
+use crate::building::{BuildFlags, build, show_told, try_build};
 use crate::commands::Invocation;
 use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
@@ -123,13 +123,10 @@ pub(in crate::commands) fn check(mut invocation: Invocation) -> Outcome<u8> {
             None => drop(build(&context, &wanted, BuildFlags::default())?),
             Some(outcome) => {
                 let store_dir = context.store.store_dir();
-                // The reference starts them by name, so that is the order in which they fail.
-                let mut failures = outcome.failures();
-                failures.sort_by(|a, b| a.0.name().cmp(b.0.name()));
+                show_told(&context, &outcome);
+                let is_failure = |result: &&BuildResult| !result.status.is_success() && result.status != BuildStatus::Cancelled;
+                let failures = checks.keys().filter_map(|path| Some((path, outcome.results.get(path).filter(is_failure)?)));
                 for (path, result) in failures {
-                    if result.status == BuildStatus::Cancelled || !keep_going && result.status == BuildStatus::DependencyFailed {
-                        continue;
-                    }
                     let shown = store_dir.display(path);
                     let text = result.message_with_log(&format!("nixlang log {shown}"));
                     let mut messages: Vec<String> = checks
