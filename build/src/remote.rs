@@ -9,6 +9,7 @@ mod asked;
 pub(crate) mod builders;
 mod convert;
 pub mod machines;
+mod through;
 mod tunnel;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use nixlang_store::wire::operations::Missing;
 pub use asked::{ObserverLog, build_by_service};
 pub use builders::{OpenMachine, RemoteBuilders, RemoteStore};
 pub use convert::{from_wire_result, from_wire_path, to_wire_mode, to_wire_path, to_wire_result};
+pub use through::{NO_LOCAL_STORE, ThroughPlan, build_through};
 pub use tunnel::LogObserver;
 
 use crate::builder::Builder;

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nixlang::diagnostics::Diagnostic;
 use nixlang::host::WantedOutput;
 use nixlang_build::options::OptionsError;
+use nixlang_build::remote::{NO_LOCAL_STORE, ThroughPlan, build_through};
 use nixlang_build::sandbox::Isolation;
-use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Plan, Realised, WantedOutputs};
+use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Plan, WantedOutputs};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 
@@ -46,7 +47,7 @@ pub(crate) fn build(context: &Context, wanted: &[DerivedPath], flags: BuildFlags
 /// As [`build`], until it is cancelled.
 fn build_until(context: &Context, wanted: &[DerivedPath], flags: BuildFlags, cancel: &CancelToken) -> Outcome<BuildOutcome> {
     if context.store.is_cache() {
-        return all_there(context, wanted);
+        return through_machines(context, wanted, flags, cancel);
     }
     let mode = match (context.common.repair || flags.repair, flags.check) {
         (true, _) => BuildMode::Repair,
@@ -146,6 +147,9 @@ fn keeping_space<T>(context: &Context, body: impl FnOnce() -> T) -> Outcome<T> {
 
 /// Returns a builder for the store of this machine.
 pub(crate) fn builder(context: &Context, settings: &Settings, mut options: BuildOptions) -> Outcome<Builder> {
+    if context.store.is_cache() {
+        return Err(Failure::new(NO_LOCAL_STORE));
+    }
     let store = context.store.local()?.clone();
     if let Some(features) = context.store.system_features() {
         options.system_features = features.split_whitespace().map(str::to_owned).collect();
@@ -154,34 +158,27 @@ pub(crate) fn builder(context: &Context, settings: &Settings, mut options: Build
     crate::remote_execution::builder(context, store, options)
 }
 
-/// For stores that can't build: makes sure that everything is valid.
-fn all_there(context: &Context, wanted: &[DerivedPath]) -> Outcome<BuildOutcome> {
+/// For stores that can't build: other machines do, if there are some.
+fn through_machines(context: &Context, wanted: &[DerivedPath], flags: BuildFlags, cancel: &CancelToken) -> Outcome<BuildOutcome> {
     let store = context.store.any()?;
-    let mut outcome = BuildOutcome::default();
-    for wanted in wanted {
-        let mut realised = Realised::default();
-        match wanted {
-            DerivedPath::Opaque(path) => drop(realised.outputs.insert("out".into(), path.clone())),
-            DerivedPath::Built { derivation, outputs } => {
-                let names = match outputs {
-                    WantedOutputs::All => None,
-                    WantedOutputs::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
-                };
-                let found = crate::store_paths::outputs_in(context, &*store, derivation, names)?;
-                realised.outputs = found.into_iter().map(|(name, path, _)| (OutputName::from(name.as_str()), path)).collect();
-                realised.derivation = Some(derivation.clone());
-            }
-            DerivedPath::Nested { .. } => return Err(Failure::new(format!("store '{}' cannot build", store.address()))),
-        }
-        for path in realised.outputs.values() {
-            if !store.is_valid(path)? {
-                let (path, address) = (context.store.store_dir().display(path), store.address());
-                return Err(Failure::new(format!("path '{path}' is not in store '{address}', which cannot build it")));
-            }
-        }
-        outcome.realised.push(realised);
+    let plan = ThroughPlan::new(&*store, wanted).map_err(|error| Failure::from_error(&error))?;
+    if flags.dry_run || context.settings.is_on("print-missing") && !flags.is_silent {
+        let level = if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO };
+        show_missing(context, level, plan.will_build(), std::iter::empty(), (0, 0), std::iter::empty());
     }
-    Ok(outcome)
+    if flags.dry_run {
+        return Ok(BuildOutcome::default());
+    }
+    let state_dir = context.store.state_dir().unwrap_or_else(|| "/nix/var/nix".into());
+    let builders = machines::builders(context, &context.settings, &state_dir)?;
+    let progress = Progress::new(context);
+    let outcome = build_through(&*store, builders.as_ref(), &plan, context.settings.is_on("keep-going"), &progress, cancel);
+    progress.finish();
+    match outcome.is_success() {
+        true => Ok(outcome),
+        false if cancel.is_cancelled() => Err(Failure::new("interrupted by the user")),
+        false => Err(failure(context, wanted, &outcome)),
+    }
 }
 
 /// Shows what went wrong on the way, and returns the failure of what was wanted.

@@ -71,7 +71,8 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             Some(path) => path,
             None => output_path(&context, &found.path, &found.output)?,
         };
-        if let Some(link) = &flags.link {
+        // In a cache nothing is kept alive.
+        if let Some(link) = flags.link.as_ref().filter(|_| !context.store.is_cache()) {
             crate::roots::make(&context, &path, &link_name(link, number, &found.output)?)?;
         }
         paths.push(path);
