@@ -5,9 +5,10 @@
 //! directory for temporary files (`TMPDIR`) under the same path. Without it those tests say that they are skipped.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nixlang_tests::{Answer, command, nixlang};
 
@@ -168,6 +169,48 @@ fn builds_on_other_machines_of_ours() {
     }
     let nowhere = world.ours(&["nix-build", "made.nix", "--store", text(&root), "--builders", &builders.join(";"), "-j0", "--argstr", "feature", "three", "--no-out-link"]);
     assert!(nowhere.stderr.contains("local builds are disabled"), "{}", nowhere.stderr);
+}
+
+/// Whoever waits for a daemon's build, or for another machine's, and does so no longer, stops it.
+#[test]
+fn builds_elsewhere_end_with_the_wish_for_them() {
+    let world = World::new();
+    let program = world.program();
+    let daemon = world.daemon("--default-trust");
+    let machine = |scheme: &str, word: &str| format!("{scheme}://localhost?remote-program={program}%20{word}&remote-store={} - - 1 1", text(&world.path(scheme)));
+    let root = world.path("sending");
+    let ways: [Vec<&str>; 3] = [
+        vec!["--store", &daemon.address],
+        vec!["--store", text(&root), "-j0", "--builders", &machine("ssh-ng", "nix-daemon").leak()[..]],
+        vec!["--store", text(&root), "-j0", "--builders", &machine("ssh", "nix-store").leak()[..]],
+    ];
+    for way in ways {
+        // The name of this directory is in the command line of the builder, and of no other process for long.
+        let endless = format!("echo running; while :; do : {}; done", text(world.scratch.path()));
+        let mut arguments = vec!["nix-build", "made.nix", "--no-out-link", "--argstr", "script", &endless];
+        arguments.extend(&way);
+        let mut client = world.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut said = BufReader::new(client.stderr.take().unwrap()).lines();
+        said.find(|line| line.as_ref().unwrap().ends_with("running")).expect("it runs").unwrap();
+        assert_eq!(processes(&endless).len(), 2, "{way:?}: the client and the builder");
+        let asked = Instant::now();
+        assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", client.id())]).status().unwrap().success());
+        let rest: Vec<String> = said.map(|line| line.unwrap()).collect();
+        assert_eq!(client.wait().unwrap().code(), Some(1), "{way:?}");
+        assert!(rest.iter().any(|line| line == "error: interrupted by the user"), "{way:?}: {rest:?}");
+        let client_left = asked.elapsed();
+        while !processes(&endless).is_empty() {
+            assert!(asked.elapsed() < Duration::from_secs(20), "{way:?}: the build goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        println!("{}: the client left after {client_left:?}, the builder after {:?}", way[1], asked.elapsed());
+    }
+}
+
+/// Returns the processes that have this in their command line.
+fn processes(text: &str) -> Vec<PathBuf> {
+    let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    all.filter(|path| fs::read(path).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))).collect()
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nixlang_store::path::StorePath;
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 
 use crate::result::BuildResult;
 use crate::sandbox::Isolation;
@@ -197,6 +199,28 @@ impl CancelToken {
     /// Returns whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Acquire) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
+    }
+
+    /// Waits until one of some tokens is cancelled, or for this long.
+    pub(crate) fn wait_for_any(tokens: &[&CancelToken], limit: Option<Duration>) {
+        let wakes: Vec<Option<&OwnedFd>> = tokens.iter().flat_map(|token| token.wakes()).collect();
+        let mut events: Vec<PollFd<'_>> = wakes.iter().flatten().map(|wake| PollFd::new(*wake, PollFlags::IN)).collect();
+        // Without a descriptor to wake up on, look often.
+        let often = wakes.iter().any(Option::is_none).then_some(Duration::from_millis(50));
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        while !tokens.iter().any(|token| token.is_cancelled()) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            let timeout = left.into_iter().chain(often).min().map(|left| Timespec {
+                tv_sec: left.as_secs().min(i64::MAX as u64) as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            if !matches!(poll(&mut events, timeout.as_ref()), Ok(_) | Err(Errno::INTR)) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
     }
 
     /// Returns what becomes readable on cancellation; one item per token of the chain, none where that is not possible.

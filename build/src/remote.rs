@@ -5,7 +5,7 @@
 //! [`Builder`] with the client's settings and calls them. The surprising part: a result that travels names each output by
 //! the derivation's hash modulo, also where nothing is content-addressed, so that the closure of `.drv` files is read.
 
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod builders;
 mod convert;
 pub mod machines;

@@ -105,7 +105,7 @@ impl OpenStore {
     pub(crate) fn build(&self, wanted: &[DerivedPath], settings: &Settings, observer: &dyn Observer, cancel: &CancelToken) -> Result<BuildOutcome, String> {
         if let Some(service) = &self.service {
             let log = ObserverLog::new(&*self.store, observer);
-            let outcome = build_by_service(&**service, &*self.store, wanted, BuildMode::Normal, &log).map_err(|error| error_text(&error))?;
+            let outcome = build_by_service(&**service, &*self.store, wanted, BuildMode::Normal, &log, cancel).map_err(|error| error_text(&error))?;
             for (derivation, result) in outcome.results.iter().filter(|(path, _)| path.is_derivation()) {
                 observer.event(&BuildEvent::Finished { derivation, result });
             }

@@ -10,12 +10,14 @@
 
 mod client;
 mod connection;
+pub(crate) mod hang_up;
 mod server;
 mod service;
 mod transport;
 mod tunnel;
 
 pub use client::{DaemonStore, DaemonStoreOptions};
+pub use hang_up::HangUp;
 pub(crate) use server::first_failure;
 pub use server::{ServerOptions, serve};
 pub use service::DaemonService;

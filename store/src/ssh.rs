@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Connector, Transport};
@@ -160,7 +160,8 @@ impl SshHost {
         let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(spawning)?;
         let sink = child.stdin.take().expect("it is a pipe");
         let mut source = child.stdout.take().expect("it is a pipe");
-        let guard = ChildGuard { child, _known_hosts: known_hosts };
+        let child = Arc::new(Mutex::new(child));
+        let guard = ChildGuard { child: Arc::clone(&child), _known_hosts: known_hosts };
         if !self.is_fake() && !has_master {
             let mut line = Vec::new();
             let mut byte = [0];
@@ -175,8 +176,8 @@ impl SshHost {
         Ok(Transport {
             source: Box::new(source),
             sink: Box::new(sink),
-            // A child sees the end of its input when the sink is dropped.
-            hang_up: Box::new(|| {}),
+            // A child may write for long before it looks for the end of its input.
+            hang_up: Arc::new(move || drop(child.lock().unwrap_or_else(PoisonError::into_inner).kill())),
             guard: Some(Box::new(guard)),
         })
     }
@@ -192,7 +193,7 @@ impl SshHost {
 
 /// Ends with its streams; is ended if it does not.
 struct ChildGuard {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     _known_hosts: Option<tempfile::NamedTempFile>,
 }
 
@@ -200,13 +201,15 @@ impl Drop for ChildGuard {
     fn drop(&mut self) {
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
-            match self.child.try_wait() {
+            let ended = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
+            match ended {
                 Ok(None) => std::thread::sleep(Duration::from_millis(2)),
                 _ => return,
             }
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

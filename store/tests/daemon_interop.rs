@@ -50,7 +50,7 @@ impl Connector for Real {
         Ok(Transport {
             source: Box::new(child.stdout.take().unwrap()),
             sink: Box::new(child.stdin.take().unwrap()),
-            hang_up: Box::new(|| {}),
+            hang_up: std::sync::Arc::new(|| {}),
             guard: Some(Box::new(Guard(child))),
         })
     }

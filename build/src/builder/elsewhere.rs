@@ -24,6 +24,7 @@ use crate::known::OutputPaths;
 use crate::log::{BuildLog, LogItem};
 use crate::options::BuildMode;
 use crate::prepare;
+use crate::remote::asked::unless_cancelled;
 use crate::remote::builders::{Place, wake};
 use crate::remote::from_wire_result;
 use crate::result::{BuildResult, BuildStatus};
@@ -130,13 +131,15 @@ impl Run<'_> {
                 basic.input_derivations.clear();
                 basic.input_sources = inputs;
             }
-            remote.service.build_derivation(path, &basic, WireMode::Normal, log)?
+            let build = || remote.service.build_derivation(path, &basic, WireMode::Normal, log);
+            unless_cancelled(&*remote.service, &self.cancel, build)?
         } else {
             let closure = store.closure(std::slice::from_ref(path))?;
             copy(&**store, &*remote.store, &closure, &copying, &())?;
             let derivation = SingleDerivedPath::Opaque(path.clone());
             let wanted = DerivedPath::Built { derivation, outputs: OutputsSpec::All };
-            let results = remote.service.build_paths(&[wanted], WireMode::Normal, log)?;
+            let build = || remote.service.build_paths(&[wanted], WireMode::Normal, log);
+            let results = unless_cancelled(&*remote.service, &self.cancel, build)?;
             results.into_iter().next().map(|keyed| keyed.result).ok_or_else(|| BuildError::Limit {
                 message: format!("'{machine}' gave no result"),
                 status: BuildStatus::MiscFailure,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::error::StoreError;
@@ -11,18 +12,44 @@ use nixlang_store::wire;
 use nixlang_store::wire::log::{Field, LogMessage, LogSink, activity, result};
 
 use super::convert::{from_wire_result, to_wire_mode, to_wire_path};
-use crate::event::{BuildEvent, Observer};
+use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::options::BuildMode;
 use crate::plan::{DerivedPath, WantedOutputs};
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 
-/// Has a daemon build what is wanted. What it says meanwhile goes to `log`; [`ObserverLog`] turns that into events.
+/// How often a connection is closed on which nothing was waited for yet when everything was cancelled.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Waits for an answer of whoever builds elsewhere, or has the connection closed when `cancel` is cancelled.
+pub(crate) fn unless_cancelled<T>(service: &dyn DaemonService, cancel: &CancelToken, ask: impl FnOnce() -> T) -> T {
+    struct Answered<'a>(&'a CancelToken);
+    impl Drop for Answered<'_> {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let (thread, answered) = (std::thread::current().id(), CancelToken::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            CancelToken::wait_for_any(&[cancel, &answered], None);
+            while !answered.is_cancelled() {
+                service.hang_up(thread);
+                CancelToken::wait_for_any(&[&answered], Some(AGAIN));
+            }
+        });
+        let _answered = Answered(&answered);
+        ask()
+    })
+}
+
+/// Has a daemon build what is wanted. What it says meanwhile goes to `log`; [`ObserverLog`] turns that into events. When
+/// `cancel` is cancelled its connection is closed.
 ///
 /// # Errors
 /// When the daemon can't be asked. A build that failed is part of the outcome.
-pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink) -> Result<BuildOutcome, StoreError> {
+pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink, cancel: &CancelToken) -> Result<BuildOutcome, StoreError> {
     let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
-    let results = service.build_paths(&asked, to_wire_mode(mode), log)?;
+    let results = unless_cancelled(service, cancel, || service.build_paths(&asked, to_wire_mode(mode), log))?;
     let mut outcome = BuildOutcome::default();
     let mut results = results.into_iter().peekable();
     for (wanted, asked) in wanted.iter().zip(&asked) {

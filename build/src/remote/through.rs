@@ -13,7 +13,7 @@ use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 use nixlang_store::wire::build_result::BuildMode as WireMode;
 
-use super::asked::ObserverLog;
+use super::asked::{ObserverLog, unless_cancelled};
 use super::builders::{Place, RemoteBuilders, wake};
 use super::from_wire_result;
 use crate::error::BuildError;
@@ -336,7 +336,10 @@ impl Through<'_> {
             basic.input_sources = inputs;
         }
         let log = ObserverLog::new(&*remote.store, self.observer);
-        let mut result = from_wire_result(&remote.service.build_derivation(&item.path, &basic, WireMode::Normal, &log)?);
+        let mut result = {
+            let build = || remote.service.build_derivation(&item.path, &basic, WireMode::Normal, &log);
+            from_wire_result(&unless_cancelled(&*remote.service, &self.cancel, build)?)
+        };
         if !result.status.is_success() {
             result.message = format!("build of '{}' on '{machine}' failed: {}", self.store.store_dir().display(&item.path), result.message);
             return Ok(result);

@@ -56,7 +56,7 @@ fn build_until(context: &Context, wanted: &[DerivedPath], flags: BuildFlags, can
     };
     bring_inputs(context, wanted)?;
     if let Some(service) = context.store.service()? {
-        return remote::build(context, service, wanted, flags, mode);
+        return remote::build(context, service, wanted, flags, mode, cancel);
     }
     let mut options = options(context)?;
     options.mode = mode;

@@ -3,10 +3,11 @@
 //! The surprising thing: the context's settings are those of the daemon; a client's are laid over them for its
 //! connection only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
-use nixlang_build::{BuildMode as Mode, Builder, remote};
+use nixlang_build::{BuildError, BuildMode as Mode, Builder, CancelToken, remote};
 use nixlang_store::content_address::ContentAddress;
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::derivation::Derivation;
@@ -27,6 +28,8 @@ pub(crate) struct LocalService {
     context: Arc<Context>,
     /// The daemon's settings with the client's over them.
     settings: Mutex<Settings>,
+    /// What stops the builds that threads wait for.
+    building: Mutex<HashMap<ThreadId, CancelToken>>,
 }
 
 /// What clients that are not trusted may set too.
@@ -35,7 +38,7 @@ const HARMLESS: &[&str] = &["timeout", "build-timeout", "max-silent-time", "buil
 impl LocalService {
     pub(crate) fn new(context: Arc<Context>) -> LocalService {
         let settings = Mutex::new(context.settings.clone());
-        LocalService { context, settings }
+        LocalService { context, settings, building: Mutex::default() }
     }
 
     /// Changes settings for the builds to come.
@@ -47,6 +50,15 @@ impl LocalService {
 
     fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Builds until somebody wants this thread to stop.
+    fn unless_hung_up<T>(&self, build: impl FnOnce(&CancelToken) -> std::result::Result<T, BuildError>) -> Result<T> {
+        let (thread, cancel) = (std::thread::current().id(), self.context.cancel.token().child());
+        self.building.lock().unwrap_or_else(PoisonError::into_inner).insert(thread, cancel.clone());
+        let built = build(&cancel);
+        self.building.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread);
+        built.map_err(|error| failed(Failure::from_error(&error)))
     }
 
     fn builder(&self, mode: BuildMode) -> Result<Builder> {
@@ -77,14 +89,20 @@ fn warn(log: &dyn LogSink, text: &str) {
 }
 
 impl DaemonService for LocalService {
+    fn hang_up(&self, thread: ThreadId) {
+        if let Some(cancel) = self.building.lock().unwrap_or_else(PoisonError::into_inner).get(&thread) {
+            cancel.cancel();
+        }
+    }
+
     fn build_paths(&self, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink) -> Result<Vec<KeyedBuildResult>> {
         let builder = self.builder(mode)?;
-        remote::build_paths(&builder, wanted, log, &self.context.cancel.token()).map_err(|error| failed(Failure::from_error(&error)))
+        self.unless_hung_up(|cancel| remote::build_paths(&builder, wanted, log, cancel))
     }
 
     fn build_derivation(&self, path: &StorePath, derivation: &Derivation, mode: BuildMode, log: &dyn LogSink) -> Result<BuildResult> {
         let builder = self.builder(mode)?;
-        remote::build_derivation(&builder, path, derivation, log, &self.context.cancel.token()).map_err(|error| failed(Failure::from_error(&error)))
+        self.unless_hung_up(|cancel| remote::build_derivation(&builder, path, derivation, log, cancel))
     }
 
     fn query_missing(&self, wanted: &[DerivedPath], _log: &dyn LogSink) -> Result<Missing> {

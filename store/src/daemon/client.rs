@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
+use super::hang_up::Waiting;
 use super::connection::{Connection, ReadAnswer, Write1};
 use super::service::DaemonService;
 use super::transport::Connector;
@@ -81,6 +83,7 @@ pub struct DaemonStore {
     connector: Box<dyn Connector>,
     options: DaemonStoreOptions,
     idle: Mutex<Vec<Connection>>,
+    waiting: Waiting,
 }
 
 impl std::fmt::Debug for DaemonStore {
@@ -92,7 +95,7 @@ impl std::fmt::Debug for DaemonStore {
 impl DaemonStore {
     /// Returns a store. The daemon is connected to when it is needed first.
     pub fn new(connector: impl Connector + 'static, options: DaemonStoreOptions) -> DaemonStore {
-        DaemonStore { connector: Box::new(connector), options, idle: Mutex::new(Vec::new()) }
+        DaemonStore { connector: Box::new(connector), options, idle: Mutex::new(Vec::new()), waiting: Waiting::default() }
     }
 
     /// Returns what the daemon says of itself, and the protocol's version that is spoken.
@@ -152,7 +155,11 @@ impl DaemonStore {
         write: &Write1<'_>,
         read: &ReadAnswer<'_, T>,
     ) -> Result<T> {
-        self.with(|connection| connection.request(&self.options.store_dir, log, operation, write, read))
+        self.with(|connection| {
+            let hang_up = Arc::clone(&connection.hang_up);
+            let _waiting = self.waiting.enter(&hang_up);
+            connection.request(&self.options.store_dir, log, operation, write, read)
+        })
     }
 
     /// Asks the same about many paths, which costs one round trip.
@@ -524,6 +531,10 @@ impl Store for DaemonStore {
 }
 
 impl DaemonService for DaemonStore {
+    fn hang_up(&self, thread: ThreadId) {
+        self.waiting.hang_up(thread);
+    }
+
     fn build_paths(
         &self,
         wanted: &[DerivedPath],

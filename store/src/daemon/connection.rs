@@ -7,6 +7,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::hang_up::HangUp;
 use super::transport::Transport;
 use crate::error::{Result, StoreError};
 use crate::path::StoreDir;
@@ -27,7 +28,7 @@ pub(super) type ReadAnswer<'r, T> = dyn Fn(&mut dyn Read, &Dialect<'_>) -> Resul
 pub(super) struct Connection {
     source: BufReader<Box<dyn Read + Send>>,
     sink: BufWriter<Box<dyn Write + Send>>,
-    hang_up: Box<dyn Fn() + Send + Sync>,
+    pub(super) hang_up: HangUp,
     pub(super) version: Version,
     pub(super) info: DaemonInfo,
     /// Whether it stands between two requests.

@@ -1,6 +1,7 @@
 //! What a daemon does besides keeping objects.
 
 use std::collections::BTreeMap;
+use std::thread::ThreadId;
 
 use crate::content_address::ContentAddress;
 use crate::derivation::Derivation;
@@ -87,6 +88,10 @@ pub trait DaemonService: Send + Sync {
     fn set_options(&self, _options: &ClientOptions, _is_trusted: bool, _log: &dyn LogSink) -> Result<()> {
         Ok(())
     }
+
+    /// Ends the build that a thread waits for, where somebody else does it: the connection is closed, so that whoever
+    /// builds stops, and the thread gets an error. Called from another thread.
+    fn hang_up(&self, _thread: ThreadId) {}
 
     /// Returns the version of the program that does all this, if it says so.
     ///

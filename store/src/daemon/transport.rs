@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::hang_up::HangUp;
 use crate::error::{IoContext, Result};
 
 /// A connection's streams. They are not buffered.
@@ -14,7 +16,7 @@ pub struct Transport {
     /// What we say.
     pub sink: Box<dyn Write + Send>,
     /// Ends the connection so that a thread that reads from it wakes up.
-    pub hang_up: Box<dyn Fn() + Send + Sync>,
+    pub hang_up: HangUp,
     /// Kept as long as the connection: a child that the streams lead to.
     pub guard: Option<Box<dyn Send>>,
 }
@@ -81,7 +83,7 @@ pub fn unix_transport(stream: UnixStream) -> std::io::Result<Transport> {
     Ok(Transport {
         source: Box::new(source),
         sink: Box::new(sink),
-        hang_up: Box::new(move || drop(stream.shutdown(Shutdown::Both))),
+        hang_up: Arc::new(move || drop(stream.shutdown(Shutdown::Both))),
         guard: None,
     })
 }

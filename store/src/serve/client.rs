@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::thread::ThreadId;
 
 use crate::addressed::{Spool, Tee, address, parse_nar, write_file_nar};
+use crate::daemon::hang_up::{HangUp, Waiting};
 use crate::daemon::{Connector, DaemonService, Transport};
 use crate::derivation::Derivation;
 use crate::error::{Result, StoreError};
@@ -30,6 +32,7 @@ pub struct ServeStore {
     host: String,
     build_options: ServeBuildOptions,
     idle: Mutex<Vec<Connection>>,
+    waiting: Waiting,
 }
 
 impl std::fmt::Debug for ServeStore {
@@ -43,6 +46,7 @@ struct Connection {
     sink: BufWriter<Box<dyn Write + Send>>,
     version: Number,
     is_sound: bool,
+    hang_up: HangUp,
     _guard: Option<Box<dyn Send>>,
 }
 
@@ -55,7 +59,7 @@ impl ServeStore {
         build_options: ServeBuildOptions,
     ) -> ServeStore {
         let idle = Mutex::new(Vec::new());
-        ServeStore { connector: Box::new(connector), store_dir, host: host.into(), build_options, idle }
+        ServeStore { connector: Box::new(connector), store_dir, host: host.into(), build_options, idle, waiting: Waiting::default() }
     }
 
     /// Returns the protocol's version that is spoken.
@@ -70,7 +74,7 @@ impl ServeStore {
     }
 
     fn connect(&self) -> Result<Connection> {
-        let Transport { source, sink, guard, .. } = self.connector.connect()?;
+        let Transport { source, sink, guard, hang_up } = self.connector.connect()?;
         let mut source = BufReader::with_capacity(64 * 1024, source);
         let mut sink = BufWriter::with_capacity(64 * 1024, sink);
         let failed = |message: String| StoreError::Remote { source: RemoteError::new(message) };
@@ -81,7 +85,7 @@ impl ServeStore {
             }
             GreetingError::Magic => failed(format!("'nix-store --serve' protocol mismatch from '{}'", self.host)),
         })?;
-        Ok(Connection { source, sink, version, is_sound: true, _guard: guard })
+        Ok(Connection { source, sink, version, is_sound: true, hang_up, _guard: guard })
     }
 
     /// A command that fails ends the connection; so a connection is sound only after one that did not.
@@ -93,7 +97,10 @@ impl ServeStore {
         };
         let dialect = Dialect { store_dir: &self.store_dir, protocol: Protocol::Serve(connection.version) };
         connection.is_sound = false;
+        let hang_up = HangUp::clone(&connection.hang_up);
+        let waiting = self.waiting.enter(&hang_up);
         let result = use_it(&mut connection, &dialect);
+        drop(waiting);
         if result.is_ok() {
             connection.is_sound = true;
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -320,6 +327,10 @@ impl Store for ServeStore {
 }
 
 impl DaemonService for ServeStore {
+    fn hang_up(&self, thread: ThreadId) {
+        self.waiting.hang_up(thread);
+    }
+
     fn build_paths(
         &self,
         wanted: &[DerivedPath],

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use nixlang_build::remote::{build_by_service, to_wire_path};
-use nixlang_build::{BuildMode, BuildOutcome, DerivedPath};
+use nixlang_build::{BuildMode, BuildOutcome, CancelToken, DerivedPath};
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::error::StoreError;
 use nixlang_store::wire;
 
 use super::{BuildFlags, failure, show_missing};
 use crate::commands::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::remote_log::RemoteLog;
 use crate::ui::Verbosity;
 
 /// See [`super::build`].
-pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted: &[DerivedPath], flags: BuildFlags, mode: BuildMode) -> Outcome<BuildOutcome> {
+pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted: &[DerivedPath], flags: BuildFlags, mode: BuildMode, cancel: &CancelToken) -> Outcome<BuildOutcome> {
     let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
     let log = RemoteLog::new(context.ui, context.prints_build_logs(), context.common.is_classic);
     if flags.dry_run || (context.settings.is_on("print-missing") && !flags.is_silent) {
@@ -32,6 +32,10 @@ pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted:
     if flags.dry_run {
         return Ok(BuildOutcome::default());
     }
-    let outcome = build_by_service(&**service, &**context.store.open()?, wanted, mode, &log)?;
+    let outcome = build_by_service(&**service, &**context.store.open()?, wanted, mode, &log, cancel);
+    if cancel.is_cancelled() {
+        return Err(Failure::new("interrupted by the user"));
+    }
+    let outcome = outcome?;
     if outcome.is_success() { Ok(outcome) } else { Err(failure(context, wanted, &outcome)) }
 }
