@@ -10,7 +10,6 @@
 
 mod bindings;
 mod build;
-mod delay;
 mod error;
 pub mod expr;
 mod lint;
@@ -31,8 +30,7 @@ pub use lint::{Lint, LintLevel, Lints, UnknownLintLevel};
 pub(crate) use scope::FrameNames;
 
 use self::build::Builder;
-use self::delay::Place;
-use self::resolve::Resolver;
+use self::resolve::{Place, Resolver};
 use self::show::Show;
 use self::tree::Raw;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};

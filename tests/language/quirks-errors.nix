@@ -42,6 +42,34 @@ assert "1"; 2
 # error: default
 { a = { }; }.a.b.c or (throw "default")
 
+--- error-empty-sets-are-delayed ---
+# error: cannot coerce a list to a string: [ «thunk» ]
+(x: x + 1) [ { } ]
+
+--- error-arguments-that-are-sets-are-delayed ---
+# error: cannot coerce a list to a string: [ «thunk» ]
+(x: [ x ]) { } + 1
+
+--- error-selections-of-builtins-are-delayed ---
+# error: cannot coerce a list to a string: [ «thunk» «primop toString» ]
+"${[ builtins.toString toString ]}"
+
+--- error-inherited-builtins-are-delayed ---
+# error: cannot coerce a list to a string: [ «thunk» ]
+let inherit (builtins) length; in "${[ length ]}"
+
+--- error-list-repeats-itself-by-its-cell ---
+# error: expected a function but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in builtins.map a [ 1 ]
+
+--- error-list-repeats-itself-in-a-comparison ---
+# error: cannot compare a list with an integer; values are [ «repeated» 7 1 ] and 1
+let a = [ a 7 ] ++ [ 1 ]; in a < 1
+
+--- error-list-that-was-copied-does-not-repeat-itself ---
+# error: cannot coerce a list to a string: [ [ «repeated» 7 1 ] 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in "${a}"
+
 --- position-is-lost-by-map-attrs ---
 # => null
 builtins.unsafeGetAttrPos "a" (builtins.mapAttrs (n: v: v) { a = 1; })

@@ -41,6 +41,7 @@ mod serve;
 mod shell;
 mod source;
 mod store;
+mod upgrade_nix;
 mod why_depends;
 
 use std::cell::Cell;
@@ -174,6 +175,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     word("doctor", "look for what is wrong with the setup", doctor::run),
     word("config show", "show settings", config::show),
     word("show-config", "show settings", config::show),
+    word("upgrade-nix", "say that this program is not upgraded by itself", upgrade_nix::run),
     word("daemon", "answer clients that use the store", daemon::run),
     word("link-commands", "make links named for the classic commands", link_commands::run),
     classic("nix-build", "build derivations of expressions", nix_build::run),
@@ -189,14 +191,12 @@ pub(crate) const COMMANDS: &[Command] = &[
     classic("nix-instantiate", "make derivations of expressions, or evaluate them", instantiate::run),
 ];
 
+/// The new commands that `nix` has without the experimental feature `nix-command`.
+const STABLE: &[&str] = &["repl", "upgrade-nix", "__build-remote"];
+
 /// First words that several commands have in common, and what these are about.
 const GROUPS: &[(&str, &str)] =
     &[("flake", "manage flakes"), ("formatter", "build or run the formatter"), ("registry", "manage the flake registry"), ("store", "work on a store")];
-
-/// Names of commands of the reference that are not there yet.
-const MISSING: &[&str] = &[
-    "upgrade-nix",
-];
 
 /// A command that was called.
 pub(crate) struct Invocation {
@@ -349,12 +349,11 @@ fn called_as(program: &OsStr) -> &'static str {
 }
 
 fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Cell<Ui>>) -> (&'static str, Outcome<u8>) {
-    let called_as = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
-    let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == called_as);
+    let link = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("nixlang");
+    let by_link = COMMANDS.iter().find(|command| command.is_classic && command.name == link);
     let mut before = None;
     let command = match by_link {
         Some(command) => Ok(command),
-        None if MISSING.contains(&called_as) => Err(not_yet(called_as)),
         None => of_script(&mut args).and_then(|directory| {
             if let Ok(number) = std::env::var("NIX_GET_COMPLETIONS") {
                 return Err(completions(helper.clone(), &args, &number));
@@ -382,6 +381,10 @@ fn find_and_run(helper: Helper, program: &OsStr, mut args: Args, shown_by: Rc<Ce
         if !command.is_classic {
             // The words of the new command line evaluate purely unless told otherwise.
             common.settings.set("pure-eval", "true")?;
+            common.is_nix = called_as(program) == "nix";
+            if !STABLE.contains(&command.name) {
+                common.needed_features.insert(0, "nix-command");
+            }
         }
         shown_by.set(Ui::new(&common.settings, command.is_classic, common.verbosity));
         (command.run)(Invocation { name: command.name, args, common, helper, shown_by })
@@ -473,6 +476,10 @@ fn by_words(args: &mut Args, common: &mut Option<Common>, program: &OsStr, helpe
                     Err(Failure::Status(0))
                 }
                 Some(crate::args::Word::Flag(flag)) if flag == "--help" || flag == "-h" => {
+                    if let Some(common) = common {
+                        common.is_nix = called_as(program) == "nix";
+                        common.check_features()?;
+                    }
                     print_help();
                     Err(Failure::Status(0))
                 }
@@ -490,18 +497,11 @@ fn by_words(args: &mut Args, common: &mut Option<Common>, program: &OsStr, helpe
         }
         let begins = format!("{name} ");
         if !COMMANDS.iter().any(|command| command.name.starts_with(&begins)) {
-            if MISSING.contains(&name.as_str()) {
-                return Err(not_yet(&name));
-            }
             let known = COMMANDS.iter().map(|command| command.name.as_bytes());
             let suggestions = nixlang::diagnostics::near_names(name.as_bytes(), known);
             return Err(Diagnostic { suggestions, ..Diagnostic::error(format!("'{name}' is not a recognised command")) }.into());
         }
     }
-}
-
-fn not_yet(name: &str) -> Failure {
-    Failure::new(format!("the command '{name}' is not supported yet"))
 }
 
 /// Shows the manual page of a classic command in place of this process, as the reference does, if there is one.

@@ -58,8 +58,10 @@ pub(crate) struct Common {
     pub(crate) debugger: bool,
     /// Where to write what evaluations read.
     pub(crate) record_reads: Option<std::path::PathBuf>,
-    /// Experimental features that flags belong to.
-    pub(crate) flag_features: Vec<&'static str>,
+    /// Whether the program was called `nix`: under that name its words are part of `nix-command`, as the reference's are.
+    pub(crate) is_nix: bool,
+    /// Experimental features that the command or its flags belong to.
+    pub(crate) needed_features: Vec<&'static str>,
     /// What is still to be said about the flags.
     pub(crate) warnings: Vec<String>,
 }
@@ -89,13 +91,17 @@ impl Common {
             variables: Default::default(),
             debugger: false,
             record_reads: None,
-            flag_features: Vec::new(),
+            is_nix: false,
+            needed_features: Vec::new(),
             warnings: Vec::new(),
         })
     }
 
     /// Handles a flag. Returns false if it is none of these.
     pub(crate) fn flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
+        if !self.is_classic && matches!(flag, "-L" | "--print-build-logs" | "--offline" | "--refresh") {
+            self.needed_features.push("nix-command");
+        }
         match flag {
             "-v" | "--verbose" => self.verbosity = self.verbosity.more(1),
             "--quiet" => self.verbosity = self.verbosity.more(-1),
@@ -169,9 +175,11 @@ impl Common {
         Ok(true)
     }
 
-    /// Fails for a flag whose experimental feature is off.
+    /// Fails for a command or flag whose experimental feature is off.
     pub(crate) fn check_features(&self) -> Outcome<()> {
-        match self.flag_features.iter().find(|feature| !self.settings.list("experimental-features").any(|enabled| enabled == **feature)) {
+        let is_enabled = |feature: &str| self.settings.list("experimental-features").any(|enabled| enabled == feature);
+        let mut needed = self.needed_features.iter().filter(|feature| self.is_nix || **feature != "nix-command");
+        match needed.find(|feature| !is_enabled(feature)) {
             Some(feature) => Err(Failure::new(nixlang_store::input::feature_message(feature))),
             None => Ok(()),
         }
@@ -181,7 +189,7 @@ impl Common {
     fn setting_flag(&mut self, flag: &str, args: &mut Args) -> Outcome<bool> {
         let Some(name) = flag.strip_prefix("--") else { return Ok(false) };
         let plain = name.strip_prefix("no-").unwrap_or(name);
-        self.flag_features.extend(Settings::find(plain).and_then(|(setting, _)| Settings::feature(setting.name)));
+        self.needed_features.extend(Settings::find(plain).and_then(|(setting, _)| Settings::feature(setting.name)));
         let is_bool = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.kind == Kind::Bool && !append);
         let is_sandbox = |name: &str| Settings::find(name).is_some_and(|(setting, append)| setting.name == "sandbox" && !append);
         let sandbox = [("no-", "false"), ("relaxed-", "relaxed")].iter().find_map(|(start, value)| Some((*value, name.strip_prefix(start)?)));

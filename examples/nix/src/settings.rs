@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Integer,
     /// Words between blanks. `extra-NAME` appends.
     List,
+    /// As a list, but sorted and without repetitions.
+    Set,
     /// Anything.
     Text,
 }
@@ -60,8 +62,18 @@ impl Setting {
             Kind::Bool => parse_bool(value).map(|value| value.to_string()).ok_or_else(|| invalid("Boolean")),
             Kind::Integer => parse_integer(value).map(|value| value.to_string()).ok_or_else(|| invalid("Integer")),
             Kind::List => Ok(value.split_whitespace().collect::<Vec<_>>().join(" ")),
+            Kind::Set => Ok(self.sorted(value)),
             Kind::Text => Ok(value.to_owned()),
         }
+    }
+
+    /// Returns the words of a set in order, with those that others imply.
+    fn sorted(&self, value: &str) -> String {
+        let mut words: BTreeSet<&str> = value.split_whitespace().collect();
+        if self.name == "experimental-features" && words.contains("flakes") {
+            words.insert("fetch-tree");
+        }
+        words.into_iter().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -99,7 +111,7 @@ impl Settings {
         let plain = |name: &str| table::SETTINGS.iter().find(|setting| setting.name == name || setting.aliases.contains(&name));
         match plain(name) {
             Some(setting) => Some((setting, false)),
-            None => plain(name.strip_prefix("extra-")?).filter(|setting| setting.kind == Kind::List).map(|setting| (setting, true)),
+            None => plain(name.strip_prefix("extra-")?).filter(|setting| matches!(setting.kind, Kind::List | Kind::Set)).map(|setting| (setting, true)),
         }
     }
 
@@ -109,7 +121,7 @@ impl Settings {
         let mut value = setting.check(value)?;
         if append {
             let old = self.text(setting.name);
-            value = [old, &value].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+            value = setting.check(&format!("{old} {value}"))?;
         }
         self.values.insert(setting.name, value);
         Ok(())
@@ -235,7 +247,7 @@ mod tests {
         assert_eq!(settings.integer("cores"), 3);
         settings.set("experimental-features", "flakes").expect("a list");
         settings.set("extra-experimental-features", "nix-command  ca-derivations").expect("a list");
-        assert_eq!(settings.text("experimental-features"), "flakes nix-command ca-derivations");
+        assert_eq!(settings.text("experimental-features"), "ca-derivations fetch-tree flakes nix-command");
         assert!(settings.set("extra-cores", "3").is_err());
     }
 }

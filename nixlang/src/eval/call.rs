@@ -3,7 +3,7 @@
 use super::observe::Call;
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Boxed, Builtin, BuiltinBody, Closure, Env, Kind, Partial, Value};
-use crate::lower::expr::{Apply, Formals, Lambda};
+use crate::lower::expr::{Apply, Expr, Formals, Lambda};
 use crate::source::Pos;
 
 /// Calls with up to this many arguments need no vector.
@@ -34,8 +34,7 @@ impl<'h> Evaluator<'h> {
                 let mut arguments = [Value::NULL; FEW];
                 for (i, argument) in apply.arguments.iter().enumerate() {
                     arguments[i] = if builtin.strict & 1 << i != 0 {
-                        // Evaluated in place. Its error is for the builtin to find, which adds what it was needed for.
-                        self.eval(argument, env).unwrap_or_else(|error| self.heap.thunk_failed(error))
+                        self.eval_argument(argument, env)
                     } else {
                         self.delay(argument, env)
                     };
@@ -54,6 +53,21 @@ impl<'h> Evaluator<'h> {
                 self.call(function, &arguments, apply.pos)
             }
         }
+    }
+
+    /// Evaluates an argument that a builtin forces first, in place. Its error is for the builtin to find, which adds what it was needed for.
+    #[inline]
+    pub(super) fn eval_argument(&self, argument: &'h Expr<'h>, env: Env<'h>) -> Value<'h> {
+        match self.eval(argument, env) {
+            Ok(value) => self.in_cell(value, argument, env),
+            Err(error) => self.heap.thunk_failed(error),
+        }
+    }
+
+    /// Returns what a variable was evaluated to as its cell has it, if it is a list: errors show by the cell what in a list is that list again.
+    #[inline]
+    pub(super) fn in_cell(&self, value: Value<'h>, expr: &'h Expr<'h>, env: Env<'h>) -> Value<'h> {
+        if matches!(value.kind(), Kind::List(_)) && expr.is_variable() { self.delay(expr, env) } else { value }
     }
 
     /// Calls a function with arguments that may be thunks. Fewer arguments than it takes make a partial application.

@@ -37,6 +37,7 @@ impl<'h> Evaluator<'h> {
             return Ok(string);
         }
         let _depth = self.enter_call(pos)?;
+        let given = value;
         let value = self.force_at(value, pos)?;
         match value.kind() {
             Kind::String(string) => return Ok(string),
@@ -79,7 +80,7 @@ impl<'h> Evaluator<'h> {
             }
             _ => {}
         }
-        let message = format!("cannot coerce {} to a string: {}", value.described_type(), self.show_for_error(value));
+        let message = format!("cannot coerce {} to a string: {}", value.described_type(), self.show_for_error(given));
         Err(EvalError::new(ErrorKind::Type, message).while_(pos, context))
     }
 

@@ -68,6 +68,7 @@ impl<'h> Evaluator<'h> {
 
     /// Returns whether `a` comes before `b`.
     pub fn less_than(&self, a: Value<'h>, b: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<bool> {
+        let given = (a, b);
         let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
         let with_context = |e: EvalError| if context.is_empty() { e } else { e.while_(Pos::NONE, context) };
         Ok(match (a.kind(), b.kind()) {
@@ -89,7 +90,7 @@ impl<'h> Evaluator<'h> {
             }
             _ => {
                 let (ta, tb) = (a.described_type(), b.described_type());
-                let (sa, sb) = (self.show_for_error(a), self.show_for_error(b));
+                let (sa, sb) = (self.show_for_error(given.0), self.show_for_error(given.1));
                 let message = if same_type(a, b) {
                     format!("cannot compare {ta} with {tb}; values of that type are incomparable (values are {sa} and {sb})")
                 } else {

@@ -15,6 +15,7 @@ impl<'h> Evaluator<'h> {
             match expr {
                 Expr::Constant(value) if !value.is_thunk() => return Ok(*value),
                 Expr::Constant(value) => return self.force(*value),
+                Expr::Builtin { value, .. } => return Ok(*value),
                 Expr::Local { slot, pos } => return self.force_variable(env, *slot, *pos),
                 Expr::Outer { depth, slot, pos } => return self.force_variable(env.up(*depth), *slot, *pos),
                 Expr::Dynamic(variable) => return self.eval_dynamic_variable(variable, env),
@@ -69,11 +70,6 @@ impl<'h> Evaluator<'h> {
             Expr::Local { slot, .. } => env.slot(*slot).try_get().map_or_else(|| self.heap.thunk(expr, env), |value| self.known(value)),
             Expr::Outer { depth, slot, .. } => env.up(*depth).slot(*slot).try_get().map_or_else(|| self.heap.thunk(expr, env), |value| self.known(value)),
             Expr::Lambda(lambda) => self.heap.closure(lambda, env),
-            Expr::List(literal) if literal.cheap => self.eval_list(literal, env),
-            Expr::Attrs(literal) if literal.cheap => {
-                let values = literal.bindings.iter().map(|binding| self.delay(&binding.value, env));
-                Value::attrs(self.heap.attrs(literal.shape, values))
-            }
             _ => self.heap.thunk(expr, env),
         }
     }
@@ -269,7 +265,7 @@ impl<'h> Evaluator<'h> {
         }
         match expr {
             Expr::Constant(_) | Expr::Let(_) | Expr::List(_) | Expr::HasAttr(_) | Expr::Not(_) => Pos::NONE,
-            Expr::Local { pos, .. } | Expr::Outer { pos, .. } | Expr::CurrentPosition(pos) => *pos,
+            Expr::Local { pos, .. } | Expr::Outer { pos, .. } | Expr::Builtin { pos, .. } | Expr::CurrentPosition(pos) => *pos,
             Expr::Dynamic(it) => it.pos,
             Expr::Lambda(it) => it.positions.first().copied().unwrap_or_default(),
             Expr::Apply(it) => it.pos,

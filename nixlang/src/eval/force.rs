@@ -32,11 +32,9 @@ impl<'h> Evaluator<'h> {
         let Kind::Thunk(thunk) = value.kind() else { return Ok(value) };
         let forced = self.force_thunk(thunk, pos)?;
         // Functions and floats are compared by the identity of their cell (`[f] == [f]`, NaN), so their thunk must stay.
-        match forced.kind() {
-            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) | Kind::Float(_) => {}
-            // Printing marks a list as repeated by its cell.
-            Kind::List(_) => {}
-            _ => slot.set(forced),
+        // Printing marks a list as repeated by its cell.
+        if !forced.is_known_by_its_cell() {
+            slot.set(forced);
         }
         Ok(forced)
     }
@@ -154,10 +152,12 @@ impl<'h> Evaluator<'h> {
         }
     }
 
-    /// Returns the error for a value of the wrong type.
+    /// Returns the error for an evaluated value of the wrong type. Given as the thunk that it came from, a list is shown with what in it is
+    /// that list again.
     #[cold]
     pub fn type_error(&self, expected: &str, found: Value<'h>) -> EvalError {
-        let message = format!("expected {expected} but found {}: {}", found.described_type(), self.show_for_error(found));
+        let kind = self.force(found).unwrap_or(found).described_type();
+        let message = format!("expected {expected} but found {kind}: {}", self.show_for_error(found));
         EvalError::new(ErrorKind::Type, message)
     }
 
@@ -184,8 +184,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a set. `context` says what for, e.g. "while evaluating the first argument passed to builtins.attrNames".
     pub fn force_attrs(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
-        let value = self.force_at(value, pos)?;
-        match value.kind() {
+        match self.force_at(value, pos)?.kind() {
             Kind::Attrs(attrs) => Ok(attrs),
             _ => Err(self.type_error("a set", value).while_(pos, context)),
         }
@@ -193,8 +192,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a list.
     pub fn force_list(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<List<'h>> {
-        let value = self.force_at(value, pos)?;
-        match value.kind() {
+        match self.force_at(value, pos)?.kind() {
             Kind::List(list) => Ok(list),
             _ => Err(self.type_error("a list", value).while_(pos, context)),
         }
@@ -202,8 +200,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a string (no coercion).
     pub fn force_string(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Str<'h>> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
+        match self.force_at(value, pos).map_err(|e| e.while_(pos, context))?.kind() {
             Kind::String(string) => Ok(string),
             _ => Err(self.type_error("a string", value).at(pos).while_(pos, context)),
         }
@@ -223,8 +220,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a truth value.
     pub fn force_bool(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<bool> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
+        match self.force_at(value, pos).map_err(|e| e.while_(pos, context))?.kind() {
             Kind::Bool(bool) => Ok(bool),
             _ => Err(self.type_error("a Boolean", value).at(pos).while_(pos, context)),
         }
@@ -232,8 +228,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to an integer.
     pub fn force_int(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<i64> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
+        match self.force_at(value, pos).map_err(|e| e.while_(pos, context))?.kind() {
             Kind::Int(int) => Ok(int),
             _ => Err(self.type_error("an integer", value).at(pos).while_(pos, context)),
         }
@@ -241,8 +236,7 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to a float; integers are converted.
     pub fn force_float(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<f64> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
+        match self.force_at(value, pos).map_err(|e| e.while_(pos, context))?.kind() {
             Kind::Int(int) => Ok(int as f64),
             Kind::Float(float) => Ok(float),
             _ => Err(self.type_error("a float", value).at(pos).while_(pos, context)),
@@ -251,10 +245,10 @@ impl<'h> Evaluator<'h> {
 
     /// Forces a value to something that can be called, and returns it.
     pub fn force_function(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<Value<'h>> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
-            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => Ok(value),
-            Kind::Attrs(attrs) if attrs.get(self.names.functor).is_some() => Ok(value),
+        let forced = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match forced.kind() {
+            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => Ok(forced),
+            Kind::Attrs(attrs) if attrs.get(self.names.functor).is_some() => Ok(forced),
             _ => Err(self.type_error("a function", value).at(pos).while_(pos, context)),
         }
     }

@@ -49,13 +49,13 @@ impl<'h> Evaluator<'h> {
                 let _depth = self.enter_call(pos)?;
                 // The reference calls a builtin here as well, and its operands are evaluated within the call.
                 let operands = self.eval(left, env).and_then(|a| Ok((a, self.eval(right, env)?)));
-                let less = operands.and_then(|(a, b)| self.less_than(a, b, Pos::NONE, ""));
+                let less = operands.and_then(|(a, b)| self.less_than(self.in_cell(a, left, env), self.in_cell(b, right, env), Pos::NONE, ""));
                 less.map_err(|e| e.while_(pos, "while calling the 'lessThan' builtin"))?
             }
             BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Divide => {
                 // The reference calls a builtin here, which counts as a call.
                 let _depth = self.enter_call(pos)?;
-                let left = self.eval(left, env).unwrap_or_else(|error| self.heap.thunk_failed(error));
+                let left = self.eval_argument(left, env);
                 let right = self.delay(right, env);
                 let (name, run): (_, fn(&Self, Value<'h>, Value<'h>, Pos) -> EvalResult<Value<'h>>) = match operator {
                     BinaryOperator::Subtract => ("sub", Self::subtract),

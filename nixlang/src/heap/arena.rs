@@ -37,12 +37,18 @@ impl<'h> Allocable for (Expr<'h>, crate::source::Pos) {}
 
 /// After an allocation of more bytes the evaluator looks at its budgets.
 const LARGE_BYTES: usize = 64 * 1024;
+/// How many bytes of pages are asked for at once: one by one, as they are touched, they cost several times as much.
+const AHEAD_BYTES: usize = 256 * 1024;
+/// A heap that is smaller than this lets its pages come one by one.
+const AHEAD_FROM_BYTES: usize = 4 * AHEAD_BYTES;
 /// What an error that a thunk remembers takes, roughly.
 const FAILURE_BYTES: usize = 256;
 
 /// The heap of one engine. See the module's page.
 pub struct Heap {
     bump: Bump,
+    /// The lowest address of the pages that were asked for last.
+    ahead: Cell<usize>,
     /// Errors of thunks that failed; a failed thunk holds an index into it.
     failures: RefCell<Vec<EvalError>>,
     next_shape: Cell<u32>,
@@ -67,6 +73,7 @@ impl Heap {
     pub(crate) fn new() -> Self {
         Heap {
             bump: Bump::new(),
+            ahead: Cell::new(0),
             failures: RefCell::default(),
             next_shape: Cell::new(1),
             fuel: Cell::new(0),
@@ -145,7 +152,31 @@ impl Heap {
             self.look_soon();
         }
         let layout = Layout::array::<u64>(n_words).expect("a length that comes from a slice in memory fits");
-        self.bump.alloc_layout(layout).cast()
+        let pointer = self.bump.alloc_layout(layout).cast::<u64>();
+        let address = pointer.addr().get();
+        if address.wrapping_sub(self.ahead.get()) > AHEAD_BYTES {
+            self.ask_ahead(address);
+        }
+        pointer
+    }
+
+    /// Asks for the pages below an address that was allocated just now: regions are filled downwards.
+    #[cold]
+    fn ask_ahead(&self, address: usize) {
+        let page = rustix::param::page_size();
+        let room = self.bump.chunk_capacity().min(AHEAD_BYTES);
+        let (from, to) = ((address - room).next_multiple_of(page), address / page * page);
+        self.ahead.set(from);
+        if self.bump.allocated_bytes() < AHEAD_FROM_BYTES {
+            return;
+        }
+        #[cfg(target_os = "linux")]
+        if from < to {
+            let pages = std::ptr::with_exposed_provenance_mut(from);
+            // SAFETY: the pages lie between the start of the current chunk and what is allocated in it, so they are this heap's own and unused;
+            // populating changes no byte. Where a kernel cannot (before Linux 5.14), they come one by one.
+            let _ = unsafe { rustix::mm::madvise(pages, to - from, rustix::mm::Advice::LinuxPopulateWrite) };
+        }
     }
 
     /// Keeps a function of the host until the heap is dropped.

@@ -123,22 +123,18 @@ impl<'h> Thunk<'h> {
     /// Takes a suspended thunk to be evaluated by the caller, or tells what became of it.
     #[inline]
     pub fn claim(self) -> Claim<'h> {
-        let mut head = self.head().load(Ordering::Acquire);
-        loop {
-            match head & 7 {
-                FORCED => match self.value() {
-                    Some(value) => return Claim::Value(value),
-                    None => unreachable!("a forced cell has a value"),
-                },
-                FAILED => return Claim::Failed(self.payload().load(Ordering::Relaxed) as u32),
-                EXPR | CALL | LAZY => {}
-                _ => return Claim::Pending,
-            }
-            match self.head().compare_exchange(head, head | PENDING, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
+        let head = self.head().load(Ordering::Acquire);
+        match head & 7 {
+            FORCED => match self.value() {
+                Some(value) => return Claim::Value(value),
+                None => unreachable!("a forced cell has a value"),
+            },
+            FAILED => return Claim::Failed(self.payload().load(Ordering::Relaxed) as u32),
+            EXPR | CALL | LAZY => {}
+            _ => return Claim::Pending,
         }
+        // Nobody else can have claimed it since: a heap is used by one thread.
+        self.head().store(head | PENDING, Ordering::Relaxed);
         let rest = head & !(7 | PLACELESS);
         let payload = self.payload().load(Ordering::Relaxed);
         // SAFETY: the constructors below wrote head and payload as the table on top says, from references and values of this `'h`;
@@ -171,7 +167,7 @@ impl<'h> Thunk<'h> {
 
     /// Suspends a claimed thunk again.
     pub fn release(self) {
-        self.head().fetch_and(!PENDING, Ordering::Release);
+        self.head().store(self.head().load(Ordering::Relaxed) & !PENDING, Ordering::Release);
     }
 
     /// Returns the error of a failed thunk.
@@ -202,21 +198,22 @@ impl Heap {
 
     /// Returns a thunk of a call.
     pub fn thunk_call<'h>(&'h self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {
-        let pointer = self.cell((arguments.len() as u64) << 3 | CALL, function.word(), arguments.len());
+        self.call_cell(CALL, function, arguments)
+    }
+
+    /// As [`thunk_call`](Self::thunk_call), for a function that nobody has evaluated yet.
+    pub fn thunk_call_placeless<'h>(&'h self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {
+        self.call_cell(CALL | PLACELESS, function, arguments)
+    }
+
+    #[inline]
+    fn call_cell<'h>(&'h self, state: u64, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {
+        let pointer = self.cell((arguments.len() as u64) << 3 | state, function.word(), arguments.len());
         for (i, argument) in arguments.iter().enumerate() {
             // SAFETY: `cell` made room for as many arguments.
             unsafe { pointer.add(2 + i).write(argument.word()) };
         }
         Value::thunk(Thunk(pointer, PhantomData))
-    }
-
-    /// As [`thunk_call`](Self::thunk_call), for a function that nobody has evaluated yet.
-    pub fn thunk_call_placeless<'h>(&'h self, function: Value<'h>, arguments: &[Value<'h>]) -> Value<'h> {
-        let value = self.thunk_call(function, arguments);
-        if let Kind::Thunk(thunk) = value.kind() {
-            thunk.head().fetch_or(PLACELESS, Ordering::Relaxed);
-        }
-        value
     }
 
     /// Returns a thunk of work that a builtin puts off.

@@ -220,6 +220,14 @@ impl<'h> Value<'h> {
         self.word() & TAG == THUNK
     }
 
+    /// Returns whether something could tell this value from an equal one by the thunk that it came from, so that the thunk shall stay:
+    /// always for functions, floats and lists, and for the other boxed values because telling them apart costs more than it gains.
+    #[inline]
+    pub fn is_known_by_its_cell(self) -> bool {
+        matches!(self.word() & TAG, CLOSURE | LIST | BOXED)
+    }
+
+    #[inline]
     fn pointer(self) -> NonNull<u64> {
         super::object::pointer_of(self.word() & !TAG)
     }
@@ -239,17 +247,22 @@ impl<'h> Value<'h> {
             LIST => Kind::List(unsafe { List::from_pointer(self.pointer()) }),
             // SAFETY: as above; the word was made from a `&'h Closure<'h>`.
             CLOSURE => Kind::Lambda(unsafe { self.pointer().cast().as_ref() }),
-            // SAFETY: as above; the word was made from a `&'h Boxed<'h>`.
-            BOXED => match unsafe { self.pointer().cast::<Boxed<'h>>().as_ref() } {
-                Boxed::Float(float) => Kind::Float(*float),
-                Boxed::Int(int) => Kind::Int(*int),
-                Boxed::Path(path) => Kind::Path(*path),
-                Boxed::Builtin(builtin) => Kind::Builtin(builtin),
-                Boxed::Partial(partial) => Kind::Partial(partial),
-                Boxed::External(external) => Kind::External(*external),
-            },
+            BOXED => self.boxed_kind(),
             _ if self == Self::NULL => Kind::Null,
             _ => Kind::Bool(self == Self::TRUE),
+        }
+    }
+
+    /// The rarer half of [`kind`](Self::kind), apart so that the other half is small where it is used.
+    fn boxed_kind(self) -> Kind<'h> {
+        // SAFETY: as in `kind`; the tag is BOXED, so the word was made from a `&'h Boxed<'h>`.
+        match unsafe { self.pointer().cast::<Boxed<'h>>().as_ref() } {
+            Boxed::Float(float) => Kind::Float(*float),
+            Boxed::Int(int) => Kind::Int(*int),
+            Boxed::Path(path) => Kind::Path(*path),
+            Boxed::Builtin(builtin) => Kind::Builtin(builtin),
+            Boxed::Partial(partial) => Kind::Partial(partial),
+            Boxed::External(external) => Kind::External(*external),
         }
     }
 }

@@ -13,6 +13,13 @@ use crate::symbol::Symbol;
 pub enum Expr<'h> {
     /// A value that needs no evaluation: a literal, a global, a path.
     Constant(Value<'h>),
+    /// `builtins.name`, looked up already. It is a selection all the same, so it is delayed where a literal is not.
+    Builtin {
+        /// What it is.
+        value: Value<'h>,
+        /// Where it stands.
+        pos: Pos,
+    },
     /// A variable of the innermost frame.
     Local {
         /// Slot in the frame.
@@ -59,6 +66,13 @@ pub enum Expr<'h> {
     Join(&'h Join<'h>),
     /// `__curPos`.
     CurrentPosition(Pos),
+}
+
+impl Expr<'_> {
+    /// Returns whether this is a variable whose slot is known.
+    pub fn is_variable(&self) -> bool {
+        matches!(self, Expr::Local { .. } | Expr::Outer { .. })
+    }
 }
 
 const _: () = assert!(size_of::<Expr<'static>>() == 16);
@@ -203,8 +217,6 @@ pub struct AttrsLiteral<'h> {
     pub overrides: Option<u32>,
     /// `${e} = v;`, in source order; evaluated in the inner frame for `rec`.
     pub dynamic: &'h [DynamicBinding<'h>],
-    /// Whether building it costs no more than a thunk: plain, not dynamic, no sources, few attributes, each of which is a value already.
-    pub cheap: bool,
     /// Where it stands.
     pub pos: Pos,
 }
@@ -221,10 +233,8 @@ pub struct DynamicBinding<'h> {
 
 /// A list literal.
 pub struct ListLiteral<'h> {
-    /// The elements.
+    /// The elements; at least one.
     pub elements: &'h [Expr<'h>],
-    /// Whether building it costs no more than a thunk.
-    pub cheap: bool,
 }
 
 /// `let … in …`. Bindings are in symbol order; binding `i` fills slot `start + i`, the sources fill the slots after them.

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::delay::{Place, is_cheap_list, is_cheap_set};
 use super::error::{LowerError, LowerErrorKind};
 use super::expr::{
     Apply, Assert, AttrName, AttrsLiteral, Binary, BinaryOperator, Binding, BindingScope,
@@ -22,6 +21,15 @@ use crate::source::Pos;
 use crate::symbol::Symbol;
 
 type Lowered<T> = Result<T, LowerError>;
+
+/// Where an expression stands, as far as frames are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is evaluated at most once per frame, in it, so it may use slots of the frame.
+    Spine,
+    /// Anywhere else.
+    Other,
+}
 
 /// Makes the IR of one source.
 pub(super) struct Resolver<'a, 'h> {
@@ -119,7 +127,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
             Raw::Apply { function, arguments, pos } => {
                 self.pass(*pos);
                 let function = self.expr(function, Place::Other)?;
-                let arguments = self.all(arguments.iter().copied(), Place::Argument)?;
+                let arguments = self.all(arguments.iter().copied(), Place::Other)?;
                 Expr::Apply(heap.alloc(Apply { function, arguments, pos: *pos }))
             }
             Raw::Select { base, path, default, pos } => {
@@ -130,11 +138,13 @@ impl<'a, 'h> Resolver<'a, 'h> {
                 let path = self.path(path)?;
                 Expr::HasAttr(heap.alloc(HasAttr { base, path, pos: *pos }))
             }
-            Raw::Set(id) => self.set(*id, place)?,
+            Raw::Set(id) => self.set(*id)?,
             Raw::List(elements) => {
                 let elements = self.all(elements.iter().copied(), Place::Other)?;
-                let cheap = is_cheap_list(elements, place);
-                Expr::List(heap.alloc(ListLiteral { elements, cheap }))
+                match elements {
+                    [] => Expr::Constant(Value::list(heap.list([]))),
+                    _ => Expr::List(heap.alloc(ListLiteral { elements })),
+                }
             }
             Raw::Let { set, body } => self.let_in(*set, body, place)?,
             Raw::With { scope, body, pos } => self.with(scope, body, *pos, place)?,
@@ -279,7 +289,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
             && let Some(value) = self.builtin(*symbol)
         {
             if rest.is_empty() {
-                return Ok(Expr::Constant(value));
+                return Ok(Expr::Builtin { value, pos });
             }
             base_expr = Some(Expr::Constant(value));
             path = rest;
@@ -323,7 +333,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
         };
         if let Some(function) = function.filter(|function| !self.is_global(*function)) {
             let function = self.variable(function, Pos::NONE)?;
-            let arguments = self.all([left, right].into_iter(), Place::Argument)?;
+            let arguments = self.all([left, right].into_iter(), Place::Other)?;
             return Ok(Expr::Apply(self.heap.alloc(Apply { function, arguments, pos })));
         }
         let left = self.expr(left, Place::Other)?;
@@ -508,7 +518,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
         Ok(Expr::With(self.heap.alloc(With { scope, body, frame, pos })))
     }
 
-    fn set(&mut self, id: SetId, place: Place) -> Lowered<Expr<'h>> {
+    fn set(&mut self, id: SetId) -> Lowered<Expr<'h>> {
         let heap = self.heap;
         let overrides_name = self.eval.names.overrides;
         let set = &mut self.sets[id.0 as usize];
@@ -545,11 +555,8 @@ impl<'a, 'h> Resolver<'a, 'h> {
             self.withs = outer_withs;
             self.scopes.unbind(outer.0);
         }
-        let plain = !recursive && sources.is_empty() && dynamic.is_empty();
-        let cheap = plain && is_cheap_set(bindings, place);
         let dynamic = heap.alloc_slice(dynamic);
-        let literal =
-            AttrsLiteral { shape, bindings, sources, recursive, overrides, dynamic, cheap, pos };
+        let literal = AttrsLiteral { shape, bindings, sources, recursive, overrides, dynamic, pos };
         Ok(Expr::Attrs(heap.alloc(literal)))
     }
 }

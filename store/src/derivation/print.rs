@@ -236,36 +236,29 @@ fn print_plain(string: &[u8], out: &mut Vec<u8>) {
 /// Prints a string with its five escapes, copying whole runs between them.
 fn print_escaped(string: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut rest = string;
-    while let Some(position) = first_special(rest) {
-        let (run, tail) = rest.split_at(position);
-        out.extend_from_slice(run);
-        out.push(b'\\');
-        out.push(match tail[0] {
+    // Carriage returns and tabs are rare: one search for both allows the other three to be searched together.
+    if memchr::memchr2(b'\r', b'\t', string).is_none() {
+        print_runs(string, memchr::memchr3_iter(b'"', b'\\', b'\n', string), out);
+    } else {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
+        print_runs(string, string.iter().enumerate().filter(|(_, byte)| is_special(byte)).map(|(place, _)| place), out);
+    }
+    out.push(b'"');
+}
+
+/// Prints a string whose bytes at `specials` need an escape.
+fn print_runs(string: &[u8], specials: impl Iterator<Item = usize>, out: &mut Vec<u8>) {
+    let mut printed = 0;
+    for special in specials {
+        out.extend_from_slice(&string[printed..special]);
+        let escape = match string[special] {
             b'\n' => b'n',
             b'\r' => b'r',
             b'\t' => b't',
             quote_or_backslash => quote_or_backslash,
-        });
-        rest = &tail[1..];
+        };
+        out.extend_from_slice(&[b'\\', escape]);
+        printed = special + 1;
     }
-    out.extend_from_slice(rest);
-    out.push(b'"');
-}
-
-/// Returns the place of the first byte that needs an escape. Blocks of 16 are tested as a whole,
-/// which the compiler turns into vector instructions.
-fn first_special(bytes: &[u8]) -> Option<usize> {
-    fn is_special(byte: u8) -> bool {
-        matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')
-    }
-    let mut start = 0;
-    for block in bytes.chunks_exact(16) {
-        let hit = block.iter().fold(false, |hit, byte| hit | is_special(*byte));
-        if hit {
-            break;
-        }
-        start += 16;
-    }
-    bytes[start..].iter().position(|byte| is_special(*byte)).map(|position| start + position)
+    out.extend_from_slice(&string[printed..]);
 }

@@ -46,7 +46,7 @@ fn to_json(kind: Kind, value: &str) -> serde_json::Value {
     match kind {
         Kind::Bool => (value == "true").into(),
         Kind::Integer => value.parse::<u64>().map_or_else(|_| value.into(), Into::into),
-        Kind::List => value.split_whitespace().collect(),
+        Kind::List | Kind::Set => value.split_whitespace().collect(),
         Kind::Text => value.into(),
     }
 }
