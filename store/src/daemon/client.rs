@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
-use super::hang_up::Waiting;
 use super::connection::{Connection, ReadAnswer, Write1};
+use super::hang_up::Waiting;
 use super::service::DaemonService;
 use super::transport::Connector;
 use crate::addressed::{Tee, parse_nar};
@@ -35,36 +35,9 @@ use crate::wire::version::{DaemonInfo, Number, Version};
 use crate::wire::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
 
 mod contents;
+mod options;
 
-/// How a daemon is used.
-pub struct DaemonStoreOptions {
-    /// The logical directory of the daemon's paths.
-    pub store_dir: StoreDir,
-    /// Where the files of paths are on this machine; nothing if they are elsewhere.
-    pub real_store_dir: Option<PathBuf>,
-    /// What the daemon is told to do builds with, if anything. Nothing of the process goes there by itself.
-    pub settings: Option<ClientOptions>,
-    /// Where logs of builds are on this machine.
-    pub log_dir: Option<PathBuf>,
-    /// Whether the daemon makes links that are to be roots, rather than this process: on the machine where it is.
-    pub daemon_makes_links: bool,
-    /// Takes what the daemon says while it works.
-    pub log: Arc<dyn LogSink>,
-}
-
-impl DaemonStoreOptions {
-    /// The reference's defaults, for a daemon whose files are elsewhere.
-    pub fn new(store_dir: StoreDir) -> DaemonStoreOptions {
-        DaemonStoreOptions {
-            store_dir,
-            real_store_dir: None,
-            settings: None,
-            log_dir: None,
-            daemon_makes_links: false,
-            log: Arc::new(()),
-        }
-    }
-}
+pub use options::DaemonStoreOptions;
 
 /// A store that a daemon keeps.
 ///
