@@ -5,11 +5,17 @@
 //! directory for temporary files (`TMPDIR`) under the same path. Without it those tests say that they are skipped.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nixlang_store::daemon::{DaemonService, DaemonStore, DaemonStoreOptions, UnixConnector};
+use nixlang_store::path::{StoreDir, StorePath};
+use nixlang_store::store::Store;
+use nixlang_store::wire::operations::ClientOptions;
 use nixlang_tests::{Answer, command, nixlang};
 
 /// A derivation per name, without a sandbox: nothing here is about that.
@@ -140,6 +146,101 @@ fn our_client_and_our_daemon() {
 }
 
 /// Builds go to other machines; one that is down is left out.
+/// Waits until something is so; it always takes a moment, and never long.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1500 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("still not so: {what}");
+}
+
+#[test]
+fn a_build_ends_when_its_client_hangs_up() {
+    let world = World::new();
+    let daemon = world.daemon("--default-trust");
+    // The builder is known by its command line, in which the world's directory stands.
+    let mark = text(&world.path("")).to_owned();
+    let script = format!(": {mark}; while :; do :; done");
+    let builders = || {
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+        processes.filter(|words| String::from_utf8_lossy(words).contains(&format!("> $out; : {mark}"))).count()
+    };
+    let arguments = ["nix-build", "made.nix", "--store", &daemon.address, "--argstr", "script", &script, "--no-out-link"];
+    let mut client = world.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the build has begun", || builders() > 0);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    wait_until("nobody builds", || builders() == 0);
+    // Nothing is left that another client would wait for.
+    good(world.ours(&["nix-build", "made.nix", "--store", &daemon.address, "--no-out-link"]));
+}
+
+#[test]
+fn a_download_ends_when_its_client_hangs_up() {
+    let world = World::new();
+    let daemon = world.daemon("--force-trusted");
+    // A cache that says what it is and then nothing more.
+    let cache = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", cache.local_addr().unwrap());
+    let (asked, is_asked) = mpsc::channel();
+    let (left, has_left) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in cache.incoming() {
+            let (mut stream, asked, left) = (stream.unwrap(), asked.clone(), left.clone());
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                while let Ok(n_read @ 1..) = stream.read(&mut request) {
+                    if request[..n_read].starts_with(b"GET /nix-cache-info") {
+                        let info = "StoreDir: /nix/store\nWantMassQuery: 1\n";
+                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{info}", info.len());
+                        stream.write_all(answer.as_bytes()).unwrap();
+                    } else {
+                        asked.send(()).unwrap();
+                    }
+                }
+                let _ = left.send(());
+            });
+        }
+    });
+    let wanted = "/nix/store/00000000000000000000000000000001-wanted";
+    let arguments = ["nix-store", "--realise", wanted, "--store", &daemon.address, "--option", "substituters", &address];
+    let mut client = world.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let soon = Duration::from_secs(60);
+    is_asked.recv_timeout(soon).expect("the daemon asks the cache");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    has_left.recv_timeout(soon).expect("the daemon gives up");
+}
+
+#[test]
+fn a_daemon_asks_substituters_for_its_clients() {
+    let world = World::new();
+    let daemon = world.daemon("--force-trusted");
+    let cache = format!("file://{}", text(&world.path("cache")));
+    let source = world.path("source");
+    let source = text(&source);
+    let path = good(world.ours(&["store", "add", "file", "--store", source]));
+    good(world.ours(&["copy", "--store", source, "--to", &cache, &path]));
+    let query = |is_mass_queried: bool| {
+        let info = format!("StoreDir: /nix/store\nWantMassQuery: {}\n", u8::from(is_mass_queried));
+        fs::write(world.path("cache/nix-cache-info"), info).unwrap();
+        let connector = UnixConnector { socket: world.path("socket"), address: daemon.address.clone() };
+        let store = DaemonStore::new(connector, DaemonStoreOptions::new(StoreDir::default()));
+        let mut options = ClientOptions::default();
+        options.overrides.insert("substituters".into(), cache.clone());
+        DaemonService::set_options(&store, &options, true, &()).unwrap();
+        let wanted = StorePath::from_base_name(path.trim_start_matches("/nix/store/").as_bytes()).unwrap();
+        let infos = store.substitutable_infos(&[(wanted.clone(), None)].into(), &()).unwrap();
+        assert!(infos[&wanted].nar_size > 0);
+        store.substitutable_paths(&[wanted]).unwrap().len()
+    };
+    assert_eq!((query(false), query(true)), (0, 1));
+}
+
 #[test]
 fn builds_on_other_machines_of_ours() {
     let world = World::new();

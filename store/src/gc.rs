@@ -191,6 +191,7 @@ impl<'s> Collection<'s> {
             }
         }
         for name in self.left_overs()? {
+            self.store.go_on()?;
             self.delete_left_over(&name, deleting)?;
             if self.limit_reached() {
                 return Ok(());
@@ -278,6 +279,7 @@ impl<'s> Collection<'s> {
 
     /// Deletes valid paths, in order, unless they became roots meanwhile.
     fn delete_group(&mut self, group: &[u32], deleting: &mut dyn FnMut(&str)) -> Result<()> {
+        self.store.go_on()?;
         let dead: Vec<u32> = group.iter().copied().filter(|node| !self.live[*node as usize]).collect();
         let dead_paths: Vec<&StorePath> = dead.iter().map(|node| &self.paths[*node as usize]).collect();
         let (pending, rooted) = self.server.begin_deletion(&dead_paths);

@@ -52,6 +52,7 @@ use crate::local::staging::Staging;
 use crate::path::{StoreDir, StorePath};
 use crate::nar::Listing;
 use crate::path_info::PathInfo;
+use crate::transfer::Interrupt;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
@@ -73,6 +74,7 @@ pub struct LocalStore {
     _big_lock: Option<File>,
     overlay: Option<overlay::Overlay>,
     derivations: OnceLock<OtherStore>,
+    interrupt: Interrupt,
 }
 
 /// A store that is asked for what is not here.
@@ -141,7 +143,20 @@ impl LocalStore {
             _big_lock: big_lock,
             overlay: None,
             derivations: OnceLock::new(),
+            interrupt: Interrupt::default(),
         })
+    }
+
+    /// Lets collecting garbage, linking equal files and verifying end with [`StoreError::Interrupted`] between two paths
+    /// once `interrupt` says so.
+    #[must_use]
+    pub fn interrupted_by(self, interrupt: Interrupt) -> LocalStore {
+        LocalStore { interrupt, ..self }
+    }
+
+    /// Ends a long operation if that is wanted.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.interrupt.is_interrupted() { Err(StoreError::Interrupted) } else { Ok(()) }
     }
 
     /// Says in which store the derivations are that are not valid in this one: what is evaluated there can be built

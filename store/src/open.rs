@@ -36,6 +36,7 @@ mod caches;
 mod fetching;
 mod overlay;
 mod place;
+mod reference;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
@@ -56,6 +57,7 @@ pub use self::caches::{OpenCache, is_cache, secret_key, trusted_keys};
 pub use self::fetching::{ReadRegistries, fetch_url, is_pseudo_url, resolve_pseudo_url};
 pub use self::overlay::OverlayPlace;
 pub use self::place::{StoreKind, StorePlace, percent_decoded};
+pub use self::reference::{StoreName, StoreReference};
 pub use self::remote::{RemotePlace, client_options, daemon_socket};
 
 /// Why a store was not opened.
@@ -129,7 +131,7 @@ impl Opener {
         Opener { log, ..self }
     }
 
-    /// Stops transfers when `interrupt` says so.
+    /// Stops transfers and long operations of local stores when `interrupt` says so.
     #[must_use]
     pub fn interrupt(self, interrupt: Interrupt) -> Opener {
         Opener { interrupt, ..self }
@@ -161,11 +163,11 @@ impl Opener {
     pub fn open(&self, place: &StorePlace) -> Result<OpenedStore, OpenError> {
         match &place.kind {
             StoreKind::Local => {
-                let local = LocalStore::open(place.options.clone()).map(Arc::new)?;
+                let local = Arc::new(LocalStore::open(place.options.clone())?.interrupted_by(self.interrupt.clone()));
                 Ok(OpenedStore { store: local.clone(), local: Some(local), service: None })
             }
             StoreKind::Overlay(overlay) => {
-                let local = overlay.open(self, place).map(Arc::new)?;
+                let local = Arc::new(overlay.open(self, place)?.interrupted_by(self.interrupt.clone()));
                 Ok(OpenedStore { store: local.clone(), local: Some(local), service: None })
             }
             StoreKind::Memory => {

@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::binary_cache::BinaryCache;
-use crate::content_address::{ContentAddress, ContentAddressWithReferences};
+use crate::content_address::ContentAddress;
 use crate::copy::{self, CopyObserver, CopyOptions};
 use crate::error::{Result, StoreError};
 use crate::local::LocalStore;
-use crate::path::{StoreDir, StorePath};
+use crate::path::StorePath;
 use crate::path_info::PathInfo;
-use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::Store;
 use crate::transfer::Interrupt;
+
+mod questions;
 
 /// How long a substituter is left alone that did not answer.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -224,74 +225,6 @@ impl Substituters {
         self.observer.failed(&opened.address, error, pause.then_some(PAUSE));
     }
 
-    /// Returns what is offered for these paths and would be accepted by `store`. Substituters whose paths lie in another
-    /// directory are asked only for those whose content address is in `addresses`.
-    pub fn query(&self, store: &LocalStore, paths: &[StorePath], addresses: &ContentAddresses) -> HashMap<StorePath, Offer> {
-        let mut offers: HashMap<StorePath, Offer> = HashMap::new();
-        let mut missing: Vec<StorePath> = paths.to_vec();
-        self.each(|opened| {
-            let other = &opened.substituter.store;
-            let named: Vec<(&StorePath, StorePath)> = missing
-                .iter()
-                .filter_map(|path| Some((path, name_there(store, other.store_dir(), path, addresses.get(path))?)))
-                .collect();
-            let asked: Vec<StorePath> = named.iter().map(|(_, there)| there.clone()).collect();
-            for ((path, there), offer) in named.into_iter().zip(opened.substituter.query(&asked)?) {
-                let Some((mut info, download_size)) = offer else { continue };
-                if there != *path {
-                    if info.content_address.as_ref() != addresses.get(path) || !info.references.is_empty() {
-                        continue;
-                    }
-                    info.path = path.clone();
-                }
-                if !opened.substituter.is_trusted && !store.accepts(&info) {
-                    self.observer.unsigned(&opened.address, path);
-                    continue;
-                }
-                offers.insert(path.clone(), Offer { info, download_size });
-            }
-            missing.retain(|path| !offers.contains_key(path));
-            Ok(!missing.is_empty())
-        });
-        offers
-    }
-
-    /// Returns which of these paths those substituters have that may be asked about many.
-    pub fn available(&self, store: &LocalStore, paths: &[StorePath]) -> BTreeSet<StorePath> {
-        let mut found = BTreeSet::new();
-        self.each(|opened| {
-            let Substituter { store: other, .. } = &opened.substituter;
-            if !opened.substituter.wants_mass_query() || other.store_dir() != store.store_dir() {
-                return Ok(true);
-            }
-            let asked: Vec<StorePath> = paths.iter().filter(|path| !found.contains(*path)).cloned().collect();
-            let valid = other.are_valid(&asked)?;
-            found.extend(asked.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path)));
-            Ok(found.len() < paths.len())
-        });
-        found
-    }
-
-    /// Returns which paths these outputs are, where somebody knows whom `store` would believe.
-    pub fn query_realisations(&self, store: &LocalStore, ids: &[DerivationOutputId]) -> Vec<Option<Realisation>> {
-        let mut found: Vec<Option<Realisation>> = vec![None; ids.len()];
-        self.each(|opened| {
-            let missing: Vec<usize> = (0..ids.len()).filter(|idx| found[*idx].is_none()).collect();
-            let asked: Vec<DerivationOutputId> = missing.iter().map(|idx| ids[*idx].clone()).collect();
-            for (idx, realisation) in missing.into_iter().zip(opened.substituter.store.query_realisations(&asked)?) {
-                let is_believed = |realisation: &Realisation| {
-                    let options = store.options();
-                    opened.substituter.is_trusted
-                        || !options.require_signatures
-                        || realisation.n_good_signatures(&options.trusted_keys) > 0
-                };
-                found[idx] = realisation.filter(is_believed);
-            }
-            Ok(found.iter().any(Option::is_none))
-        });
-        found
-    }
-
     /// Finds out what can be fetched of these paths, which are not valid, with all that they refer to.
     ///
     /// # Errors
@@ -411,7 +344,7 @@ impl Substituters {
         let mut is_done = false;
         self.each(|opened| {
             let there_dir = opened.substituter.store.store_dir();
-            let Some(there) = name_there(store, there_dir, path, offered.content_address.as_ref()) else {
+            let Some(there) = questions::name_there(store.store_dir(), there_dir, path, offered.content_address.as_ref()) else {
                 return Ok(true);
             };
             let Some((mut info, _)) = opened.substituter.query(std::slice::from_ref(&there))?.pop().flatten() else {
@@ -496,19 +429,6 @@ impl CopyObserver for Watch<'_> {
     fn progress(&self, info: &PathInfo, n_bytes: u64) {
         self.0.progress(info, n_bytes);
     }
-}
-
-/// Returns what a path is called in another directory, if that can be known.
-fn name_there(store: &LocalStore, there: &StoreDir, path: &StorePath, address: Option<&ContentAddress>) -> Option<StorePath> {
-    if there == store.store_dir() {
-        return Some(path.clone());
-    }
-    let ContentAddress { method, hash } = address?;
-    let content = ContentAddressWithReferences::without_references(*method, *hash);
-    // With references the address gives another path here too.
-    let here = store.store_dir().fixed_output_path(path.name(), &content).ok()?;
-    (here == *path).then_some(())?;
-    there.fixed_output_path(path.name(), &content).ok()
 }
 
 /// Keeps what is complete with all that it refers to, and of that what `wanted` needs.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nixlang_store::derivation::{Derivation, DerivationOutput};
 use nixlang_store::error::StoreError;
@@ -11,7 +13,8 @@ use nixlang_store::hash::{Algorithm, Hash};
 use nixlang_store::local::{LocalStore, LocalStoreOptions};
 use nixlang_store::path::StorePath;
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
-use nixlang_store::store::Store;
+use nixlang_store::store::{Store, VerifyOptions};
+use nixlang_store::transfer::Interrupt;
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -74,6 +77,30 @@ fn what_roots_lead_to_stays_and_the_rest_goes() {
     drop(store);
     assert_eq!(fixture.collect(GcAction::DeleteDead).unwrap().paths, full(&kept));
     assert_eq!(std::fs::read_dir(fixture.dir.path().join("nix/var/nix/gcroots/auto")).unwrap().count(), 0);
+}
+
+#[test]
+fn long_operations_end_between_two_paths() {
+    let fixture = Fixture::new();
+    let paths = fixture.chain("dead", 250);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let open = || {
+        asked.store(0, Ordering::SeqCst);
+        let asked = Arc::clone(&asked);
+        fixture.open().interrupted_by(Interrupt::new(move || asked.fetch_add(1, Ordering::SeqCst) >= 2))
+    };
+    let interrupted = |error: StoreError| assert!(matches!(error, StoreError::Interrupted), "{error:?}");
+    let mut thorough = VerifyOptions::default();
+    thorough.check_contents = true;
+    interrupted(open().verify(&thorough, &mut |_| {}).unwrap_err());
+    interrupted(open().optimise(&mut |_| {}).unwrap_err());
+    interrupted(open().collect_garbage(&GcOptions::new(GcAction::DeleteDead), &mut |_| {}).unwrap_err());
+    // What was begun is complete, and the rest is as it was.
+    let store = fixture.open();
+    let valid = store.all_valid_paths().unwrap().len();
+    assert!(0 < valid && valid < paths.len(), "{valid}");
+    assert!(paths.iter().all(|path| fixture.real(&path.to_string()).exists() == store.is_valid(path).unwrap()));
+    assert!(store.verify(&VerifyOptions::default(), &mut |event| panic!("{event:?}")).unwrap());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::{AddOptions, Store};
+use nixlang_store::wire::build_result::BuildResult;
 use nixlang_store::wire::derived_path::{DerivedPath, OutputsSpec};
 use serde_json::{Value, json};
 
@@ -111,11 +112,31 @@ fn sets_of_outputs() {
         let DerivedPath::Built { outputs, .. } = DerivedPath::parse(&StoreDir::default(), &text, '^').unwrap() else {
             panic!("{text}");
         };
-        let found: Vec<String> = match outputs {
-            OutputsSpec::All => vec!["*".into()],
-            OutputsSpec::Names(names) => names.iter().map(ToString::to_string).collect(),
-        };
-        assert_eq!(Value::from(found), json);
+        assert_eq!(outputs.to_json(), json);
+        assert_eq!(OutputsSpec::from_json(&json).unwrap(), outputs);
+        assert_eq!(read_json(&data.join(format!("outputs-spec/extended/{name}.json"))), json);
+    }
+    let default = read_json(&data.join("outputs-spec/extended/def.json"));
+    assert_eq!(OutputsSpec::from_json_or_default(&default), Ok(None));
+    assert_eq!(OutputsSpec::from_json_or_default(&json!(["*"])), Ok(Some(OutputsSpec::All)));
+    for wrong in [json!([]), json!([1]), json!("a"), json!(["a", "*"]), json!([""])] {
+        assert!(OutputsSpec::from_json(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn results_of_builds() {
+    let Some(data) = data() else { return };
+    for name in ["not-deterministic", "output-rejected", "success"] {
+        let json = read_json(&data.join(format!("build-result/{name}.json")));
+        let result = BuildResult::from_json(&json).unwrap();
+        assert_eq!((result.status.is_success(), result.outputs.len()), if name == "success" { (true, 2) } else { (false, 0) });
+        assert_eq!(result.to_json(), json, "{name}");
+        for key in ["status", "success", "timesBuilt", "startTime"] {
+            let mut wrong = json.clone();
+            wrong[key] = json!([]);
+            assert!(BuildResult::from_json(&wrong).is_err(), "{key}");
+        }
     }
 }
 

@@ -133,26 +133,7 @@ impl ToJson for DerivedPath {
 
 impl ToJson for BuildResult {
     fn to_json_value(&self) -> Value {
-        let mut json = json!({
-            "success": self.status.is_success(),
-            "status": format!("{:?}", self.status),
-            "timesBuilt": self.times_built,
-            "startTime": self.start_time,
-            "stopTime": self.stop_time,
-        });
-        if self.status.is_success() {
-            let outputs = self.outputs.iter().map(|(id, made)| (id.output.to_string(), made.to_json()));
-            json["builtOutputs"] = Value::Object(outputs.collect());
-        } else {
-            json["errorMsg"] = self.error.as_str().into();
-            json["isNonDeterministic"] = self.is_non_deterministic.into();
-        }
-        for (key, time) in [("cpuUser", self.cpu_user_us), ("cpuSystem", self.cpu_system_us)] {
-            if let Some(time) = time {
-                json[key] = time.into();
-            }
-        }
-        json
+        self.to_json()
     }
 }
 

@@ -180,6 +180,32 @@ mod tests {
         parse_machines(text, "x86_64-linux", &read)
     }
 
+    /// The reference's data, where `NIX_UPSTREAM_SRC` names a checkout.
+    #[test]
+    fn vectors_of_the_reference() {
+        let Some(source) = std::env::var_os("NIX_UPSTREAM_SRC") else {
+            eprintln!("skipped: NIX_UPSTREAM_SRC does not name a checkout of the reference");
+            return;
+        };
+        let folder = std::path::Path::new(&source).join("src/libstore-tests/data/machines");
+        let read = |path: &str| Some(std::fs::read_to_string(folder.join(path)).unwrap());
+        let machines = parse_machines("@valid", "x86_64-linux", &read).unwrap();
+        let found: Vec<(&str, usize, f64, usize)> = machines
+            .iter()
+            .map(|machine| (machine.store.as_str(), machine.max_jobs, machine.speed, machine.features.len()))
+            .collect();
+        let expected = [
+            ("ssh://nix@scratchy.labs.cs.uu.nl", 8, 1.0, 1),
+            ("ssh://nix@itchy.labs.cs.uu.nl", 8, 2.0, 0),
+            ("ssh://nix@poochie.labs.cs.uu.nl", 1, 2.0, 1),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(machines[2].mandatory_features, ["benchmark".to_owned()].into());
+        assert!(machines[2].public_host_key.starts_with("c3No") && machines[0].public_host_key.is_empty());
+        let error = parse_machines("@bad_format", "x86_64-linux", &read).unwrap_err();
+        assert!(error.reason.contains("column #3 ('eight')"), "{error}");
+    }
+
     #[test]
     fn columns_and_their_defaults() {
         let machines = parse("nix@host i686-linux,riscv64-linux /key 8 2.5 kvm,big must a2V5; daemon # the rest").unwrap();

@@ -3,7 +3,7 @@
 //! The surprising thing: the context's settings are those of the daemon; a client's are laid over them for its
 //! connection only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
@@ -14,6 +14,7 @@ use nixlang_store::derivation::Derivation;
 use nixlang_store::error::{Result, StoreError};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::{GcAction, GcOptions};
+use nixlang_store::substituter::Substituters;
 use nixlang_store::wire::build_result::{BuildMode, BuildResult, KeyedBuildResult};
 use nixlang_store::wire::derived_path::DerivedPath;
 use nixlang_store::wire::log::{LogMessage, LogSink, RemoteError};
@@ -30,6 +31,8 @@ pub(crate) struct LocalService {
     settings: Mutex<Settings>,
     /// What stops the builds that threads wait for.
     building: Mutex<HashMap<ThreadId, CancelToken>>,
+    /// Who is asked with these settings, once somebody was.
+    substituters: Mutex<Option<Option<Arc<Substituters>>>>,
 }
 
 /// What clients that are not trusted may set too.
@@ -38,7 +41,7 @@ const HARMLESS: &[&str] = &["timeout", "build-timeout", "max-silent-time", "buil
 impl LocalService {
     pub(crate) fn new(context: Arc<Context>) -> LocalService {
         let settings = Mutex::new(context.settings.clone());
-        LocalService { context, settings, building: Mutex::default() }
+        LocalService { context, settings, building: Mutex::default(), substituters: Mutex::default() }
     }
 
     /// Changes settings for the builds to come.
@@ -46,6 +49,17 @@ impl LocalService {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that there are not are passed over.
         let _ = settings.set(name, value);
+        drop(settings);
+        self.forget_substituters();
+    }
+
+    fn forget_substituters(&self) {
+        *self.substituters.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn substituters(&self) -> Option<Arc<Substituters>> {
+        let mut known = self.substituters.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_with(|| crate::fetch::substituters(&self.context, &self.settings())).clone()
     }
 
     fn settings(&self) -> Settings {
@@ -64,7 +78,7 @@ impl LocalService {
     fn builder(&self, mode: BuildMode) -> Result<Builder> {
         let settings = self.settings();
         let mut options = crate::building::options_of(&settings, &self.context.helper).map_err(failed)?;
-        options.substituters = crate::fetch::substituters(&self.context, &settings);
+        options.substituters = self.substituters();
         options.mode = match mode {
             BuildMode::Normal => Mode::Normal,
             BuildMode::Repair => Mode::Repair,
@@ -128,15 +142,22 @@ impl DaemonService for LocalService {
         Ok(())
     }
 
+    fn available_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<BTreeSet<StorePath>> {
+        let store_dir = self.context.store.store_dir();
+        Ok(self.substituters().map(|substituters| substituters.available(store_dir, paths)).unwrap_or_default())
+    }
+
     fn substitutable_infos(
         &self,
-        _paths: &BTreeMap<StorePath, Option<ContentAddress>>,
+        paths: &BTreeMap<StorePath, Option<ContentAddress>>,
         _log: &dyn LogSink,
     ) -> Result<BTreeMap<StorePath, SubstitutableInfo>> {
-        Ok(BTreeMap::new())
+        let store_dir = self.context.store.store_dir();
+        Ok(self.substituters().map(|substituters| substituters.infos(store_dir, paths)).unwrap_or_default())
     }
 
     fn set_options(&self, options: &ClientOptions, is_trusted: bool, log: &dyn LogSink) -> Result<()> {
+        self.forget_substituters();
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let flag = |flag: bool| if flag { "true" } else { "false" };
         let plain = [

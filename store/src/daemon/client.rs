@@ -553,6 +553,10 @@ impl DaemonService for DaemonStore {
         self.query_valid_paths(&paths.iter().cloned().collect(), true).map(drop)
     }
 
+    fn available_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<BTreeSet<StorePath>> {
+        self.substitutable_paths(paths)
+    }
+
     fn substitutable_infos(
         &self,
         paths: &BTreeMap<StorePath, Option<ContentAddress>>,

@@ -1,6 +1,6 @@
 //! What a daemon does besides keeping objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::ThreadId;
 
 use crate::content_address::ContentAddress;
@@ -67,6 +67,14 @@ pub trait DaemonService: Send + Sync {
     /// When the store can't be written.
     fn substitute_paths(&self, _paths: &[StorePath], _log: &dyn LogSink) -> Result<()> {
         Ok(())
+    }
+
+    /// Returns which of these paths others have who don't mind many questions.
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    fn available_paths(&self, _paths: &[StorePath], _log: &dyn LogSink) -> Result<BTreeSet<StorePath>> {
+        Ok(BTreeSet::new())
     }
 
     /// Returns what others know of these paths. With a content address the path may have another name there.

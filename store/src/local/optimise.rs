@@ -28,6 +28,7 @@ impl LocalStore {
     pub(crate) fn link_equal_files(&self, events: &mut dyn FnMut(OptimiseEvent)) -> Result<OptimiseStats> {
         let mut optimiser = Optimiser::new(self, events)?;
         for path in self.all_valid_paths()? {
+            self.go_on()?;
             // A collection may be running: what is rooted and still valid stays.
             self.add_temp_roots(std::slice::from_ref(&path))?;
             if self.is_valid(&path)? {

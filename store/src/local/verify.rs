@@ -48,6 +48,7 @@ impl LocalStore {
         if check_contents {
             self.verify_links(&mut report)?;
             for path in valid {
+                self.go_on()?;
                 self.verify_contents(&path, &mut report)?;
             }
         }
@@ -113,6 +114,7 @@ impl LocalStore {
         let dir = self.layout().links_dir();
         for entry in std::fs::read_dir(&dir).at("reading directory", &dir)? {
             let path = entry.at("reading directory", &dir)?.path();
+            self.go_on()?;
             let got = match self.hash_tree(&path) {
                 Ok((hash, _)) => hash.format(HashFormat::Nix32, false),
                 // Others remove links that nobody has any more.

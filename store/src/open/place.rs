@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::overlay::OverlayPlace;
 use super::remote::{RemotePlace, daemon_socket};
-use super::{OpenError, caches};
+use super::{OpenError, caches, reference};
 use crate::configuration::Configuration;
 use crate::local::{LocalStoreOptions, SpaceGuard};
 use crate::path::StoreDir;
@@ -182,11 +182,9 @@ fn choose(configuration: &dyn Configuration, address: &str, options: &mut LocalS
         _ => return unsupported(format!("don't know how to open Nix store '{address}'")),
     }
     let (mut state, mut log) = (None, None);
-    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
-        let value = &percent_decoded(value)?;
+    for (name, value) in &reference::parameters(parameters)? {
         let is_true = matches!(value.as_str(), "true" | "1" | "yes");
-        match name {
+        match name.as_str() {
             "root" if value.is_empty() => {}
             "root" => options.root = Some(absolute(configuration, value)?),
             "store" => options.store_dir = store_dir(value)?,
@@ -195,7 +193,7 @@ fn choose(configuration: &dyn Configuration, address: &str, options: &mut LocalS
             "log" => log = Some(absolute(configuration, value)?),
             "read-only" => options.read_only = is_true,
             "require-sigs" => options.require_signatures = is_true,
-            _ => match (&mut remote, &mut overlay, name) {
+            _ => match (&mut remote, &mut overlay, name.as_str()) {
                 (Some(remote), ..) => remote.parameter(name, value)?,
                 (_, Some(overlay), "lower-store") => overlay.lower = value.clone(),
                 (_, Some(overlay), "upper-layer") => overlay.upper_layer = absolute(configuration, value)?,

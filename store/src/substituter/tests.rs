@@ -1,6 +1,8 @@
 //! What is fetched from whom, and what happens when somebody has not what they said.
 
 use super::*;
+use crate::content_address::ContentAddressWithReferences;
+use crate::path::StoreDir;
 use crate::binary_cache::BinaryCacheOptions;
 use crate::compression::Compression;
 use crate::copy::copy_closure;
@@ -188,6 +190,21 @@ fn contents_with_a_known_address_come_from_another_directory_too() {
     assert!(substituters.fetch(&store, &plan, &*scene.log).unwrap().is_empty());
     assert_eq!(store.read_file(&here).unwrap(), b"text");
     assert_eq!(scene.take_log(), ["s"]);
+    let known = substituters.infos(store.store_dir(), &[(here.clone(), Some(address))].into());
+    assert!(known[&here].download_size > 0 && known[&here].nar_size > 0);
+    assert!(substituters.infos(store.store_dir(), &[(here, None)].into()).is_empty());
+}
+
+#[test]
+fn what_is_known_is_told_whoever_signed_it() {
+    let scene = Scene::new();
+    let (source, paths) = chain(&["a", "b"]);
+    copy_closure(&source, &scene.cache("unsigned", false), &paths[..1]).unwrap();
+    copy_closure(&source, &scene.cache("signed", true), &paths).unwrap();
+    let infos = scene.substituters(&["broken", "unsigned", "signed"]).infos(&StoreDir::default(), &paths.iter().map(|path| (path.clone(), None)).collect());
+    assert_eq!(infos.keys().collect::<Vec<_>>(), [&paths[0], &paths[1]]);
+    assert_eq!(infos[&paths[1]].references, [paths[0].clone()].into());
+    assert_eq!(scene.take_log(), ["broken failed, pause false"]);
 }
 
 #[test]
@@ -195,7 +212,7 @@ fn only_who_wants_it_is_asked_about_many() {
     let scene = Scene::new();
     let (source, paths) = chain(&["a", "b"]);
     copy_closure(&source, &scene.cache("one", true), &paths).unwrap();
-    let available = || scene.substituters(&["one"]).available(&scene.store(), &paths);
+    let available = || scene.substituters(&["one"]).available(scene.store().store_dir(), &paths);
     assert!(available().is_empty());
     std::fs::write(scene.directory.path().join("one/nix-cache-info"), "StoreDir: /nix/store\nWantMassQuery: 1\n").unwrap();
     assert_eq!(available(), paths.iter().cloned().collect());

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use serde_json::Value;
+
 use super::derived_path::DerivedPath;
 use super::message::{Dialect, Message, Protocol};
 use super::path_info::read_time;
 use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
-use crate::realisation::{DerivationOutputId, Realisation};
+use crate::realisation::{DerivationOutputId, Realisation, RealisationError};
 
 /// How a build ended, in the numbering of both protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,6 +145,80 @@ impl BuildResult {
             outputs: BTreeMap::new(),
         }
     }
+}
+
+impl BuildResult {
+    /// Returns the JSON object that the reference makes of it (`build-result.cc`, 2.34.8).
+    pub fn to_json(&self) -> Value {
+        let mut json = serde_json::json!({
+            "success": self.status.is_success(),
+            "status": format!("{:?}", self.status),
+            "timesBuilt": self.times_built,
+            "startTime": self.start_time,
+            "stopTime": self.stop_time,
+        });
+        if self.status.is_success() {
+            let outputs = self.outputs.iter().map(|(id, made)| (id.output.to_string(), made.to_json()));
+            json["builtOutputs"] = Value::Object(outputs.collect());
+        } else {
+            json["errorMsg"] = self.error.as_str().into();
+            json["isNonDeterministic"] = self.is_non_deterministic.into();
+        }
+        for (key, time) in [("cpuUser", self.cpu_user_us), ("cpuSystem", self.cpu_system_us)] {
+            if let Some(time) = time {
+                json[key] = time.into();
+            }
+        }
+        json
+    }
+
+    /// Reads the JSON object.
+    ///
+    /// # Errors
+    /// When a field is missing or makes no sense, or the status does not fit `success`.
+    pub fn from_json(json: &Value) -> Result<BuildResult, BuildResultError> {
+        let invalid = |key| BuildResultError::InvalidField { key };
+        let number = |key| json.get(key).and_then(Value::as_i64).ok_or(invalid(key));
+        let flag = |key| json.get(key).and_then(Value::as_bool).ok_or(invalid(key));
+        let text = |key| json.get(key).and_then(Value::as_str).ok_or(invalid(key));
+        let time = |key| if json.get(key).is_some_and(|time| !time.is_null()) { number(key).map(Some) } else { Ok(None) };
+        let name = text("status")?;
+        let status = BuildStatus::ALL.into_iter().find(|status| format!("{status:?}") == name);
+        let status = status.filter(|status| flag("success") == Ok(status.is_success())).ok_or(invalid("status"))?;
+        let mut result = BuildResult {
+            times_built: u64::try_from(number("timesBuilt")?).map_err(|_| invalid("timesBuilt"))?,
+            start_time: number("startTime")?,
+            stop_time: number("stopTime")?,
+            cpu_user_us: time("cpuUser")?,
+            cpu_system_us: time("cpuSystem")?,
+            ..BuildResult::new(status, "")
+        };
+        if !status.is_success() {
+            result.error = text("errorMsg")?.to_owned();
+            result.is_non_deterministic = flag("isNonDeterministic")?;
+            return Ok(result);
+        }
+        for made in json.get("builtOutputs").and_then(Value::as_object).ok_or(invalid("builtOutputs"))?.values() {
+            let made = Realisation::from_json(made)?;
+            result.outputs.insert(made.id.clone(), made);
+        }
+        Ok(result)
+    }
+}
+
+/// What is wrong with a build's result as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildResultError {
+    /// A field is missing or makes no sense.
+    #[error("field '{key}' is missing or makes no sense")]
+    InvalidField {
+        /// Its name.
+        key: &'static str,
+    },
+    /// An output is none.
+    #[error(transparent)]
+    Realisation(#[from] RealisationError),
 }
 
 impl Message for BuildResult {

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use serde_json::Value;
+
 use super::message::{Dialect, Message};
 use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
 use crate::derivation::{MAX_DYNAMIC_DEPTH, OutputName};
@@ -60,6 +62,12 @@ pub enum DerivedPathError {
     OutputName {
         /// The name.
         name: String,
+    },
+    /// Names of outputs as JSON.
+    #[error("'{json}' is no set of outputs")]
+    BadOutputs {
+        /// The JSON.
+        json: String,
     },
     /// Outputs of outputs of outputs.
     #[error("derived path is nested deeper than {MAX_DYNAMIC_DEPTH} levels")]
@@ -128,6 +136,36 @@ impl OutputsSpec {
                 names.iter().map(OutputName::as_str).collect::<Vec<_>>().join(",")
             }
         }
+    }
+
+    /// Returns the JSON array of the names, or of `*` alone.
+    pub fn to_json(&self) -> Value {
+        match self {
+            OutputsSpec::All => serde_json::json!(["*"]),
+            OutputsSpec::Names(names) => names.iter().map(OutputName::as_str).collect(),
+        }
+    }
+
+    /// Reads the JSON array. Where the default may be meant, `null` stands for it: see [`OutputsSpec::from_json_or_default`].
+    ///
+    /// # Errors
+    /// When it is empty, or something in it is no name.
+    pub fn from_json(json: &Value) -> Result<Self, DerivedPathError> {
+        let invalid = || DerivedPathError::BadOutputs { json: json.to_string() };
+        let names = json.as_array().filter(|names| !names.is_empty()).ok_or_else(invalid)?;
+        if names.len() == 1 && names[0] == "*" {
+            return Ok(OutputsSpec::All);
+        }
+        let names = names.iter().map(|name| output_name(name.as_str().ok_or_else(invalid)?));
+        Ok(OutputsSpec::Names(names.collect::<Result<_, _>>()?))
+    }
+
+    /// As [`OutputsSpec::from_json`]; `None` for `null`, where whoever reads it decides.
+    ///
+    /// # Errors
+    /// As [`OutputsSpec::from_json`].
+    pub fn from_json_or_default(json: &Value) -> Result<Option<Self>, DerivedPathError> {
+        if json.is_null() { Ok(None) } else { OutputsSpec::from_json(json).map(Some) }
     }
 
     /// Tells whether an output is among them.

@@ -279,8 +279,7 @@ impl Call {
             None if store.is_cache() => Ok(BTreeSet::new()),
             None => {
                 let substituters = crate::fetch::substituters(&self.context, &self.context.settings);
-                let store = store.local()?;
-                Ok(substituters.map(|substituters| substituters.available(store, paths)).unwrap_or_default())
+                Ok(substituters.map(|substituters| substituters.available(store.store_dir(), paths)).unwrap_or_default())
             }
         }
     }

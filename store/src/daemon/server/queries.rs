@@ -49,7 +49,7 @@ impl Session<'_> {
             }
             Operation::QuerySubstitutablePaths => {
                 let paths: Vec<StorePath> = self.read()?;
-                self.reply(|| self.store.substitutable_paths(&paths))
+                self.reply(|| self.service.available_paths(&paths, &self.tunnel))
             }
             Operation::QueryDeriver => {
                 let path: StorePath = self.read()?;
