@@ -5,13 +5,13 @@
 //! that is itself built is known only then.
 
 mod derived;
+mod needed;
 mod substitution;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use nixlang_store::derivation::{Derivation, DerivationType, InputOutputs, OutputName};
-use nixlang_store::error::StoreError;
+use nixlang_store::derivation::{Derivation, DerivationType, OutputName};
 use nixlang_store::local::LocalStore;
 use nixlang_store::path::StorePath;
 use nixlang_store::realisation::Realisation;
@@ -21,6 +21,7 @@ use nixlang_store::substituter::SubstitutionPlan;
 pub use derived::{DerivedPath, SingleDerivedPath, WantedOutputs};
 pub(crate) use derived::Want;
 
+use self::needed::Needed;
 use crate::error::BuildError;
 use crate::known::{Known, OutputPaths};
 use crate::options::{BuildMode, BuildOptions};
@@ -345,9 +346,7 @@ impl Planner<'_> {
     fn level(&mut self, requests: Vec<Request>) -> Result<Vec<Request>, BuildError> {
         let paths: Vec<StorePath> = requests.iter().map(|request| request.derivation.clone()).collect();
         self.store.add_temp_roots(&paths)?;
-        for path in &paths {
-            self.read(path)?;
-        }
+        self.read(&paths)?;
         // Which outputs count that did not before?
         let mut questions: Vec<(StorePath, StorePath)> = Vec::new();
         let mut forced = Vec::new();
@@ -437,19 +436,26 @@ impl Planner<'_> {
         crate::outputs::is_intact(self.store, path)
     }
 
-    fn read(&mut self, path: &StorePath) -> Result<(), BuildError> {
-        if self.plan.nodes.contains_key(path) || self.plan.unknown.contains(path) {
-            return Ok(());
-        }
-        let derivation = match self.store.read_derivation(path) {
-            Ok(derivation) => derivation,
-            Err(StoreError::InvalidPath { .. }) => {
-                let unknown = self.fetch_sources(vec![path.clone()])?;
-                self.plan.unknown.extend(unknown);
-                return Ok(());
+    /// Looks at derivations that were not looked at yet.
+    fn read(&mut self, paths: &[StorePath]) -> Result<(), BuildError> {
+        let is_new = |path: &&StorePath| !self.plan.nodes.contains_key(*path) && !self.plan.unknown.contains(*path);
+        let new: BTreeSet<StorePath> = paths.iter().filter(is_new).cloned().collect();
+        let new: Vec<StorePath> = new.into_iter().collect();
+        let mut missing = Vec::new();
+        for (path, derivation) in new.iter().zip(self.store.read_derivations(&new)?) {
+            match derivation {
+                Some(derivation) => self.add_node(path, derivation)?,
+                None => missing.push(path.clone()),
             }
-            Err(error) => return Err(error.into()),
-        };
+        }
+        if !missing.is_empty() {
+            let unknown = self.fetch_sources(missing)?;
+            self.plan.unknown.extend(unknown);
+        }
+        Ok(())
+    }
+
+    fn add_node(&mut self, path: &StorePath, derivation: Derivation) -> Result<(), BuildError> {
         if let Ok(kind) = derivation.kind()
             && !kind.has_known_output_paths()
         {
@@ -559,39 +565,5 @@ impl Planner<'_> {
             self.plan.dynamic.entry(derivation.clone()).or_default().push(index);
         }
         self.plan.dynamic.get(&derivation).cloned().unwrap_or_default()
-    }
-}
-
-/// Collects which derivations one needs: those named, and those that are outputs made already.
-struct Needed<'n> {
-    nodes: &'n HashMap<StorePath, Node>,
-    derivations: BTreeSet<StorePath>,
-    /// Outputs that are derivations still to be made.
-    dynamic: BTreeSet<SingleDerivedPath>,
-}
-
-impl Needed<'_> {
-    fn by(&mut self, derivation: &Derivation) {
-        for (input, wanted) in &derivation.input_derivations {
-            self.input(input, wanted);
-        }
-    }
-
-    /// Nesting is bounded by the parser of derivations.
-    fn input(&mut self, path: &StorePath, wanted: &InputOutputs) {
-        self.derivations.insert(path.clone());
-        let Some(node) = self.nodes.get(path) else {
-            // A derivation that is fetched, perhaps.
-            self.dynamic.insert(SingleDerivedPath::Opaque(path.clone()));
-            return;
-        };
-        for (name, wanted) in &wanted.dynamic {
-            match node.outputs.get(name).cloned().flatten().filter(|_| !node.must_build) {
-                Some(made) => self.input(&made, wanted),
-                None => {
-                    self.dynamic.insert(SingleDerivedPath::Opaque(path.clone()).output(name.clone()));
-                }
-            }
-        }
     }
 }

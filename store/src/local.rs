@@ -483,6 +483,16 @@ impl Store for LocalStore {
         }
     }
 
+    fn read_derivations(&self, paths: &[StorePath]) -> Result<Vec<Option<Derivation>>> {
+        let valid = self.are_valid(paths)?;
+        let read = |(path, valid): (&StorePath, bool)| match (valid, self.derivations.get()) {
+            (true, _) => parse_derivation(&self.layout.store_dir, path, &self.read_unregistered_file(path)?).map(Some),
+            (false, Some(other)) => Ok(other.0.read_derivations(std::slice::from_ref(path))?.pop().flatten()),
+            (false, None) => Ok(None),
+        };
+        paths.iter().zip(valid).map(read).collect()
+    }
+
     fn real_path(&self, path: &StorePath) -> Option<PathBuf> {
         Some(self.to_real_path(path))
     }

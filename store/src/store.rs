@@ -429,6 +429,18 @@ pub trait Store: Send + Sync {
         parse_derivation(self.store_dir(), path, &bytes)
     }
 
+    /// Returns derivations, in the places of their paths; none for a path that is not valid.
+    ///
+    /// # Errors
+    /// As [`Store::read_derivation`].
+    fn read_derivations(&self, paths: &[StorePath]) -> Result<Vec<Option<Derivation>>> {
+        let read = |path| match self.read_derivation(path) {
+            Err(StoreError::InvalidPath { .. }) => Ok(None),
+            derivation => derivation.map(Some),
+        };
+        paths.iter().map(read).collect()
+    }
+
     /// Returns which path an output turned out to be, if somebody knows; see [`Store::query_realisations`].
     ///
     /// # Errors

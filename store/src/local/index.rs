@@ -187,6 +187,8 @@ impl Index {
     /// Returns for each of these paths whether it is valid.
     pub(crate) fn are_valid(&self, paths: &[&str]) -> Result<Vec<bool>> {
         self.read(|connection| {
+            // Locks once, not for each path.
+            let _snapshot = connection.unchecked_transaction()?;
             let mut select = connection.prepare_cached("select 1 from ValidPaths where path = ?")?;
             paths.iter().map(|path| select.exists([path])).collect()
         })
