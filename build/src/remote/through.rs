@@ -4,12 +4,13 @@
 //! The surprising part: everything is copied twice. What a build needs goes from the store to the machine although another
 //! build made it there a moment ago, perhaps; only then is everything in the store that was built for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nixlang_store::copy::{CopyOptions, copy};
 use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::path::StorePath;
+use nixlang_store::realisation::DerivationOutputId;
 use nixlang_store::store::Store;
 use nixlang_store::wire::build_result::BuildMode as WireMode;
 
@@ -151,16 +152,28 @@ fn unsupported(store: &dyn Store, path: &StorePath) -> BuildError {
     BuildError::Derivation { derivation, reason }
 }
 
+/// Returns the outputs of a derivation: where it says so itself, or the store knows what they turned out to be.
 fn known_outputs(store: &dyn Store, path: &StorePath, derivation: &Derivation) -> Result<OutputPaths, BuildError> {
     let dir = store.store_dir();
-    let output = |(name, output): (&OutputName, &nixlang_store::derivation::DerivationOutput)| {
-        let known = output.path(dir, &derivation.name, name).map_err(|error| BuildError::Derivation {
-            derivation: dir.display(path),
-            reason: error.to_string(),
-        })?;
-        Ok((name.clone(), known.ok_or_else(|| unsupported(store, path))?))
-    };
-    derivation.outputs.iter().map(output).collect()
+    let failed = |error: &dyn std::fmt::Display| BuildError::Derivation { derivation: dir.display(path), reason: error.to_string() };
+    let mut outputs = OutputPaths::new();
+    let mut unknown = Vec::new();
+    for (name, output) in &derivation.outputs {
+        match output.path(dir, &derivation.name, name).map_err(|error| failed(&error))? {
+            Some(known) => drop(outputs.insert(name.clone(), known)),
+            None => unknown.push(name.clone()),
+        }
+    }
+    if !unknown.is_empty() {
+        let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
+        let hash = derivation.hash_modulo(dir, true, &mut HashMap::new(), &mut lookup).map_err(|error| failed(&error))?.hash;
+        let ids = unknown.iter().map(|name| DerivationOutputId { derivation_hash: hash, output: name.clone() });
+        let ids: Vec<DerivationOutputId> = ids.collect();
+        for (name, realisation) in unknown.into_iter().zip(store.query_realisations(&ids)?) {
+            outputs.insert(name, realisation.ok_or_else(|| unsupported(store, path))?.path);
+        }
+    }
+    Ok(outputs)
 }
 
 /// Builds what a plan says; without machines nothing can be built. Returns when everything is done, or stopped.
