@@ -39,5 +39,5 @@ pub use engine::{Engine, OwnedEvaluator, OwnedValue};
 pub use object::{Env, List, Slot, Str};
 pub use shape::{Shape, Transition};
 pub use stack::on_host_stack;
-pub use thunk_cell::{Claim, Thunk, Work};
+pub use thunk_cell::{Claim, Mapping, Thunk, Work};
 pub use word::{Boxed, Builtin, BuiltinBody, Closure, Kind, Partial, Path, Value};

@@ -66,6 +66,22 @@ let a = [ a 7 ] ++ [ 1 ]; in builtins.map a [ 1 ]
 # error: cannot compare a list with an integer; values are [ «repeated» 7 1 ] and 1
 let a = [ a 7 ] ++ [ 1 ]; in a < 1
 
+--- error-list-repeats-itself-in-a-list ---
+# error: expected a set but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in builtins.catAttrs "x" [ a ]
+
+--- error-list-repeats-itself-as-an-attribute ---
+# error: expected a set but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; b = { inherit a; }; in b.a.c
+
+--- error-list-repeats-itself-as-a-scope ---
+# error: expected a set but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in with a; c
+
+--- error-list-repeats-itself-as-a-key ---
+# error: cannot compare an integer with a list; values are 1 and [ «repeated» «thunk» 1 ]
+let a = [ a { } ] ++ [ 1 ]; in builtins.genericClosure { startSet = [ { key = a; } { key = 1; } ]; operator = x: [ ]; }
+
 --- error-list-that-was-copied-does-not-repeat-itself ---
 # error: cannot coerce a list to a string: [ [ «repeated» 7 1 ] 7 1 ]
 let a = [ a 7 ] ++ [ 1 ]; in "${a}"

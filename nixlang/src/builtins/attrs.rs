@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::Definition;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::heap::{Attrs, Value};
+use crate::heap::{Attrs, Mapping, Value};
 use crate::source::{Origin, Pos};
 use crate::symbol::Symbol;
 use crate::value::Lazy;
@@ -100,8 +100,7 @@ fn list_to_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eval
     let mut entries: Vec<(Symbol, Pos, Value<'h>)> = Vec::with_capacity(list.len());
     let mut seen = rustc_hash::FxHashSet::default();
     for element in list.slots() {
-        let element = eval.force_slot_at(element, pos)?;
-        let attrs = eval.force_attrs(element, pos, "while evaluating an element of the list passed to builtins.listToAttrs")?;
+        let attrs = eval.force_slot_attrs(element, pos, "while evaluating an element of the list passed to builtins.listToAttrs")?;
         let name = required(eval, attrs, eval.names.name, "in a {name=...; value=...;} pair")?;
         let context = "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
         let symbol = eval.symbols.intern(eval.force_string_no_context(name.slot.get(), name.pos, context)?.bytes());
@@ -132,8 +131,7 @@ fn cat_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
     let list = eval.force_list(args[1], pos, "while evaluating the second argument passed to builtins.catAttrs")?;
     let mut found = Vec::with_capacity(list.len());
     for element in list.slots() {
-        let element = eval.force_slot_at(element, pos)?;
-        let attrs = eval.force_attrs(element, pos, "while evaluating an element in the list passed as second argument to builtins.catAttrs")?;
+        let attrs = eval.force_slot_attrs(element, pos, "while evaluating an element in the list passed as second argument to builtins.catAttrs")?;
         if let Some(slot) = attrs.get(symbol) {
             found.push(slot.get());
         }
@@ -143,10 +141,8 @@ fn cat_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
 
 fn map_attrs<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let attrs = eval.force_attrs(args[1], pos, "while evaluating the second argument passed to builtins.mapAttrs")?.flat(eval.heap);
-    let values = attrs.iter().map(|entry| {
-        let name = Value::string(eval.symbols.str(entry.symbol));
-        eval.heap.thunk_call_placeless(args[0], &[name, entry.slot.get()])
-    });
+    let mapping = eval.heap.alloc(Mapping { function: args[0], attrs });
+    let values = (0..attrs.slots.len()).map(|index| eval.heap.thunk_mapped(mapping, index));
     Ok(Value::attrs(eval.heap.attrs(attrs.shape.without_positions(eval.heap), values)))
 }
 
@@ -156,8 +152,7 @@ fn zip_attrs_with<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eva
     let mut values: FxHashMap<Symbol, Vec<Value<'h>>> = FxHashMap::default();
     let mut symbols = Vec::new();
     for element in list.slots() {
-        let element = eval.force_slot_at(element, Pos::NONE)?;
-        let attrs = eval.force_attrs(element, Pos::NONE, "while evaluating a value of the list passed as second argument to builtins.zipAttrsWith")?;
+        let attrs = eval.force_slot_attrs(element, Pos::NONE, "while evaluating a value of the list passed as second argument to builtins.zipAttrsWith")?;
         for entry in attrs.flat(eval.heap).iter() {
             let values = values.entry(entry.symbol).or_default();
             if values.is_empty() {

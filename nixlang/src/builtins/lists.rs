@@ -231,8 +231,8 @@ fn generic_closure<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], _pos: Pos) -> E
             .force_attrs(element, Pos::NONE, "")
             .and_then(|attrs| super::attrs::required(eval, attrs, eval.names.key, ""))
             .map_err(|e| e.while_(Pos::NONE, shown("in genericClosure element")))?;
-        let key = eval.force_slot_at(forced.slot, Pos::NONE)?;
-        if !seen.insert(eval, key, element)? {
+        eval.force_slot_at(forced.slot, Pos::NONE)?;
+        if !seen.insert(eval, forced.slot.get(), element)? {
             continue;
         }
         result.push(element);

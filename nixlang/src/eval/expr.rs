@@ -211,8 +211,8 @@ impl<'h> Evaluator<'h> {
             let attrs = match slot.try_get().map(Value::kind) {
                 Some(Kind::Attrs(attrs)) => attrs,
                 _ => {
-                    let value = self.force_slot_at(slot, variable.pos)?;
-                    self.expect_attrs(value, scope.pos, "while evaluating the first subexpression of a with expression")?
+                    self.force_slot_at(slot, variable.pos)?;
+                    self.expect_attrs(slot.get(), scope.pos, "while evaluating the first subexpression of a with expression")?
                 }
             };
             if let Some(found) = attrs.get(variable.symbol) {

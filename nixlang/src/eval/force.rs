@@ -59,6 +59,10 @@ impl<'h> Evaluator<'h> {
         let mut result = match work {
             Work::Expr(expr, env) => self.eval(expr, env),
             Work::Call(function, arguments) => self.call_slots(function, arguments, pos),
+            Work::Mapped(mapping, index) => {
+                let entry = mapping.attrs.entry(index);
+                self.call(mapping.function, &[Value::string(self.symbols.str(entry.symbol)), entry.slot.get()], pos)
+            }
             Work::Lazy(lazy) => self.run_lazy(lazy),
         };
         if let Err(error) = &result
@@ -79,6 +83,7 @@ impl<'h> Evaluator<'h> {
         match work {
             Work::Expr(expr, _) => self.pos_of(expr),
             Work::Call(function, _) => self.place_of(function),
+            Work::Mapped(mapping, _) => self.place_of(mapping.function),
             Work::Lazy(_) => Pos::NONE,
         }
     }
@@ -188,6 +193,12 @@ impl<'h> Evaluator<'h> {
             Kind::Attrs(attrs) => Ok(attrs),
             _ => Err(self.type_error("a set", value).while_(pos, context)),
         }
+    }
+
+    /// Forces what a slot holds to a set.
+    pub fn force_slot_attrs(&self, slot: &'h Slot<'h>, pos: Pos, context: &'static str) -> EvalResult<Attrs<'h>> {
+        self.force_slot_at(slot, pos)?;
+        self.force_attrs(slot.get(), pos, context)
     }
 
     /// Forces a value to a list.

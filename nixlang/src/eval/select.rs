@@ -74,7 +74,7 @@ impl<'h> Evaluator<'h> {
                     None => return Err(self.missing_attribute(attrs, symbol, select.pos)),
                 },
                 _ if select.default.is_some() => return Ok(None),
-                _ => return Err(self.type_error("a set", value).while_(select.pos, "while selecting an attribute")),
+                _ => return Err(self.type_error("a set", found.map_or(value, |entry| entry.slot.get())).while_(select.pos, "while selecting an attribute")),
             };
             *found = Some(entry);
         }

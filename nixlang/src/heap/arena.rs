@@ -10,7 +10,7 @@ use bumpalo::Bump;
 
 use super::attrs_object::Layered;
 use super::shape::ShapeTable;
-use super::{Boxed, Builtin, Closure, Partial, Shape, Slot, Transition, Value};
+use super::{Boxed, Builtin, Closure, Mapping, Partial, Shape, Slot, Transition, Value};
 use crate::builtins::HostBuiltin;
 use crate::value::{Context, ContextElement, External, Lazy};
 use crate::eval::EvalError;
@@ -29,7 +29,7 @@ macro_rules! allocable {
 }
 allocable! {
     u8, u32, crate::symbol::Symbol, crate::source::Pos, ContextElement, FrameSlot;
-    Slot, Shape, Transition, Value, Boxed, Closure, Builtin, Partial, Lazy, Context, Layered,
+    Slot, Shape, Transition, Value, Boxed, Closure, Builtin, Partial, Lazy, Mapping, Context, Layered,
     Expr, DynamicVariable, Lambda, Formals, Formal, Apply, AttrName, Select, HasAttr, AttrsLiteral, Binding, DynamicBinding, ListLiteral, Let, With, If,
     Assert, Binary, Join,
 }

@@ -127,7 +127,7 @@ impl<'h> Attrs<'h> {
         }
     }
 
-    /// Returns how many layers there are above the lowest.
+    /// Returns how many layers there are besides the lowest.
     pub fn depth(self) -> u32 {
         match self.view() {
             View::Flat(_) => 0,
@@ -243,7 +243,7 @@ impl Heap {
 
     /// Returns `base // top` that refers to both.
     pub fn layered<'h>(&'h self, base: Attrs<'h>, top: Attrs<'h>) -> Attrs<'h> {
-        let depth = base.depth().max(top.depth()) + 1;
+        let depth = base.depth() + top.depth() + 1;
         let layered = Layered { marker: 1, base, top, len: Cell::new(u32::MAX), depth, flat: Cell::new(None) };
         Attrs(NonNull::from(self.alloc(layered)).cast(), PhantomData)
     }

@@ -5,6 +5,7 @@
 //!   head & 7   rest of head           payload
 //!   0          &Expr                  env               suspended expression
 //!   2          n_arguments << 3       function          suspended call; the arguments follow (bit 63: errors are not to name the function's place)
+//!   2, bit 62  &Mapping               index             suspended call of `mapAttrs` for one attribute
 //!   6          &Lazy                  –                 suspended work of a builtin
 //!   4          –                      value             forced
 //!   5          –                      number of error   failed, for good
@@ -12,7 +13,7 @@
 //! Bit 0 on top of 0, 2 and 6 (1, 3, 7) means pending: somebody evaluates it. The rest of the head and the payload stay, so that a
 //! pending thunk can be suspended again (a cancelled evaluation, an exhausted budget).
 //!
-//! Memory ordering: the head is claimed by compare-and-swap (acquire). A result is published by storing the payload first and
+//! Memory ordering: one thread uses a heap, so a head is claimed by a plain store. A result is published by storing the payload first and
 //! then the head with release; a reader loads the head with acquire and only then the payload. So whoever sees "forced" sees the value and all that it
 //! points to.
 #![expect(unsafe_code, reason = "cells of variable length are laid out by hand")]
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::object::{handle, pointer_of, word_of};
 use super::word::Brand;
-use super::{Env, Heap, Kind, Slot, Value};
+use super::{Env, FlatAttrs, Heap, Kind, Slot, Value};
 use crate::eval::EvalError;
 use crate::eval::statistics::count;
 use crate::lower::expr::Expr;
@@ -38,6 +39,8 @@ const FAILED: u64 = 5;
 const PENDING: u64 = 1;
 /// A suspended call whose function was no value yet when it was put off, as far as the reference is concerned.
 const PLACELESS: u64 = 1 << 63;
+/// A suspended call of a [`Mapping`].
+const MAPPED: u64 = 1 << 62;
 
 handle! {
     /// A thunk.
@@ -51,8 +54,18 @@ pub enum Work<'h> {
     Expr(&'h Expr<'h>, Env<'h>),
     /// Call a function.
     Call(Value<'h>, &'h [Slot<'h>]),
+    /// Call a mapping's function for the attribute of this index.
+    Mapped(&'h Mapping<'h>, usize),
     /// Something that a builtin put off.
     Lazy(&'h Lazy<'h>),
+}
+
+/// What the thunks of one `mapAttrs` have in common.
+pub struct Mapping<'h> {
+    /// What is called with a name and a value.
+    pub function: Value<'h>,
+    /// The set that it is called for.
+    pub attrs: FlatAttrs<'h>,
 }
 
 /// What somebody who wants a thunk's value finds.
@@ -135,12 +148,13 @@ impl<'h> Thunk<'h> {
         }
         // Nobody else can have claimed it since: a heap is used by one thread.
         self.head().store(head | PENDING, Ordering::Relaxed);
-        let rest = head & !(7 | PLACELESS);
+        let rest = head & !(7 | PLACELESS | MAPPED);
         let payload = self.payload().load(Ordering::Relaxed);
         // SAFETY: the constructors below wrote head and payload as the table on top says, from references and values of this `'h`;
         // a call's arguments are as many initialised slots as its head says.
         Claim::Work(unsafe {
             match head & 7 {
+                CALL if head & MAPPED != 0 => Work::Mapped(pointer_of(rest).cast().as_ref(), payload as usize),
                 EXPR => Work::Expr(pointer_of(rest).cast().as_ref(), Env::from_pointer(pointer_of(payload))),
                 CALL => {
                     let function = Value::from_word(NonZeroU64::new(payload).expect("written from a value"));
@@ -214,6 +228,13 @@ impl Heap {
             unsafe { pointer.add(2 + i).write(argument.word()) };
         }
         Value::thunk(Thunk(pointer, PhantomData))
+    }
+
+    /// Returns a thunk of a mapping's call for the attribute of this index. As in the reference the call knows no place of the function.
+    #[inline]
+    pub fn thunk_mapped<'h>(&'h self, mapping: &'h Mapping<'h>, index: usize) -> Value<'h> {
+        let head = word_of(NonNull::from(mapping)) | CALL | PLACELESS | MAPPED;
+        Value::thunk(Thunk(self.cell(head, index as u64, 0), PhantomData))
     }
 
     /// Returns a thunk of work that a builtin puts off.

@@ -3,10 +3,12 @@
 use crate::eval::statistics::count;
 use crate::heap::{Attrs, Heap};
 
-/// Sets up to this size are merged into a flat set; above, a small right operand becomes a layer.
+/// Sets up to this size are merged into a flat set; above, operands of very different size become layers.
 const LAYER_ABOVE: usize = 48;
-/// How much bigger than the right operand the left one must be to become a lower layer.
+/// How much bigger than the other one an operand must be for that.
 const LAYER_RATIO: usize = 4;
+/// Operands that are both this big become layers whatever their sizes are.
+const LAYER_FROM: usize = 1024;
 /// How many layers there may be; lookups look into each.
 const MAX_LAYERS: u32 = 8;
 
@@ -20,7 +22,8 @@ pub fn update<'h>(heap: &'h Heap, left: Attrs<'h>, right: Attrs<'h>) -> Attrs<'h
     if n_left == 0 {
         return right;
     }
-    if n_left > LAYER_ABOVE && n_left >= n_right * LAYER_RATIO && left.depth() < MAX_LAYERS && right.depth() == 0 {
+    let (fewer, more) = (n_left.min(n_right), n_left.max(n_right));
+    if more > LAYER_ABOVE && (more >= fewer * LAYER_RATIO || fewer >= LAYER_FROM) && left.depth() + right.depth() < MAX_LAYERS {
         return heap.layered(left, right);
     }
     let (left, right) = (left.flat(heap), right.flat(heap));
