@@ -81,6 +81,7 @@ pub mod format;
 pub mod heap;
 pub mod host;
 pub mod lower;
+pub mod packages;
 pub mod path;
 pub mod repl;
 pub mod source;

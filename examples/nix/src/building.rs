@@ -343,7 +343,7 @@ pub(crate) fn output_path(context: &Context, derivation: &StorePath, output: &st
     match outputs.remove(output) {
         Some(Some(path)) => Ok(path),
         Some(None) => Err(Failure::new(format!("output '{output}' of derivation '{}' has no known path", shown()))),
-        None => Err(Failure::new(format!("derivation '{}' does not have wanted outputs '{output}'", shown()))),
+        None => Err(Failure::new(format!("derivation '{}' does not have output '{output}'", shown()))),
     }
 }
 

@@ -15,7 +15,7 @@ use nixlang_store::path::StorePath;
 use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};
 use crate::commands::{Context, Invocation};
-use crate::derivations::find_derivations;
+use crate::derivations::ask_packages;
 use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
 use crate::flakes::{Defaults, FlakeFlags, FlakeWord, find, flake_target};
@@ -244,14 +244,21 @@ impl Installables {
             return Ok(vec![path]);
         }
         let mut found_here: Vec<(StorePath, Option<Vec<String>>)> = Vec::new();
-        for found in find_derivations(evaluation, value)? {
+        let derivations = ask_packages(evaluation, value, |package| {
+            let path = package.require_derivation_path()?;
             let outputs = match &outputs {
-                Outputs::Default => Some(found.outputs_to_install),
+                Outputs::Default => {
+                    let names: Vec<String> = package.outputs_to_install(false)?.into_keys().collect();
+                    Some(if names.is_empty() { vec!["out".to_owned()] } else { names })
+                }
                 Outputs::All => None,
                 Outputs::Named(names) => Some(names.clone()),
             };
+            Ok((path, outputs))
+        })?;
+        for (derivation, outputs) in derivations {
             // Outputs of one derivation belong together.
-            match found_here.iter_mut().find(|(path, _)| *path == found.path) {
+            match found_here.iter_mut().find(|(path, _)| *path == derivation) {
                 Some((_, Some(known))) => match outputs {
                     Some(outputs) => {
                         known.extend(outputs);
@@ -261,7 +268,7 @@ impl Installables {
                     None => *known = Vec::new(),
                 },
                 Some((_, None)) => {}
-                None => found_here.push((found.path, outputs)),
+                None => found_here.push((derivation, outputs)),
             }
         }
         found_here.sort();

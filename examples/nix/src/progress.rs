@@ -322,7 +322,8 @@ impl Observer for Progress {
                 state.running.remove(*derivation);
                 let path = shared.store_dir.display(derivation);
                 if let Some(note) = crate::building::isolation_note(result.isolation) {
-                    shared.line(state, Verbosity::WARNING, &format!("warning: '{path}': {note}"));
+                    // A setting asked for it; nothing else leads to it.
+                    shared.line(state, Verbosity::INFO.more(1), &format!("warning: '{path}': {note}"));
                 }
                 if let Some(shell) = &result.shell {
                     shared.line(state, Verbosity::INFO.more(1), &format!("'{path}' had as /bin/sh: {shell}"));

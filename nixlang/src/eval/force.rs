@@ -145,10 +145,12 @@ impl<'h> Evaluator<'h> {
         self.force_members(value, seen)
     }
 
-    /// Returns the place that a value itself knows: that of a function, and of a delayed call that of its function.
+    /// Returns the place that a value itself knows: that of a function, of a set that a literal gave, and of a delayed call that of its function.
     pub fn place_of(&self, value: Value<'h>) -> Pos {
         match value.kind() {
             Kind::Lambda(closure) => closure.lambda.positions.first().copied().unwrap_or_default(),
+            Kind::Attrs(attrs) => attrs.as_flat().map_or(Pos::NONE, |flat| flat.shape.place()),
+            Kind::Thunk(thunk) if let Some(value) = thunk.value() => self.place_of(value),
             Kind::Thunk(thunk) => match thunk.delayed_function() {
                 Some(function) if matches!(function.kind(), Kind::Lambda(_)) => self.place_of(function),
                 _ => Pos::NONE,

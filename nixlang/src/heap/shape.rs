@@ -5,7 +5,7 @@
 //! their lists of names, and of positions, with others that have the same.
 #![expect(unsafe_code, reason = "the table of a heap refers into that heap, which no lifetime can say")]
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -29,6 +29,7 @@ const LISTS_SHARED_FROM: usize = 24;
 /// The names of an attribute set, sorted by symbol number, with the position of each.
 pub struct Shape<'h> {
     number: u32,
+    place: Cell<Pos>,
     symbols: &'h [Symbol],
     positions: &'h [Pos],
     lexicographic: OnceCell<&'h [u32]>,
@@ -51,6 +52,18 @@ impl<'h> Shape<'h> {
     /// Returns the positions (empty when none is known).
     pub fn positions(&self) -> &'h [Pos] {
         self.positions
+    }
+
+    /// Returns where the literal stands that sets of this shape come from, if they come from one.
+    pub fn place(&self) -> Pos {
+        self.place.get()
+    }
+
+    /// Notes where the literal of this shape stands. Without names and their positions that would say nothing of other sets.
+    pub(crate) fn set_place(&self, place: Pos) {
+        if !self.positions.is_empty() {
+            self.place.set(place);
+        }
     }
 
     /// Returns a number that identifies this shape in caches, 0 for one that is not shared.
@@ -186,7 +199,7 @@ impl Heap {
         let symbols = self.shapes.names.intern(self, names.iter().map(|name| name.0));
         let are_known = names.iter().any(|name| name.1.is_some());
         let positions = if are_known { self.shapes.positions.intern(self, names.iter().map(|name| name.1)) } else { &[] };
-        self.alloc(Shape { number, symbols, positions, lexicographic: OnceCell::new(), unplaced: OnceCell::new() })
+        self.alloc(Shape { number, place: Cell::default(), symbols, positions, lexicographic: OnceCell::new(), unplaced: OnceCell::new() })
     }
 
     /// Returns what `//` makes of two shapes, `None` where one is not shared or the result would not be.

@@ -529,6 +529,7 @@ impl<'a, 'h> Resolver<'a, 'h> {
         self.names.clear();
         self.names.extend(set.attrs.iter().map(|attr| (attr.symbol, attr.pos)));
         let shape = heap.shape(&self.names);
+        shape.set_place(pos);
         let outer = (self.scopes.mark(), self.scopes.level());
         let outer_withs = self.withs;
         let (sources, bindings);

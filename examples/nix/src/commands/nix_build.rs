@@ -100,7 +100,7 @@ pub(super) fn made_before(context: &Context, word: &str) -> Outcome<Option<Found
     let path = std::path::absolute(word)?;
     let path = path.canonicalize().unwrap_or(path);
     let Some(path) = path.to_str() else { return Ok(None) };
-    let (path, outputs) = path.split_once('!').map_or((path, "out"), |(path, outputs)| (path, outputs));
+    let (path, outputs) = path.split_once('!').unwrap_or((path, ""));
     let Ok(derivation) = context.store.store_dir().parse(path) else { return Ok(None) };
     if !derivation.is_derivation() {
         return Ok(None);
@@ -108,7 +108,15 @@ pub(super) fn made_before(context: &Context, word: &str) -> Outcome<Option<Found
     if outputs.contains(',') {
         return Err(Failure::new(format!("building more than one derivation output is not supported, in '{path}!{outputs}'")));
     }
-    Ok(Some(FoundDerivation { path: derivation, output: outputs.to_owned(), attribute: String::new(), outputs_to_install: vec![outputs.to_owned()] }))
+    let contents = context.eval_store().open()?.read_derivation(&derivation)?;
+    let output = match outputs {
+        "" => contents.env.get(&b"outputName"[..]).map_or("out".into(), |name| String::from_utf8_lossy(name)),
+        name => name.into(),
+    };
+    if !contents.outputs.contains_key(&*output) {
+        return Err(Failure::new(format!("derivation '{path}' does not have output '{output}'")));
+    }
+    Ok(Some(FoundDerivation { path: derivation, output: output.into_owned() }))
 }
 
 /// Evaluates what the command line names, and writes its derivations.

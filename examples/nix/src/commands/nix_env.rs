@@ -4,6 +4,7 @@ mod environment;
 mod names;
 mod packages;
 mod query;
+mod upgrade;
 mod xml;
 
 use std::cell::RefCell;
@@ -20,12 +21,13 @@ use serde_json::Value;
 use super::diff_closures::split_name;
 use super::{Context, Invocation};
 use crate::building::{BuildFlags, build};
+use crate::evaluation::Step;
 use crate::failure::{Failure, Outcome};
 use crate::installables::store_path;
 use crate::profiles::{days_ago, default_expression, default_profile, delete_generations, profile_link};
 use crate::ui::Verbosity;
 use names::{Selector, compare_versions};
-use packages::{Choose, Package, Source, Summary, Wanted, find};
+use packages::{Found, Package, Source, installed, keep_all, with_packages};
 
 /// A call of an operation.
 struct Call {
@@ -46,7 +48,7 @@ type Operation = fn(&Call) -> Outcome<u8>;
 
 const OPERATIONS: &[(&[&str], Operation)] = &[
     (&["--install", "-i"], install),
-    (&["--upgrade", "-u"], upgrade),
+    (&["--upgrade", "-u"], upgrade::run),
     (&["--uninstall", "-e"], uninstall),
     (&["--set"], set),
     (&["--set-flag"], set_flag),
@@ -148,7 +150,7 @@ impl Call {
 
     /// Returns what is installed.
     fn installed(&self) -> Outcome<Vec<Package>> {
-        find(&self.context, &Source::Installed(self.profile.link().to_owned()), Wanted::ALL, false, &|all, _| Ok((0..all.len()).collect()))
+        installed(&self.context, self.profile.link())
     }
 
     /// Returns where the flags say that packages come from, and the other flags.
@@ -168,36 +170,55 @@ impl Call {
     }
 
     /// Finds the packages that the words name.
-    fn find(&self, from: &From, newest_only: bool, wanted: Wanted, writes: bool) -> Outcome<Vec<Package>> {
-        let file = || self.file.clone();
-        let all: &Choose<'_> = &|summaries, _| Ok((0..summaries.len()).collect());
-        let mut packages = Vec::new();
-        match from {
-            From::Names if self.words.first().is_some_and(|word| word.contains('/')) => {
-                for word in &self.words {
-                    packages.push(self.path_package(word)?);
-                }
-            }
-            From::Names => {
-                let source = Source::File { file: file(), attribute: String::new() };
-                packages = find(&self.context, &source, wanted, writes, &|all, priority| self.select(all, priority, newest_only))?;
-            }
-            From::Profile(profile) => {
-                let source = Source::Installed(profile.clone());
-                packages = find(&self.context, &source, wanted, writes, &|all, priority| self.select(all, priority, newest_only))?;
-            }
-            From::Attributes => {
-                for word in &self.words {
-                    packages.extend(find(&self.context, &Source::File { file: file(), attribute: word.clone() }, wanted, writes, all)?);
-                }
-            }
-            From::Functions => {
-                for word in &self.words {
-                    packages.extend(find(&self.context, &Source::Function { file: file(), function: word.clone() }, wanted, writes, all)?);
-                }
-            }
+    fn find(&self, from: &From, newest_only: bool, writes: bool) -> Outcome<Vec<Package>> {
+        if let Some(paths) = self.paths(from)? {
+            return Ok(paths);
         }
-        Ok(packages)
+        with_packages(&self.context, &self.place(from), writes, |evaluation, packages| {
+            let chosen = self.choose(from, packages, newest_only)?;
+            keep_all(evaluation, self.prebuilt(chosen)?)
+        })
+    }
+
+    /// Returns where packages are.
+    fn place<'s>(&'s self, from: &From) -> Source<'s> {
+        let (file, words) = (&*self.file, &self.words[..]);
+        match from {
+            From::Names => Source::File { file, attribute: "" },
+            From::Attributes => Source::Attributes { file, attributes: words },
+            From::Functions => Source::Functions { file, functions: words },
+            From::Profile(profile) => Source::Installed(profile.clone()),
+        }
+    }
+
+    /// Chooses by the words where they are names.
+    fn choose<'e, 'h>(&self, from: &From, mut packages: Vec<Found<'e, 'h>>, newest_only: bool) -> Step<Vec<Found<'e, 'h>>> {
+        match from {
+            From::Names => {
+                self.filter_systems(&mut packages)?;
+                self.select(packages, newest_only)
+            }
+            From::Profile(_) => self.select(packages, newest_only),
+            From::Attributes | From::Functions => Ok(packages),
+        }
+    }
+
+    /// Leaves out what is for other systems.
+    fn filter_systems(&self, packages: &mut Vec<Found<'_, '_>>) -> Step<()> {
+        if self.system_filter != "*" {
+            let systems = packages.iter().map(|package| Ok(package.system()?)).collect::<Step<Vec<_>>>()?;
+            let mut systems = systems.iter();
+            packages.retain(|_| systems.next().is_some_and(|system| *system == self.system_filter));
+        }
+        Ok(())
+    }
+
+    /// Returns packages for the words if those are paths.
+    fn paths(&self, from: &From) -> Outcome<Option<Vec<Package>>> {
+        if !matches!(from, From::Names) || !self.words.first().is_some_and(|word| word.contains('/')) {
+            return Ok(None);
+        }
+        self.words.iter().map(|word| self.path_package(word)).collect::<Outcome<_>>().map(Some)
     }
 
     /// Returns a package for a store path or a link to one.
@@ -212,56 +233,65 @@ impl Call {
     }
 
     /// Chooses packages by the words, which are selectors; of several with one name the best if that is wanted.
-    fn select(&self, all: &[Summary], priority: &mut dyn FnMut(usize) -> Outcome<i64>, newest_only: bool) -> Outcome<Vec<usize>> {
-        let mut chosen = Vec::new();
+    fn select<'e, 'h>(&self, all: Vec<Found<'e, 'h>>, newest_only: bool) -> Step<Vec<Found<'e, 'h>>> {
+        let names = all.iter().map(|package| Ok(package.name()?)).collect::<Step<Vec<_>>>()?;
+        let mut chosen: Vec<usize> = Vec::new();
+        let mut is_chosen = vec![false; all.len()];
         for selector in Selector::all(&self.words)? {
-            let is_match = |i: &usize| (self.system_filter == "*" || all[*i].system == self.system_filter) && selector.matches(&all[*i].name);
-            let mut matches: Vec<usize> = (0..all.len()).filter(is_match).collect();
+            let mut matches: Vec<usize> = (0..all.len()).filter(|i| selector.matches(&names[*i])).collect();
             if matches.is_empty() && selector.text != "*" {
-                let near: BTreeSet<&str> =
-                    all.iter().map(|summary| split_name(&summary.name).0).filter(|name| name.starts_with(&selector.name)).take(3).collect();
+                let mut near = BTreeSet::new();
+                for name in names.iter().map(|name| split_name(name).0).filter(|name| name.starts_with(&selector.name)) {
+                    if near.len() < 3 {
+                        near.insert(name);
+                    }
+                }
                 let mut message = format!("selector '{}' matches no derivations", selector.text);
                 if !near.is_empty() {
                     message.push_str(", maybe you meant:");
                     near.iter().for_each(|name| message.push_str(&format!("\n{name}")));
                 }
-                return Err(Failure::new(message));
+                return Err(Failure::new(message).into());
             }
             if newest_only {
-                matches = self.newest(all, matches, priority)?;
+                matches = self.newest(&all, &names, matches)?;
             }
-            matches.retain(|i| !chosen.contains(i));
-            chosen.extend(matches);
+            for i in matches {
+                if !std::mem::replace(&mut is_chosen[i], true) {
+                    chosen.push(i);
+                }
+            }
         }
-        Ok(chosen)
+        Ok(chosen.into_iter().map(|i| all[i].clone()).collect())
     }
 
     /// Picks one per name: for this system, of the highest priority, of the newest version, the first.
-    fn newest(&self, all: &[Summary], matches: Vec<usize>, priority: &mut dyn FnMut(usize) -> Outcome<i64>) -> Outcome<Vec<usize>> {
+    fn newest(&self, all: &[Found<'_, '_>], names: &[String], matches: Vec<usize>) -> Step<Vec<usize>> {
         let mut best: BTreeMap<&str, usize> = BTreeMap::new();
         let mut several = BTreeSet::new();
         let here = self.context.settings.text("system");
+        let priority = |i: usize| -> Step<i64> { Ok(all[i].meta_int("priority")?.unwrap_or(0)) };
         for i in matches {
-            let (name, version) = split_name(&all[i].name);
+            let (name, version) = split_name(&names[i]);
             let Some(other) = best.get(name).copied() else {
                 best.insert(name, i);
                 continue;
             };
-            let is_here = |i: usize| all[i].system == here;
-            let mut order = if all[i].system == all[other].system { Ordering::Equal } else { is_here(i).cmp(&is_here(other)) };
+            let (system, of_other) = (all[i].system()?, all[other].system()?);
+            let mut order = if system == of_other { Ordering::Equal } else { (system == here).cmp(&(of_other == here)) };
             if order == Ordering::Equal {
                 // A small number is a high priority.
                 order = priority(other)?.cmp(&priority(i)?);
             }
             if order == Ordering::Equal {
-                order = compare_versions(version, split_name(&all[other].name).1);
+                order = compare_versions(version, split_name(&names[other]).1);
             }
             match order {
                 Ordering::Greater => {
                     best.insert(name, i);
-                    several.remove(all[other].name.as_str());
+                    several.remove(names[other].as_str());
                 }
-                Ordering::Equal => drop(several.insert(all[i].name.as_str())),
+                Ordering::Equal => drop(several.insert(names[i].as_str())),
                 Ordering::Less => {}
             }
         }
@@ -285,15 +315,26 @@ impl Call {
     }
 
     /// Leaves out what would have to be built, if that is wanted.
-    fn prebuilt(&self, packages: Vec<Package>) -> Outcome<Vec<Package>> {
+    fn prebuilt<'e, 'h>(&self, packages: Vec<Found<'e, 'h>>) -> Step<Vec<Found<'e, 'h>>> {
         if !self.prebuilt_only {
             return Ok(packages);
         }
-        let paths: Vec<StorePath> = packages.iter().filter_map(|package| package.out_path.clone()).collect();
-        let mut ready = self.fetchable(&paths)?;
-        let valid = self.context.store.open()?.are_valid(&paths)?;
-        ready.extend(paths.into_iter().zip(valid).filter_map(|(path, valid)| valid.then_some(path)));
-        Ok(packages.into_iter().filter(|package| package.out_path.as_ref().is_some_and(|path| ready.contains(path))).collect())
+        let paths = packages.iter().map(|package| Ok(package.out_path()?)).collect::<Step<Vec<StorePath>>>()?;
+        let ready = self.ready(&paths)?;
+        Ok(packages.into_iter().zip(paths).filter(|(_, path)| ready.contains(path)).map(|(package, _)| package).collect())
+    }
+
+    /// Returns which of these paths are there or can be fetched.
+    fn ready(&self, paths: &[StorePath]) -> Outcome<BTreeSet<StorePath>> {
+        let mut ready = self.fetchable(paths)?;
+        ready.extend(self.valid(paths)?);
+        Ok(ready)
+    }
+
+    /// Returns which of these paths are there.
+    fn valid(&self, paths: &[StorePath]) -> Outcome<BTreeSet<StorePath>> {
+        let valid = self.context.store.open()?.are_valid(paths)?;
+        Ok(paths.iter().zip(valid).filter(|(_, valid)| *valid).map(|(path, _)| path.clone()).collect())
     }
 
     /// Changes what is installed by `change` until nobody else changed it meanwhile.
@@ -301,7 +342,11 @@ impl Call {
         loop {
             let state = self.profile.state();
             let packages = change(self.installed()?)?;
-            if self.dry_run || environment::install(&self.context, &packages, &self.profile, state)? {
+            if self.dry_run {
+                build(&self.context, &environment::wanted(&packages)?, BuildFlags { dry_run: true, ..BuildFlags::default() })?;
+                return Ok(0);
+            }
+            if environment::install(&self.context, &packages, &self.profile, state)? {
                 return Ok(0);
             }
         }
@@ -323,13 +368,13 @@ fn install(call: &Call) -> Outcome<u8> {
             other => return Err(Failure::Usage(format!("unknown flag '{other}'"))),
         }
     }
-    let mut new = call.prebuilt(call.find(&from, true, Wanted::ALL, true)?)?;
+    let mut new = call.find(&from, true, true)?;
     for package in &mut new {
         if let Some(name) = &call.force_name {
             package.name.clone_from(name);
         }
         if let Some(priority) = priority {
-            package.meta.insert("priority".into(), priority.to_string().into());
+            package.flags.insert("priority".into(), priority.to_string().into());
         }
     }
     call.change(|installed| {
@@ -337,7 +382,7 @@ fn install(call: &Call) -> Outcome<u8> {
         if !remove_all {
             for package in installed {
                 let is_replaced = new.iter().any(|new| split_name(&new.name).0 == split_name(&package.name).0);
-                if is_replaced && !preserve && !package.is_kept() {
+                if is_replaced && !preserve && !package.is_kept()? {
                     call.say(&format!("replacing old '{}'", package.name));
                 } else {
                     all.push(package);
@@ -349,63 +394,21 @@ fn install(call: &Call) -> Outcome<u8> {
     })
 }
 
-fn upgrade(call: &Call) -> Outcome<u8> {
-    let (from, flags) = call.source()?;
-    let mut is_wanted: fn(Ordering) -> bool = Ordering::is_lt;
-    for flag in &flags {
-        is_wanted = match flag.as_str() {
-            "--lt" => Ordering::is_lt,
-            "--leq" => Ordering::is_le,
-            "--eq" => Ordering::is_eq,
-            "--always" => |_| true,
-            other => return Err(Failure::Usage(format!("unknown flag '{other}'"))),
-        };
-    }
-    let available = call.prebuilt(call.find(&from, false, Wanted::ALL, true)?)?;
-    call.change(|installed| {
-        let mut all = Vec::new();
-        for package in installed {
-            let (name, version) = split_name(&package.name);
-            let mut best: Option<&Package> = None;
-            for other in available.iter().filter(|_| !package.is_kept()) {
-                let (other_name, other_version) = split_name(&other.name);
-                // No upgrade to what would give way.
-                if other_name != name || other.priority() > package.priority() || !is_wanted(compare_versions(version, other_version)) {
-                    continue;
-                }
-                let is_better = best.is_none_or(|best| {
-                    let by_priority = best.priority().cmp(&other.priority()).reverse();
-                    by_priority.then_with(|| compare_versions(split_name(&best.name).1, other_version)).is_lt()
-                });
-                if is_better {
-                    best = Some(other);
-                }
-            }
-            match best.filter(|best| best.out_path != package.out_path) {
-                Some(best) => {
-                    let is_up = compare_versions(version, split_name(&best.name).1).is_le();
-                    call.say(&format!("{} '{}' to '{}'", if is_up { "upgrading" } else { "downgrading" }, package.name, best.name));
-                    all.push(best.clone());
-                }
-                None => all.push(package),
-            }
-        }
-        Ok(all)
-    })
-}
-
 fn uninstall(call: &Call) -> Outcome<u8> {
     call.no_flags()?;
     call.change(|mut packages| {
         for word in &call.words {
-            let is_removed: Box<dyn Fn(&Package) -> bool> = if word.contains('/') {
+            let is_removed: Box<dyn Fn(&Package) -> Outcome<bool>> = if word.contains('/') {
                 let path = store_path(&call.context, word).ok_or_else(|| Failure::new(format!("path '{word}' is not in the Nix store")))?;
-                Box::new(move |package| package.out_path.as_ref() == Some(&path))
+                Box::new(move |package| Ok(*package.out_path()? == path))
             } else {
                 let selector = Selector::new(word)?;
-                Box::new(move |package| selector.matches(&package.name))
+                Box::new(move |package| Ok(selector.matches(&package.name)))
             };
-            let (removed, kept): (Vec<_>, Vec<_>) = packages.into_iter().partition(|package| is_removed(package));
+            let (mut removed, mut kept) = (Vec::new(), Vec::new());
+            for package in packages {
+                if is_removed(&package)? { &mut removed } else { &mut kept }.push(package);
+            }
             if removed.is_empty() {
                 call.context.ui.warn(format!("selector '{word}' matched no installed derivations"));
             }
@@ -421,17 +424,16 @@ fn set(call: &Call) -> Outcome<u8> {
     if let Some(flag) = flags.first() {
         return Err(Failure::Usage(format!("unknown flag '{flag}'")));
     }
-    let mut packages = call.find(&from, true, Wanted::ALL, true)?;
+    let mut packages = call.find(&from, true, true)?;
     let (Some(package), true) = (packages.pop(), packages.is_empty()) else { return Err(Failure::new("--set requires exactly one derivation")) };
-    let out = package.out_path.clone().ok_or_else(|| Failure::new("--set requires exactly one derivation"))?;
-    let wanted = match package.derivation {
-        Some(derivation) => DerivedPath::Built { derivation, outputs: WantedOutputs::All },
-        None => DerivedPath::Opaque(out.clone()),
+    let wanted = match package.derivation()? {
+        Some(derivation) => DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All },
+        None => DerivedPath::Opaque(package.out_path()?.clone()),
     };
     build(&call.context, &[wanted], BuildFlags { dry_run: call.dry_run, ..BuildFlags::default() })?;
     if !call.dry_run {
         let _lock = call.profile.lock()?;
-        call.profile.add_generation(&**call.context.store.open()?, &out)?;
+        call.profile.add_generation(&**call.context.store.open()?, package.out_path()?)?;
     }
     Ok(0)
 }
@@ -446,7 +448,7 @@ fn set_flag(call: &Call) -> Outcome<u8> {
             if let Some(i) = selectors.iter().position(|selector| selector.matches(&package.name)) {
                 call.say(&format!("setting flag on '{}'", package.name));
                 used[i] = true;
-                package.meta.insert(name.clone(), Value::from(value.clone()));
+                package.flags.insert(name.clone(), Value::from(value.clone()));
             }
         }
         match selectors.iter().zip(used).find(|(selector, used)| !used && selector.text != "*") {

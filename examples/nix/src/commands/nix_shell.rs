@@ -11,6 +11,7 @@ use std::sync::Arc;
 use nixlang::diagnostics::Diagnostic;
 use nixlang::heap::{Kind, Value};
 use nixlang::host::FileType;
+use nixlang::packages::package;
 use nixlang::source::Origin;
 use nixlang_build::DerivedPath;
 use nixlang_store::derivation::Derivation;
@@ -20,7 +21,7 @@ use super::nix_build::made_before;
 use super::{Context, Invocation};
 use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};
-use crate::derivations::find_derivations;
+use crate::derivations::ask_packages;
 use crate::evaluation::{Evaluation, Step, Stop, evaluate, working_directory};
 use crate::failure::{Failure, Outcome};
 use crate::shebang::Script;
@@ -167,7 +168,7 @@ fn find(context: &Arc<Context>, flags: &Flags, script_directory: Option<&Path>) 
                 if flags.expressions {
                     roots.push(evaluation.text(word.as_bytes())?);
                 } else if let Some(derivation) = made_before(context, word)? {
-                    found.push(derivation);
+                    found.push(derivation.path);
                 } else {
                     let word = match script_directory {
                         Some(directory) if !flags.packages && !word.starts_with('<') => directory.join(word).display().to_string(),
@@ -183,14 +184,14 @@ fn find(context: &Arc<Context>, flags: &Flags, script_directory: Option<&Path>) 
         for root in roots {
             for attribute in &flags.attributes {
                 let value = if takes_in_nix_shell(evaluation, root)? { in_shell.select(root, attribute)? } else { evaluation.select(root, attribute)? };
-                found.extend(if takes_in_nix_shell(evaluation, value)? { find_derivations(&in_shell, value)? } else { find_derivations(evaluation, value)? });
+                found.extend(ask_packages(if takes_in_nix_shell(evaluation, value)? { &in_shell } else { evaluation }, value, |package| package.require_derivation_path())?);
             }
         }
         let [derivation] = &found[..] else {
             return Err(Failure::Usage("nix-shell requires a single derivation".into()).into());
         };
         let shell = if std::env::var_os("NIX_BUILD_SHELL").is_none() { interactive_bash(context, evaluation) } else { None };
-        Ok(Found { derivation: derivation.path.clone(), shell })
+        Ok(Found { derivation: derivation.clone(), shell })
     })
 }
 
@@ -234,9 +235,13 @@ fn shell_file(context: &Context, evaluation: &Evaluation<'_, '_>, word: &str) ->
 fn interactive_bash(context: &Context, evaluation: &Evaluation<'_, '_>) -> Option<StorePath> {
     let find = || -> Step<StorePath> {
         let value = evaluation.eval.eval_text(b"(import <nixpkgs> {}).bashInteractive", Origin::String, &working_directory())?;
-        match &find_derivations(evaluation, value)?[..] {
-            [found] => Ok(found.path.clone()),
-            _ => Err(Failure::new("the 'bashInteractive' attribute in <nixpkgs> did not evaluate to a derivation").into()),
+        match package(evaluation.eval, value, false)? {
+            Some(package) => {
+                let path = package.require_derivation_path()?;
+                evaluation.flush()?;
+                Ok(path)
+            }
+            None => Err(Failure::new("the 'bashInteractive' attribute in <nixpkgs> did not evaluate to a derivation").into()),
         }
     };
     match find() {

@@ -22,45 +22,34 @@ use crate::ui::Verbosity;
 pub(super) fn install(context: &Arc<Context>, packages: &[Package], profile: &Profile, state: Option<PathBuf>) -> Outcome<bool> {
     let store = context.store.open()?;
     let keep_derivations = context.settings.is_on("keep-env-derivations");
-    let wanted: Vec<DerivedPath> = packages
-        .iter()
-        .map(|package| match (&package.derivation, &package.out_path) {
-            (Some(derivation), _) => DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All },
-            (None, Some(path)) => DerivedPath::Opaque(path.clone()),
-            (None, None) => unreachable!("installed packages have paths"),
-        })
-        .collect();
-    build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
+    build(context, &wanted(packages)?, BuildFlags::default())?;
 
     let dir = store.store_dir();
     let mut references = BTreeSet::new();
     let (mut manifest, mut links) = (Vec::new(), Vec::new());
     for package in packages {
-        let outputs = package.installed_outputs()?;
+        let (outputs, system, meta) = (&package.contents()?.outputs, &package.contents()?.system, package.meta()?);
         store.add_temp_roots(&outputs.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>())?;
         let mut entry = Map::new();
         entry.insert("type".into(), "derivation".into());
         entry.insert("name".into(), package.name.clone().into());
-        if !package.system.is_empty() {
-            entry.insert("system".into(), package.system.clone().into());
+        if !system.is_empty() {
+            entry.insert("system".into(), system.clone().into());
         }
-        let out = package.out_path.as_ref().or(outputs.first().map(|(_, path)| path));
-        entry.insert("outPath".into(), out.map(|path| dir.display(path)).into());
-        if let Some(derivation) = package.derivation.as_ref().filter(|_| keep_derivations) {
+        entry.insert("outPath".into(), dir.display(package.out_path()?).into());
+        if let Some(derivation) = package.derivation()?.filter(|_| keep_derivations) {
             entry.insert("drvPath".into(), dir.display(derivation).into());
             references.insert(derivation.clone());
         }
         entry.insert("outputs".into(), outputs.iter().map(|(name, _)| Value::from(name.clone())).collect::<Vec<_>>().into());
-        links.push(text_of(package.meta.get("active").unwrap_or(&"true".into())));
-        links.push(text_of(package.meta.get("priority").unwrap_or(&5.into())));
+        links.push(text_of(meta.get("active").unwrap_or(&"true".into())));
+        links.push(text_of(meta.get("priority").unwrap_or(&5.into())));
         links.push(outputs.len().to_string());
         for (name, path) in outputs {
-            links.push(dir.display(&path));
-            entry.insert(name, serde_json::json!({ "outPath": dir.display(&path) }));
-            references.insert(path);
+            links.push(dir.display(path));
+            entry.insert(name.clone(), serde_json::json!({ "outPath": dir.display(path) }));
+            references.insert(path.clone());
         }
-        // What is no plain data is left out.
-        let meta: Map<String, Value> = package.meta.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
         entry.insert("meta".into(), meta.into());
         manifest.push(Value::Object(entry));
     }
@@ -77,6 +66,18 @@ pub(super) fn install(context: &Arc<Context>, packages: &[Package], profile: &Pr
     profile.add_generation(&**store, &environment)?;
     drop(lock);
     Ok(true)
+}
+
+/// Returns what has to be there for an environment of these packages.
+pub(super) fn wanted(packages: &[Package]) -> Outcome<Vec<DerivedPath>> {
+    let mut wanted = Vec::new();
+    for package in packages {
+        match package.derivation()? {
+            Some(derivation) => wanted.push(DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All }),
+            None => wanted.extend(package.contents()?.outputs.iter().map(|(_, path)| DerivedPath::Opaque(path.clone()))),
+        }
+    }
+    Ok(wanted)
 }
 
 /// Returns a value as it stands in a derivation's environment.

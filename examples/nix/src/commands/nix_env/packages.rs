@@ -1,138 +1,130 @@
-//! Packages as `nix-env` knows them: found in expressions or in an installed environment, as plain data.
+//! Packages as `nix-env` knows them: found in expressions or in an installed environment, and kept beyond the evaluation.
 //!
-//! An expression written in the language (`packages.nix`) does the searching; names come first, and only the packages that were chosen by
-//! them are asked for more, since that means to instantiate them.
+//! The surprising thing: a [`Package`] holds errors too. What is wrong with one is said when that is needed, some of it only after a build.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nixlang::heap::{Kind, Value as NixValue};
+use nixlang::diagnostics::Diagnostic;
+use nixlang::heap::Value as NixValue;
+use nixlang::packages::{FindOptions, find};
 use nixlang::source::Pos;
 use nixlang_store::path::StorePath;
 use serde_json::{Map, Value};
 
 use super::super::Context;
-use crate::evaluation::{Evaluation, Step, evaluate};
+use crate::evaluation::{Evaluation, Step, Stop, evaluate};
 use crate::failure::{Failure, Outcome};
 
-/// What is known of every package.
-#[derive(Clone, Debug)]
-pub(super) struct Summary {
-    pub(super) name: String,
-    pub(super) attribute: String,
-    pub(super) system: String,
-}
+/// A package as long as its evaluation lasts.
+pub(super) type Found<'e, 'h> = nixlang::packages::Package<'e, 'h>;
+
+/// Something, or what is wrong with it.
+type Deferred<T> = Result<T, Box<Diagnostic>>;
 
 /// A package.
 #[derive(Clone, Debug)]
 pub(super) struct Package {
     pub(super) name: String,
-    pub(super) attribute: String,
-    pub(super) system: String,
-    pub(super) output_name: String,
-    pub(super) derivation: Option<StorePath>,
-    pub(super) out_path: Option<StorePath>,
-    /// Names and, if asked for, paths.
-    pub(super) outputs: Vec<(String, Option<StorePath>)>,
-    pub(super) to_install: Option<Vec<String>>,
-    pub(super) meta: Map<String, Value>,
+    derivation: Deferred<Option<StorePath>>,
+    out_path: Deferred<StorePath>,
+    contents: Deferred<Contents>,
+    /// What was set of `meta`.
+    pub(super) flags: Map<String, Value>,
 }
 
-/// What more is wanted to know of packages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) derivation: bool,
-    pub(super) out_path: bool,
-    pub(super) output_paths: bool,
-    pub(super) meta: bool,
-}
-
-impl Wanted {
-    /// Everything that installing needs.
-    pub(super) const ALL: Wanted = Wanted { derivation: true, out_path: true, output_paths: true, meta: true };
-}
-
-/// Where packages come from.
+/// What of a package gets into an environment.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
-    /// A file of the search path or disk, or a directory of files; below it an attribute path, empty for the whole.
-    File { file: String, attribute: String },
-    /// A function that gets the value of the file.
-    Function { file: String, function: String },
+pub(super) struct Contents {
+    /// Those that are installed.
+    pub(super) outputs: Vec<(String, StorePath)>,
+    /// Empty if nobody knows it.
+    pub(super) system: String,
+    meta: Map<String, Value>,
+}
+
+/// Where packages come from. Files are those of the search path or disk, or directories of files.
+#[derive(Clone, Debug)]
+pub(super) enum Source<'s> {
+    /// Everything in a file below an attribute path, which is empty for the whole.
+    File { file: &'s str, attribute: &'s str },
+    /// What is at several attribute paths of a file.
+    Attributes { file: &'s str, attributes: &'s [String] },
+    /// What functions make of the value of a file.
+    Functions { file: &'s str, functions: &'s [String] },
     /// An installed environment.
     Installed(PathBuf),
 }
 
-/// Chooses among packages by what is known of all. The function returns the priority of one, which costs something.
-pub(super) type Choose<'c> = dyn Fn(&[Summary], &mut dyn FnMut(usize) -> Outcome<i64>) -> Outcome<Vec<usize>> + Send + Sync + 'c;
-
-/// Finds packages. With `writes` their derivations are written to the store.
-pub(super) fn find(context: &Arc<Context>, source: &Source, wanted: Wanted, writes: bool, choose: &Choose<'_>) -> Outcome<Vec<Package>> {
-    if let Source::Installed(environment) = source {
-        if environment.join("manifest.json").exists() {
-            let message = format!("profile {} is incompatible with 'nix-env'; please use 'nix profile' instead", environment.display());
-            return Err(Failure::new(message));
-        }
-        if !environment.join("manifest.nix").exists() {
-            return Ok(Vec::new());
-        }
-    }
+/// Finds packages and returns what `ask` makes of them. With `writes` their derivations are written to the store.
+pub(super) fn with_packages<R: Send>(
+    context: &Arc<Context>,
+    source: &Source<'_>,
+    writes: bool,
+    ask: impl for<'h> FnOnce(&Evaluation<'_, 'h>, Vec<Found<'_, 'h>>) -> Step<R> + Send,
+) -> Outcome<R> {
     evaluate(context, writes, |evaluation| {
-        let root = root(evaluation, source)?;
-        let arguments = if matches!(source, Source::Installed(_)) { evaluation.text(b"{ }")? } else { evaluation.auto_arguments() };
-        let library = evaluation.text(include_bytes!("packages.nix"))?;
-        let bind = evaluation.text(b"library: root: arguments: library { inherit root arguments; }")?;
-        let found = evaluation.eval.call(bind, &[library, root, arguments], Pos::NONE)?;
-        let summaries: Vec<Summary> = json(evaluation, evaluation.select(found, "summaries")?)?
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|summary| Summary { name: text(summary, "name"), attribute: text(summary, "attrPath"), system: text(summary, "system") })
-            .collect();
-        let priority_of = evaluation.select(found, "priority")?;
-        let mut failed = None;
-        let mut priority = |i: usize| {
-            let asked = || -> Step<i64> {
-                let value = evaluation.eval.call(priority_of, &[evaluation.text(i.to_string().as_bytes())?], Pos::NONE)?;
-                Ok(priority_number(&json(evaluation, value)?))
-            };
-            asked().map_err(|stop| {
-                failed = Some(stop);
-                Failure::Status(1)
-            })
-        };
-        let chosen = choose(&summaries, &mut priority);
-        if let Some(stop) = failed {
-            return Err(stop);
+        let mut options = FindOptions { arguments: Some(evaluation.auto_arguments()), skips_failed_assertions: true, ..FindOptions::default() };
+        let mut values = Vec::new();
+        match source {
+            Source::File { file, attribute } => {
+                options.prefix = (*attribute).to_owned();
+                values.push(evaluation.select(load(evaluation, file)?, attribute)?);
+            }
+            Source::Attributes { file, attributes } => {
+                let value = load(evaluation, file)?;
+                for attribute in *attributes {
+                    values.push(evaluation.select(value, attribute)?);
+                }
+            }
+            Source::Functions { file, functions } => {
+                let value = load(evaluation, file)?;
+                for function in *functions {
+                    values.push(evaluation.eval.call(evaluation.text(function.as_bytes())?, &[value], Pos::NONE)?);
+                }
+            }
+            Source::Installed(environment) => {
+                options = FindOptions::default();
+                if let Some(manifest) = manifest(environment)? {
+                    values.push(evaluation.file(&manifest.display().to_string())?);
+                }
+            }
         }
-        let details = evaluation.select(found, "details")?;
         let mut packages = Vec::new();
-        for i in chosen? {
-            let question = format!(
-                "{{ i = {i}; drvPath = {}; outPath = {}; outputPaths = {}; meta = {}; }}",
-                wanted.derivation, wanted.out_path, wanted.output_paths, wanted.meta
-            );
-            let value = evaluation.eval.call(details, &[evaluation.text(question.as_bytes())?], Pos::NONE)?;
-            packages.push(package(evaluation.context(), &summaries[i], &json(evaluation, value)?)?);
+        for value in values {
+            packages.extend(find(evaluation.eval, value, &options)?);
         }
-        evaluation.flush()?;
-        Ok(packages)
+        ask(evaluation, packages)
     })
 }
 
-fn root<'h>(evaluation: &Evaluation<'_, 'h>, source: &Source) -> Step<NixValue<'h>> {
-    match source {
-        Source::File { file, attribute } => {
-            let value = load(evaluation, file)?;
-            Ok(if attribute.is_empty() { value } else { evaluation.select(value, attribute)? })
-        }
-        Source::Function { file, function } => {
-            let value = load(evaluation, file)?;
-            let function = evaluation.text(function.as_bytes())?;
-            Ok(evaluation.eval.call(function, &[value], Pos::NONE)?)
-        }
-        Source::Installed(environment) => evaluation.file(&environment.join("manifest.nix").display().to_string()),
+/// Returns the manifest of an environment, none if it is empty.
+fn manifest(environment: &Path) -> Outcome<Option<PathBuf>> {
+    if environment.join("manifest.json").exists() {
+        let message = format!("profile {} is incompatible with 'nix-env'; please use 'nix profile' instead", environment.display());
+        return Err(Failure::new(message));
     }
+    Ok(Some(environment.join("manifest.nix")).filter(|manifest| manifest.exists()))
+}
+
+/// Returns what is installed in an environment.
+pub(super) fn installed(context: &Arc<Context>, environment: &Path) -> Outcome<Vec<Package>> {
+    match manifest(environment)? {
+        Some(_) => with_packages(context, &Source::Installed(environment.to_owned()), false, keep_all),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Returns packages that stay when the evaluation ends.
+pub(super) fn keep_all(evaluation: &Evaluation<'_, '_>, packages: Vec<Found<'_, '_>>) -> Step<Vec<Package>> {
+    packages.iter().map(|package| Package::keep(evaluation, package)).collect()
+}
+
+/// Returns an attribute of `meta` as data, `None` if it can't be kept.
+pub(super) fn meta(package: &Found<'_, '_>, name: &str) -> Step<Option<Value>> {
+    let Some(value) = package.meta(name)? else { return Ok(None) };
+    let (text, _) = package.evaluator().to_json(value, Pos::NONE, true)?;
+    Ok(Some(serde_json::from_slice(&text).map_err(|error| Failure::from_error(&error))?))
 }
 
 /// Loads a file, or the files of a directory that is no expression itself as a set by their names.
@@ -190,84 +182,79 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Returns a value as data.
-fn json<'h>(evaluation: &Evaluation<'_, 'h>, value: NixValue<'h>) -> Step<Value> {
-    let to_json = evaluation.text(b"builtins.toJSON")?;
-    let value = evaluation.eval.call(to_json, &[value], Pos::NONE)?;
-    match evaluation.eval.force(value)?.kind() {
-        Kind::String(text) => Ok(serde_json::from_slice(text.bytes()).map_err(|error| Failure::from_error(&error))?),
-        _ => unreachable!("toJSON gives strings"),
-    }
-}
-
-fn text(json: &Value, key: &str) -> String {
-    json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// Returns a priority, which may be written as a string.
-pub(super) fn priority_number(json: &Value) -> i64 {
-    json.as_i64().or_else(|| json.as_str()?.parse().ok()).unwrap_or(0)
-}
-
-fn package(context: &Context, summary: &Summary, json: &Value) -> Outcome<Package> {
-    let path = |value: Option<&Value>| -> Outcome<Option<StorePath>> {
-        let Some(text) = value.and_then(Value::as_str) else { return Ok(None) };
-        context.store.store_dir().parse(text).map(Some).map_err(|error| Failure::new(error.to_string()))
-    };
-    let outputs = json["outputs"].as_array().into_iter().flatten();
-    let to_install = json["toInstall"].as_array();
-    Ok(Package {
-        name: summary.name.clone(),
-        attribute: summary.attribute.clone(),
-        system: summary.system.clone(),
-        output_name: text(json, "outputName"),
-        derivation: path(json.get("derivation"))?,
-        out_path: path(json.get("out"))?,
-        outputs: outputs.map(|output| Ok((text(output, "name"), path(output.get("path"))?))).collect::<Outcome<_>>()?,
-        to_install: to_install.map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
-        meta: json["meta"].as_object().cloned().unwrap_or_default(),
-    })
-}
-
 impl Package {
+    fn keep(evaluation: &Evaluation<'_, '_>, package: &Found<'_, '_>) -> Step<Package> {
+        let contents = || -> Step<Contents> {
+            let outputs = package.outputs_to_install(true)?;
+            let system = package.system()?;
+            let mut kept = Map::new();
+            for name in package.meta_names()? {
+                if let Some(value) = meta(package, &name)? {
+                    kept.insert(name, value);
+                }
+            }
+            Ok(Contents { outputs: outputs.into_iter().filter_map(|(name, path)| Some((name, path?))).collect(), system, meta: kept })
+        };
+        Ok(Package {
+            name: package.name()?,
+            derivation: deferred(evaluation, package.derivation_path().map_err(Stop::from))?,
+            out_path: deferred(evaluation, package.out_path().map_err(Stop::from))?,
+            contents: deferred(evaluation, contents())?,
+            flags: Map::new(),
+        })
+    }
+
     /// A path that is installed as it is.
     pub(super) fn of_path(name: &str, derivation: Option<StorePath>, out_path: StorePath) -> Package {
-        Package {
-            name: name.to_owned(),
-            attribute: String::new(),
-            system: String::new(),
-            output_name: String::new(),
-            derivation,
-            out_path: Some(out_path.clone()),
-            outputs: vec![("out".to_owned(), Some(out_path))],
-            to_install: None,
-            meta: Map::new(),
-        }
+        let contents = Contents { outputs: vec![("out".to_owned(), out_path.clone())], system: String::new(), meta: Map::new() };
+        Package { name: name.to_owned(), derivation: Ok(derivation), out_path: Ok(out_path), contents: Ok(contents), flags: Map::new() }
     }
 
-    /// Returns the outputs that are installed.
-    pub(super) fn installed_outputs(&self) -> Outcome<Vec<(String, StorePath)>> {
-        let names = match &self.to_install {
-            Some(names) => names.clone(),
-            None => self.outputs.iter().map(|(name, _)| name.clone()).collect(),
-        };
-        let find = |name: String| {
-            let path = self.outputs.iter().find(|(output, _)| *output == name).and_then(|(_, path)| path.clone());
-            let missing = || Failure::new(format!("derivation '{}' does not have output '{name}'", self.name));
-            Ok((name.clone(), path.ok_or_else(missing)?))
-        };
-        names.into_iter().map(find).collect()
+    /// Returns its derivation, if that is known.
+    pub(super) fn derivation(&self) -> Outcome<Option<&StorePath>> {
+        demand(&self.derivation).map(Option::as_ref)
+    }
+
+    /// Returns where its main output is.
+    pub(super) fn out_path(&self) -> Outcome<&StorePath> {
+        demand(&self.out_path)
+    }
+
+    /// Returns what gets into an environment.
+    pub(super) fn contents(&self) -> Outcome<&Contents> {
+        demand(&self.contents)
+    }
+
+    /// Returns `meta`.
+    pub(super) fn meta(&self) -> Outcome<Map<String, Value>> {
+        let mut meta = self.contents()?.meta.clone();
+        meta.extend(self.flags.clone());
+        Ok(meta)
     }
 
     /// Returns whether `meta.keep` says that nothing may replace it.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self.meta.get("keep"), Some(Value::Bool(true))) || self.meta.get("keep").and_then(Value::as_str) == Some("true")
+    pub(super) fn is_kept(&self) -> Outcome<bool> {
+        let meta = self.meta()?;
+        Ok(matches!(meta.get("keep"), Some(Value::Bool(true))) || meta.get("keep").and_then(Value::as_str) == Some("true"))
     }
 
     /// Returns `meta.priority`, 0 without one.
-    pub(super) fn priority(&self) -> i64 {
-        self.meta.get("priority").map_or(0, priority_number)
+    pub(super) fn priority(&self) -> Outcome<i64> {
+        Ok(self.meta()?.get("priority").and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(0))
     }
+}
+
+/// Keeps an error of the evaluation for later.
+fn deferred<T>(evaluation: &Evaluation<'_, '_>, step: Step<T>) -> Step<Deferred<T>> {
+    match step {
+        Ok(value) => Ok(Ok(value)),
+        Err(Stop::Error(error)) if error.is_permanent() => Ok(Err(Box::new(Diagnostic::from_error(&error, &evaluation.eval.sources)))),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn demand<T>(deferred: &Deferred<T>) -> Outcome<&T> {
+    deferred.as_ref().map_err(|diagnostic| Failure::Shown(diagnostic.clone()))
 }
 
 /// Returns text as a string of the language.

@@ -1,15 +1,18 @@
-//! `nix-env --query`: what is installed or available, as a table or as JSON.
+//! `nix-env --query`: what is installed or available, as a table, as JSON or as XML. Packages are asked while their evaluation lasts, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nixlang::source::Pos;
 use nixlang_store::path::StorePath;
 use serde_json::{Map, Value, json};
 
 use super::super::diff_closures::split_name;
-use super::names::{Selector, compare_versions};
-use super::packages::{Package, Source, Wanted, find};
+use super::names::compare_versions;
+use super::packages::{Found, Source, meta, with_packages};
 use super::{Call, xml};
+use crate::evaluation::{Step, Stop};
 use crate::failure::{Failure, Outcome};
+use crate::ui::Verbosity;
 
 /// What to show.
 #[derive(Default)]
@@ -54,101 +57,223 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     if columns.attribute && !available {
         return Err(Failure::Usage("--attr-path(-P) only works with --available".into()));
     }
-    let wanted = Wanted {
-        derivation: columns.drv_path,
-        out_path: columns.out_path || columns.status || call.prebuilt_only,
-        output_paths: columns.out_path,
-        meta: columns.description || columns.meta,
-    };
-    let source = Source::File { file: call.file.clone(), attribute };
-    let find_available = |wanted, all: bool| find(&call.context, &source, wanted, false, &|summaries, priority| if all { Ok((0..summaries.len()).collect()) } else { call.select(summaries, priority, false) });
     let installed = if !available || columns.compare || columns.status { call.installed()? } else { Vec::new() };
-    let (mut shown, others) = if available {
-        (find_available(wanted, false)?, installed.clone())
-    } else {
-        let selectors = Selector::all(&call.words)?;
-        if let Some(selector) = selectors.iter().find(|selector| selector.text != "*" && !installed.iter().any(|package| selector.matches(&package.name))) {
-            return Err(Failure::new(format!("selector '{}' matches no derivations", selector.text)));
-        }
-        let shown = installed.iter().filter(|package| selectors.iter().any(|selector| selector.matches(&package.name))).cloned().collect();
-        (shown, if columns.compare { find_available(Wanted::default(), true)? } else { Vec::new() })
+    let of_file = Source::File { file: &call.file, attribute: &attribute };
+    let others = match (columns.compare, available) {
+        (false, _) => Vec::new(),
+        (true, true) => installed.iter().map(|package| package.name.clone()).collect(),
+        (true, false) => with_packages(&call.context, &of_file, false, |_, mut packages| {
+            call.filter_systems(&mut packages)?;
+            packages.iter().map(|package| Ok(package.name()?)).collect::<Step<Vec<_>>>()
+        })?,
     };
-    shown.sort_by_cached_key(|package| package.name.to_uppercase());
-    shown.iter_mut().for_each(|package| package.outputs.sort());
-
-    let paths: Vec<StorePath> = shown.iter().filter_map(|package| package.out_path.clone()).collect();
-    let needs_paths = columns.status || call.prebuilt_only;
-    let valid = if needs_paths { valid_paths(call, &paths)? } else { Vec::new() };
-    let fetchable = if needs_paths { call.fetchable(&paths)? } else { BTreeSet::new() };
-    let is_valid = |package: &Package| package.out_path.as_ref().is_some_and(|path| valid.contains(path));
-    let is_fetchable = |package: &Package| package.out_path.as_ref().is_some_and(|path| fetchable.contains(path));
-    let is_installed = |package: &Package| installed.iter().any(|other| other.out_path == package.out_path);
-    if call.prebuilt_only {
-        shown.retain(|package| is_valid(package) || is_fetchable(package));
-    }
-    if columns.json {
-        println!("{}", nixlang_store::json::to_string_pretty(&as_json(call, &shown, &columns)));
-        return Ok(0);
-    }
-    if columns.xml {
-        let status = |package: &Package| [is_installed(package), is_valid(package), is_fetchable(package)];
-        let items: Vec<xml::Item> = shown.iter().map(|package| as_xml(call, package, &columns, status(package), &others)).collect();
-        print!("{}", xml::document(&items));
-        return Ok(0);
-    }
-    let mut table: Vec<Vec<String>> = Vec::new();
-    for package in &shown {
-        let mut row = Vec::new();
+    let source = if available { of_file.clone() } else { Source::Installed(call.profile.link().to_owned()) };
+    let text = with_packages(&call.context, &source, false, |_, mut packages| {
+        if available {
+            call.filter_systems(&mut packages)?;
+        }
+        let mut named = Vec::new();
+        for package in call.select(packages, false)? {
+            named.push((package.name()?, package));
+        }
+        named.sort_by_cached_key(|(name, _)| name.to_ascii_uppercase());
+        let mut query = Query { call, columns: &columns, others: &others, installed: BTreeSet::new(), valid: BTreeSet::new(), fetchable: BTreeSet::new() };
         if columns.status {
-            let letter = |is: bool, letter: char| if is { letter } else { '-' };
-            row.push([letter(is_installed(package), 'I'), letter(is_valid(package), 'P'), letter(is_fetchable(package), 'S')].iter().collect());
+            query.installed = installed.iter().map(|package| package.out_path().cloned()).collect::<Outcome<_>>()?;
         }
-        if columns.attribute {
-            row.push(package.attribute.clone());
+        if columns.status || call.prebuilt_only {
+            let mut paths = Vec::new();
+            let mut kept = Vec::new();
+            for (name, package) in named {
+                match package.out_path() {
+                    Ok(path) => paths.push(path),
+                    Err(error) if error.is_catchable() => {
+                        query.skip(&name);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                kept.push((name, package));
+            }
+            named = kept;
+            query.valid = call.valid(&paths)?;
+            query.fetchable = call.fetchable(&paths)?;
         }
-        if !columns.no_name {
-            row.push(package.name.clone());
-        }
-        if columns.compare {
-            row.push(comparison(package, &others));
-        }
-        if columns.system {
-            row.push(package.system.clone());
-        }
-        if columns.drv_path {
-            row.push(package.derivation.as_ref().map_or("-".to_owned(), |path| call.context.store.store_dir().display(path)));
-        }
-        if columns.out_path {
-            row.push(outputs(call, package));
-        }
-        if columns.description {
-            row.push(package.meta.get("description").and_then(Value::as_str).unwrap_or_default().to_owned());
-        }
-        table.push(row);
-    }
-    print(&table);
+        if columns.json { query.json(&named) } else { query.table_or_xml(&named) }
+    })?;
+    print!("{text}");
     Ok(0)
 }
 
-fn valid_paths(call: &Call, paths: &[StorePath]) -> Outcome<Vec<StorePath>> {
-    let valid = call.context.store.open()?.are_valid(paths)?;
-    Ok(paths.iter().zip(valid).filter(|(_, valid)| *valid).map(|(path, _)| path.clone()).collect())
+/// What answers need besides the packages.
+struct Query<'q> {
+    call: &'q Call,
+    columns: &'q Columns,
+    /// Names that versions are compared with.
+    others: &'q [String],
+    installed: BTreeSet<StorePath>,
+    valid: BTreeSet<StorePath>,
+    fetchable: BTreeSet<StorePath>,
 }
 
-/// Returns `OUT;dev=DEV`.
-fn outputs(call: &Call, package: &Package) -> String {
-    let show = |path: &StorePath| call.context.store.store_dir().display(path);
-    let one = |(name, path): &(String, Option<StorePath>)| {
-        let path = path.as_ref().map(show).unwrap_or_default();
-        if name == "out" { path } else { format!("{name}={path}") }
-    };
-    package.outputs.iter().map(one).collect::<Vec<_>>().join(";")
+impl Query<'_> {
+    fn skip(&self, name: &str) {
+        self.call.context.ui.line(Verbosity::INFO.more(1), &format!("skipping derivation named '{name}' which gives an assertion failure"));
+    }
+
+    /// Returns what `ask` returns, nothing if that fails by an assertion or a `throw`.
+    fn about<T>(&self, name: &str, ask: impl FnOnce() -> Step<T>) -> Step<Option<T>> {
+        match ask() {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Stop::Error(error)) if error.is_catchable() => {
+                self.skip(name);
+                Ok(None)
+            }
+            Err(Stop::Error(error)) => Err(error.while_(Pos::NONE, format!("while querying the derivation named '{name}'")).into()),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn show(&self, path: &StorePath) -> String {
+        self.call.context.store.store_dir().display(path)
+    }
+
+    /// Returns an attribute of `meta` as data; says so if it is none.
+    fn meta(&self, name: &str, package: &Found<'_, '_>, attribute: &str) -> Step<Option<Value>> {
+        let value = meta(package, attribute)?;
+        if value.is_none() {
+            self.call.context.ui.line(Verbosity::ERROR, &format!("derivation '{name}' has invalid meta attribute '{attribute}'"));
+        }
+        Ok(value)
+    }
+
+    fn json(&self, packages: &[(String, Found<'_, '_>)]) -> Step<String> {
+        let mut all = Map::new();
+        for (name, package) in packages {
+            // What was known before an assertion failed stays.
+            let mut object = Value::Null;
+            self.about(name, || {
+                let (short_name, version) = split_name(name);
+                object = json!({ "name": name, "pname": short_name, "version": version, "system": package.system()?, "outputName": package.output_name()? });
+                let outputs = package.outputs(self.columns.out_path)?;
+                object["outputs"] = outputs.into_iter().map(|(name, path)| (name, path.map(|path| self.show(&path)).into())).collect::<Map<_, _>>().into();
+                if self.columns.drv_path
+                    && let Some(path) = package.derivation_path()?
+                {
+                    object["drvPath"] = self.show(&path).into();
+                }
+                if self.columns.meta {
+                    object["meta"] = Value::Object(Map::new());
+                    for attribute in package.meta_names()? {
+                        object["meta"][&attribute] = self.meta(name, package, &attribute)?.unwrap_or(Value::Null);
+                    }
+                }
+                Ok(())
+            })?;
+            all.insert(package.attribute_path().to_owned(), object);
+        }
+        Ok(nixlang_store::json::to_string_pretty(&Value::Object(all)) + "\n")
+    }
+
+    fn table_or_xml(&self, packages: &[(String, Found<'_, '_>)]) -> Step<String> {
+        let (mut table, mut items) = (Vec::new(), Vec::new());
+        for (name, package) in packages {
+            if self.call.prebuilt_only {
+                let path = package.out_path()?;
+                if !self.valid.contains(&path) && !self.fetchable.contains(&path) {
+                    continue;
+                }
+            }
+            if self.columns.xml {
+                items.extend(self.about(name, || self.item(name, package))?);
+            } else {
+                table.extend(self.about(name, || self.row(name, package))?);
+            }
+        }
+        Ok(if self.columns.xml { xml::document(&items) } else { print(&table) })
+    }
+
+    /// Whether it is installed, there, and to be had from elsewhere.
+    fn status(&self, package: &Found<'_, '_>) -> Step<[bool; 3]> {
+        let path = package.out_path()?;
+        Ok([self.installed.contains(&path), self.valid.contains(&path), self.fetchable.contains(&path)])
+    }
+
+    fn row(&self, name: &str, package: &Found<'_, '_>) -> Step<Vec<String>> {
+        let (columns, mut row) = (self.columns, Vec::new());
+        if columns.status {
+            row.push(self.status(package)?.into_iter().zip("IPS".chars()).map(|(is, letter)| if is { letter } else { '-' }).collect());
+        }
+        if columns.attribute {
+            row.push(package.attribute_path().to_owned());
+        }
+        if !columns.no_name {
+            row.push(name.to_owned());
+        }
+        if columns.compare {
+            row.push(comparison(name, self.others));
+        }
+        if columns.system {
+            row.push(package.system()?);
+        }
+        if columns.drv_path {
+            row.push(package.derivation_path()?.map_or("-".to_owned(), |path| self.show(&path)));
+        }
+        if columns.out_path {
+            // `OUT;dev=DEV`
+            let outputs = package.outputs(true)?.into_iter().filter_map(|(name, path)| {
+                let path = self.show(&path?);
+                Some(if name == "out" { path } else { format!("{name}={path}") })
+            });
+            row.push(outputs.collect::<Vec<_>>().join(";"));
+        }
+        if columns.description {
+            row.push(package.meta_string("description")?.unwrap_or_default());
+        }
+        Ok(row)
+    }
+
+    fn item(&self, name: &str, package: &Found<'_, '_>) -> Step<xml::Item> {
+        let columns = self.columns;
+        let (short_name, version) = split_name(name);
+        let mut attributes = BTreeMap::new();
+        if columns.status {
+            for (name, is) in ["installed", "valid", "substitutable"].into_iter().zip(self.status(package)?) {
+                attributes.insert(name, u8::from(is).to_string());
+            }
+        }
+        let about = [("attrPath", package.attribute_path()), ("name", name), ("pname", short_name), ("version", version)];
+        attributes.extend(about.map(|(name, text)| (name, text.to_owned())));
+        let mut add = |name, value: String| drop(Some(value).filter(|value| !value.is_empty()).map(|value| attributes.insert(name, value)));
+        if columns.compare
+            && let Some((sign, other)) = comparison(name, self.others).split_once(' ').filter(|(sign, _)| *sign != "-")
+        {
+            add("versionDiff", sign.to_owned());
+            add("maxComparedVersion", other.to_owned());
+        }
+        add("system", package.system()?);
+        if columns.drv_path {
+            add("drvPath", package.derivation_path()?.map(|path| self.show(&path)).unwrap_or_default());
+        }
+        if columns.description {
+            add("description", package.meta_string("description")?.unwrap_or_default());
+        }
+        attributes.insert("outputName", package.output_name()?);
+        let outputs = package.outputs(columns.out_path)?.into_iter().map(|(name, path)| (name, path.map(|path| self.show(&path)))).collect();
+        let mut shown = BTreeMap::new();
+        for attribute in if columns.meta { package.meta_names()? } else { Vec::new() } {
+            if let Some(value) = self.meta(name, package, &attribute)? {
+                shown.insert(attribute, value);
+            }
+        }
+        Ok(xml::Item { attributes, outputs, meta: shown })
+    }
 }
 
 /// Returns how a version compares with those of the other side: `< 2.0` if there is a newer one.
-fn comparison(package: &Package, others: &[Package]) -> String {
-    let (name, version) = split_name(&package.name);
-    let same = others.iter().map(|other| split_name(&other.name)).filter(|(other, _)| *other == name).map(|(_, version)| version);
+fn comparison(name: &str, others: &[String]) -> String {
+    let (name, version) = split_name(name);
+    let same = others.iter().map(|other| split_name(other)).filter(|(other, _)| *other == name).map(|(_, version)| version);
     let mut found = ("-", "?");
     for other in same {
         found = match compare_versions(version, other) {
@@ -161,77 +286,21 @@ fn comparison(package: &Package, others: &[Package]) -> String {
     format!("{} {}", found.0, found.1)
 }
 
-fn as_json(call: &Call, packages: &[Package], columns: &Columns) -> Value {
-    let show = |path: &StorePath| call.context.store.store_dir().display(path);
-    let mut all = Map::new();
-    for package in packages {
-        let (name, version) = split_name(&package.name);
-        let outputs: Map<String, Value> = package.outputs.iter().map(|(name, path)| (name.clone(), path.as_ref().map(show).into())).collect();
-        let mut object = json!({
-            "name": package.name, "pname": name, "version": version, "system": package.system, "outputName": package.output_name, "outputs": outputs,
-        });
-        if columns.drv_path && let Some(path) = &package.derivation {
-            object["drvPath"] = show(path).into();
-        }
-        if columns.meta {
-            object["meta"] = package.meta.clone().into();
-        }
-        all.insert(package.attribute.clone(), object);
-    }
-    Value::Object(all)
-}
-
-fn as_xml(call: &Call, package: &Package, columns: &Columns, status: [bool; 3], others: &[Package]) -> xml::Item {
-    let show = |path: &StorePath| call.context.store.store_dir().display(path);
-    let (name, version) = split_name(&package.name);
-    let mut attributes = BTreeMap::from([
-        ("attrPath", package.attribute.clone()),
-        ("name", package.name.clone()),
-        ("pname", name.to_owned()),
-        ("version", version.to_owned()),
-        ("outputName", package.output_name.clone()),
-    ]);
-    let mut add = |name, value: String| drop(Some(value).filter(|value| !value.is_empty()).map(|value| attributes.insert(name, value)));
-    add("system", package.system.clone());
-    if columns.status {
-        for (name, is) in ["installed", "valid", "substitutable"].into_iter().zip(status) {
-            add(name, u8::from(is).to_string());
-        }
-    }
-    if columns.compare
-        && let Some((sign, other)) = comparison(package, others).split_once(' ').filter(|(sign, _)| *sign != "-")
-    {
-        add("versionDiff", sign.to_owned());
-        add("maxComparedVersion", other.to_owned());
-    }
-    if columns.drv_path {
-        add("drvPath", package.derivation.as_ref().map(show).unwrap_or_default());
-    }
-    if columns.description {
-        add("description", package.meta.get("description").and_then(Value::as_str).unwrap_or_default().to_owned());
-    }
-    let path = |path: &Option<StorePath>| path.as_ref().filter(|_| columns.out_path).map(show);
-    xml::Item {
-        attributes,
-        outputs: package.outputs.iter().map(|(name, output)| (name.clone(), path(output))).collect(),
-        meta: package.meta.iter().filter(|_| columns.meta).map(|(name, value)| (name.clone(), value.clone())).collect(),
-    }
-}
-
-/// Prints rows with their columns below each other; the last one is as long as it is.
-fn print(table: &[Vec<String>]) {
+/// Returns rows with their columns below each other; the last one is as long as it is.
+fn print(table: &[Vec<String>]) -> String {
     let n_columns = table.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..n_columns).map(|i| table.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
     for row in table {
-        let mut line = String::new();
         for (i, cell) in row.iter().enumerate() {
             let cell = cell.replace('\n', " ");
             if i + 1 == n_columns {
-                line.push_str(&cell);
+                text.push_str(&cell);
             } else {
-                line.push_str(&format!("{cell:<width$}  ", width = widths[i]));
+                text.push_str(&format!("{cell:<width$}  ", width = widths[i]));
             }
         }
-        println!("{line}");
+        text.push('\n');
     }
+    text
 }
