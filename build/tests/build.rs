@@ -590,6 +590,15 @@ fn failed_builds_can_be_kept() {
 }
 
 #[test]
+fn nothing_of_a_failed_build_stays_in_the_store() {
+    let world = World::new();
+    let (path, out) = world.add_one(sh("f", "mkdir $out; echo x > $out/x; chmod 777 $out; exit 1"));
+    assert!(!world.build(&path).is_success());
+    assert!(!world.store.is_valid(&out).unwrap());
+    assert!(world.store.to_real_path(&out).symlink_metadata().is_err());
+}
+
+#[test]
 fn missing_paths_are_unknown() {
     let world = World::new();
     let (path, _) = world.add_one(sh("x", "echo x > $out"));

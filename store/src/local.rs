@@ -43,7 +43,7 @@ pub use crate::store::{OptimiseEvent, OptimiseStats, VerifyEvent};
 pub(crate) use layout::make_dirs;
 pub use space::SpaceGuard;
 
-use crate::derivation::{Derivation, DerivationType};
+use crate::derivation::Derivation;
 use crate::error::{IoContext, Result, StoreError};
 use crate::gc::temp_roots::TempRoots;
 use crate::local::index::{Index, Registration};
@@ -56,7 +56,7 @@ use crate::transfer::Interrupt;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
-    VerifyOptions, check_info, parse_derivation, static_outputs,
+    VerifyOptions, add_realised_outputs, check_info, parse_derivation, static_outputs,
 };
 
 /// A store on the local disk.
@@ -448,17 +448,7 @@ impl Store for LocalStore {
             outputs.insert(name, Some(rows::parse_path(&self.layout.store_dir, &path)?));
         }
         // The others may have been built before.
-        let unknown: Vec<String> = outputs.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
-        if !unknown.is_empty() && parsed.kind() != Ok(DerivationType::Impure) {
-            let mut lookup = |path: &StorePath| Ok(self.read_derivation(path)?);
-            let hash = parsed.hash_modulo(&self.layout.store_dir, true, &mut HashMap::new(), &mut lookup);
-            let derivation_hash = hash.map_err(|error| StoreError::format("error hashing a derivation", error))?.hash;
-            let ids: Vec<DerivationOutputId> =
-                unknown.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
-            for (name, realisation) in unknown.into_iter().zip(self.query_realisations(&ids)?) {
-                outputs.insert(name, realisation.map(|realisation| realisation.path));
-            }
-        }
+        add_realised_outputs(self, &parsed, &mut outputs)?;
         Ok(outputs)
     }
 

@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities() {
+    fn authorities_of_ssh() {
         let check = |text: &str, user: Option<&str>, host: &str, port: Option<u16>, is_fake: bool| {
             let parsed = SshHost::parse(text).unwrap();
             assert_eq!((parsed.user.as_deref(), parsed.host.as_str(), parsed.port), (user, host, port), "{text}");

@@ -30,7 +30,7 @@ use crate::realisation::{DerivationOutputId, Realisation};
 pub use crate::addressed::compute_info;
 pub use contents::{AddOptions, Addressing, Contents, FileKind, Filter, Text};
 pub(crate) use derived::{
-    check_info, check_same_realisation, parse_derivation, print_derivation, static_outputs, text_info,
+    add_realised_outputs, check_info, check_same_realisation, parse_derivation, print_derivation, static_outputs, text_info,
 };
 pub use maintenance::{
     GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats, Roots, RootsEvent, VerifyEvent, VerifyOptions,
@@ -143,7 +143,10 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::InvalidPath`] if the derivation is not valid.
     fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
-        static_outputs(self.store_dir(), &self.read_derivation(derivation)?)
+        let derivation = self.read_derivation(derivation)?;
+        let mut outputs = static_outputs(self.store_dir(), &derivation)?;
+        add_realised_outputs(self, &derivation, &mut outputs)?;
+        Ok(outputs)
     }
 
     /// Returns those of these paths that the store could get from elsewhere.

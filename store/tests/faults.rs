@@ -92,6 +92,19 @@ fn a_full_disk() {
 }
 
 #[test]
+fn directories_of_users_are_writable_for_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let per_user = ["profiles", "gcroots"].map(|name| dir.path().join("nix/var/nix").join(name).join("per-user"));
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    drop(open(dir.path()));
+    assert_eq!(per_user.each_ref().map(|path| mode(path)), [0o755; 2]);
+    // What older versions made is put right.
+    per_user.iter().for_each(|path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o1777)).unwrap());
+    drop(open(dir.path()));
+    assert_eq!(per_user.each_ref().map(|path| mode(path) & 0o022), [0; 2]);
+}
+
+#[test]
 fn permissions_that_are_gone() {
     if rustix::process::geteuid().is_root() {
         // Nothing is forbidden to root; the same is asked in a namespace where it is.

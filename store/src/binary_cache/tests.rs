@@ -283,6 +283,23 @@ fn realisations_and_logs_are_files() {
 }
 
 #[test]
+fn outputs_that_were_built_before_are_known_by_their_realisations() {
+    const DERIVATION: &[u8] = br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("name","ca"),("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9"),("outputHashAlgo","sha256"),("outputHashMode","recursive")])"#;
+    let cache = BinaryCache::open(URL, Arc::new(Server::default()), zstd()).unwrap();
+    let path = cache.add_text("ca.drv", DERIVATION, &Default::default()).unwrap();
+    assert_eq!(cache.derivation_outputs(&path).unwrap(), [("out".to_owned(), None)].into());
+
+    let mut lookup = |_: &StorePath| Err("it has no inputs".into());
+    let derivation = cache.read_derivation(&path).unwrap();
+    let hash = derivation.hash_modulo(cache.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup).unwrap().hash;
+    let id = DerivationOutputId { derivation_hash: hash, output: "out".into() };
+    let made = StorePath::new([3; 20], "ca").unwrap();
+    let realisation = Realisation { id, path: made.clone(), signatures: Default::default() };
+    cache.register_realisations(&[realisation], false).unwrap();
+    assert_eq!(cache.derivation_outputs(&path).unwrap(), [("out".to_owned(), Some(made))].into());
+}
+
+#[test]
 fn debug_information_is_indexed() {
     let directory = tempfile::tempdir().unwrap();
     let id = "c".repeat(38);

@@ -1,15 +1,15 @@
 //! What follows from the trait's types without any store: derivations as bytes, facts of texts, checks of facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::content_address::ContentAddressMethod;
-use crate::derivation::Derivation;
+use crate::derivation::{Derivation, DerivationType};
 use crate::error::{Result, StoreError};
 use crate::hash::Algorithm;
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
-use crate::realisation::Realisation;
-use crate::store::{Addressing, Text};
+use crate::realisation::{DerivationOutputId, Realisation};
+use crate::store::{Addressing, Store, Text};
 
 /// Parses the bytes of a derivation, with the path in the error.
 pub(crate) fn parse_derivation(dir: &StoreDir, path: &StorePath, bytes: &[u8]) -> Result<Derivation> {
@@ -43,6 +43,28 @@ pub(crate) fn static_outputs(
             Ok((name.to_string(), path))
         })
         .collect()
+}
+
+/// Adds to a derivation's outputs what those turned out to be whose paths are known only after a build, as far as the
+/// store has realisations of them.
+pub(crate) fn add_realised_outputs<S: Store + ?Sized>(
+    store: &S,
+    derivation: &Derivation,
+    outputs: &mut BTreeMap<String, Option<StorePath>>,
+) -> Result<()> {
+    let unknown: Vec<String> = outputs.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
+    if unknown.is_empty() || derivation.kind() == Ok(DerivationType::Impure) {
+        return Ok(());
+    }
+    let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
+    let hash = derivation.hash_modulo(store.store_dir(), true, &mut HashMap::new(), &mut lookup);
+    let derivation_hash = hash.map_err(|error| StoreError::format("error hashing a derivation", error))?.hash;
+    let ids: Vec<DerivationOutputId> =
+        unknown.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
+    for (name, realisation) in unknown.into_iter().zip(store.query_realisations(&ids)?) {
+        outputs.insert(name, realisation.map(|realisation| realisation.path));
+    }
+    Ok(())
 }
 
 /// Returns the path and facts of a text.
