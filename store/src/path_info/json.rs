@@ -1,7 +1,7 @@
-//! Path info ↔ JSON, in the two versions that `nix path-info --json --json-format` of 2.34 knows.
+//! Path info ↔ JSON, in the two versions that `nix path-info --json --json-format` of 2.34 knows, and the third of 2.35.
 //!
-//! Version 1 writes full paths and text forms, version 2 base names and objects. The surprising
-//! thing: `signatures` are text in both, and `registrationTime` is null rather than 0 when unknown.
+//! Version 1 writes full paths and text forms, version 2 base names and objects, version 3 signatures as objects as well.
+//! The surprising thing: `signatures` are text in version 2, and `registrationTime` is null rather than 0 when unknown.
 
 use serde_json::{Map, Value};
 
@@ -19,14 +19,17 @@ pub enum JsonFormat {
     V1,
     /// Base names and objects.
     V2,
+    /// Signatures as objects too: what 2.35 adds.
+    V3,
 }
 
 impl JsonFormat {
-    /// Returns the version of this number; there are 1 and 2.
+    /// Returns the version of this number; there are 1 to 3.
     pub fn from_number(number: u64) -> Result<Self, JsonError> {
         match number {
             1 => Ok(Self::V1),
             2 => Ok(Self::V2),
+            3 => Ok(Self::V3),
             _ => Err(JsonError::UnsupportedVersion { found: number }),
         }
     }
@@ -36,6 +39,7 @@ impl JsonFormat {
         match self {
             Self::V1 => 1,
             Self::V2 => 2,
+            Self::V3 => 3,
         }
     }
 }
@@ -45,7 +49,7 @@ impl JsonFormat {
 #[non_exhaustive]
 pub enum JsonError {
     /// Another version.
-    #[error("unsupported path info JSON format version {found}; supported versions are 1 and 2")]
+    #[error("unsupported path info JSON format version {found}; supported versions are 1 to 3")]
     UnsupportedVersion {
         /// The version.
         found: u64,
@@ -76,13 +80,13 @@ impl UnkeyedPathInfo {
     pub fn to_json(&self, store_dir: &StoreDir, format: JsonFormat, with_store_facts: bool) -> Value {
         let path = |path: &StorePath| match format {
             JsonFormat::V1 => Value::from(store_dir.display(path)),
-            JsonFormat::V2 => Value::from(path.base_name()),
+            JsonFormat::V2 | JsonFormat::V3 => Value::from(path.base_name()),
         };
         let references: Vec<Value> = self.references.iter().map(path).collect();
         let address = match (&self.content_address, format) {
             (None, _) => Value::Null,
             (Some(address), JsonFormat::V1) => address.to_string().into(),
-            (Some(ContentAddress { method, hash }), JsonFormat::V2) => serde_json::json!({
+            (Some(ContentAddress { method, hash }), JsonFormat::V2 | JsonFormat::V3) => serde_json::json!({
                 "method": method.name(),
                 "hash": hash.format(HashFormat::Sri, true),
             }),
@@ -99,12 +103,16 @@ impl UnkeyedPathInfo {
             object.insert("deriver".into(), self.deriver.as_ref().map_or(Value::Null, path));
             object.insert("registrationTime".into(), time.into());
             object.insert("ultimate".into(), self.ultimate.into());
-            object.insert("signatures".into(), in_reference_order(&self.signatures).into());
+            let signatures = in_reference_order(&self.signatures).into_iter().map(|text| match (format, text.split_once(':')) {
+                (JsonFormat::V3, Some((key, signature))) => serde_json::json!({ "keyName": key, "sig": signature }),
+                _ => text.into(),
+            });
+            object.insert("signatures".into(), signatures.collect());
         }
         object.into()
     }
 
-    /// Reads the JSON object of either version; paths of version 1 belong to `store_dir`.
+    /// Reads the JSON object of any version; paths of version 1 belong to `store_dir`.
     ///
     /// # Errors
     /// When a field is missing or malformed.
@@ -118,7 +126,7 @@ impl UnkeyedPathInfo {
         let path = |json: &Value, key| -> Result<StorePath, JsonError> {
             Ok(match format {
                 JsonFormat::V1 => store_dir.parse(text(json, key)?)?,
-                JsonFormat::V2 => StorePath::from_base_name(text(json, key)?)?,
+                JsonFormat::V2 | JsonFormat::V3 => StorePath::from_base_name(text(json, key)?)?,
             })
         };
         let field = |key| json.get(key).ok_or(invalid(key));
@@ -134,7 +142,7 @@ impl UnkeyedPathInfo {
         info.content_address = match (given("ca"), format) {
             (None, _) => None,
             (Some(address), JsonFormat::V1) => Some(text(address, "ca")?.parse()?),
-            (Some(address), JsonFormat::V2) => {
+            (Some(address), JsonFormat::V2 | JsonFormat::V3) => {
                 let part = |key| address.get(key).ok_or(invalid("ca"));
                 let hash = Hash::parse_sri(&text(part("hash")?, "ca")?)?;
                 Some(ContentAddress { method: text(part("method")?, "ca")?.parse()?, hash })
@@ -149,7 +157,14 @@ impl UnkeyedPathInfo {
         }
         if let Some(signatures) = json.get("signatures") {
             for signature in list(signatures, "signatures")? {
-                let signature: Signature = text(&signature, "signatures")?.parse()?;
+                let signature = match format {
+                    JsonFormat::V1 | JsonFormat::V2 => text(&signature, "signatures")?,
+                    JsonFormat::V3 => {
+                        let part = |key| text(signature.get(key).unwrap_or(&Value::Null), "signatures");
+                        format!("{}:{}", part("keyName")?, part("sig")?)
+                    }
+                };
+                let signature: Signature = signature.parse()?;
                 info.signatures.insert(signature.to_string());
             }
         }

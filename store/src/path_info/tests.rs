@@ -50,10 +50,10 @@ fn hostile_json_is_refused() {
         assert!(UnkeyedPathInfo::from_json(&dir, &wrong).is_err(), "{key}");
     }
     let mut future = good;
-    future["version"] = 3.into();
+    future["version"] = 4.into();
     assert_eq!(
         UnkeyedPathInfo::from_json(&dir, &future).unwrap_err().to_string(),
-        "unsupported path info JSON format version 3; supported versions are 1 and 2",
+        "unsupported path info JSON format version 4; supported versions are 1 to 3",
     );
 }
 
@@ -93,4 +93,22 @@ fn content_address_must_make_the_path() {
         plain.info.content_address = None;
         assert!(!plain.is_content_addressed(&dir));
     }
+}
+
+#[test]
+fn a_signature_of_version_3_is_an_object() {
+    let dir = StoreDir::default();
+    let mut json: serde_json::Value = serde_json::from_str(SIGNED_V2).unwrap();
+    let info = UnkeyedPathInfo::from_json(&dir, &json).unwrap();
+    let written = info.to_json(&dir, JsonFormat::V3, true);
+    for signature in json["signatures"].as_array_mut().unwrap() {
+        let (key, bytes) = signature.as_str().unwrap().split_once(':').unwrap();
+        *signature = serde_json::json!({ "keyName": key, "sig": bytes });
+    }
+    json["version"] = 3.into();
+    assert!(!info.signatures.is_empty());
+    assert_eq!(written, json);
+    assert_eq!(UnkeyedPathInfo::from_json(&dir, &written).unwrap(), info);
+    json["signatures"][0] = "k:AAAA".into();
+    assert!(UnkeyedPathInfo::from_json(&dir, &json).is_err());
 }
