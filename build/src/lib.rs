@@ -52,7 +52,7 @@ pub use error::BuildError;
 pub use executor::{BuildRequest, Executor, Limits};
 pub use job::{Job, JobProgress, Scheduler};
 pub use options::{BuildMode, BuildOptions};
-pub use plan::{DerivedPath, Plan, SingleDerivedPath, WantedOutputs};
+pub use plan::{DerivedPath, OutputsSpec, Plan, SingleDerivedPath};
 pub use prepare::external::ExternalBuilder;
 pub use prepare::resolve::resolve;
 pub use prepare::shell::{ShellEnvironment, shell_environment};

@@ -4,9 +4,9 @@
 //! built already costs one question to the store. And a plan may grow while it is carried out: what a derivation needs
 //! that is itself built is known only then.
 
-mod derived;
 mod needed;
 mod substitution;
+mod want;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use nixlang_store::realisation::Realisation;
 use nixlang_store::store::Store;
 use nixlang_store::substituter::SubstitutionPlan;
 
-pub use derived::{DerivedPath, SingleDerivedPath, WantedOutputs};
-pub(crate) use derived::Want;
+pub use nixlang_store::wire::derived_path::{DerivedPath, OutputsSpec, SingleDerivedPath};
+pub(crate) use want::Want;
 
 use self::needed::Needed;
 use crate::error::BuildError;
@@ -256,7 +256,7 @@ pub(crate) fn plan_one(
         is_top_level: true,
     };
     let steps = vec![Arc::new(Step { work: Work::Build(step), dependencies: Vec::new() })];
-    let wanted = vec![DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All }];
+    let wanted = vec![DerivedPath::built(path.clone(), OutputsSpec::All)];
     Ok(Plan { steps, wanted, ..Plan::default() })
 }
 
@@ -273,9 +273,10 @@ pub(crate) fn plan(store: &LocalStore, options: &BuildOptions, wanted: &[Derived
                 opaque.push(path.clone());
                 continue;
             }
-            DerivedPath::Built { derivation, outputs } => (derivation, Want::of_outputs(outputs)),
-            DerivedPath::Nested { derivation, outputs } => {
-                options.require_feature("dynamic-derivations")?;
+            DerivedPath::Built { derivation, outputs } => {
+                if matches!(derivation, SingleDerivedPath::Built { .. }) {
+                    options.require_feature("dynamic-derivations")?;
+                }
                 (derivation.root(), Want::of_outputs(outputs).behind(&derivation.names()))
             }
         };

@@ -25,7 +25,7 @@ use nixlang_store::wire::operations::Missing;
 
 pub use asked::{ObserverLog, build_by_service};
 pub use builders::{OpenMachine, RemoteBuilders, RemoteStore};
-pub use convert::{from_wire_result, from_wire_path, to_wire_mode, to_wire_path, to_wire_result};
+pub use convert::{from_wire_result, to_wire_mode, to_wire_result};
 pub use through::{NO_LOCAL_STORE, ThroughPlan, build_through};
 pub use tunnel::LogObserver;
 
@@ -43,12 +43,11 @@ use crate::result::{BuildOutcome, BuildResult, BuildStatus};
 /// It could not be planned.
 pub fn build_paths(
     builder: &Builder,
-    wanted: &[wire::derived_path::DerivedPath],
+    wanted: &[DerivedPath],
     log: &dyn LogSink,
     cancel: &CancelToken,
 ) -> Result<Vec<KeyedBuildResult>, BuildError> {
-    let ours: Vec<DerivedPath> = wanted.iter().map(from_wire_path).collect();
-    let plan = builder.plan(&ours)?;
+    let plan = builder.plan(wanted)?;
     let observer = LogObserver::new(builder.store().store_dir(), log);
     let outcome = builder.run(&plan, &observer, cancel);
     for result in outcome.told.iter().filter_map(|path| outcome.results.get(path)) {
@@ -59,9 +58,9 @@ pub fn build_paths(
         outcome.results.get(path.root()).is_some_and(|result| result.status == BuildStatus::Cancelled)
     };
     // Of what was cancelled for another failure there is nothing to say.
-    let told = wanted.iter().zip(&ours).enumerate().filter(|(_, (_, ours))| outcome.order.is_empty() || !is_cancelled(ours));
-    let keyed = told.map(|(index, (path, ours))| {
-        let result = result_of(&known, builder, ours, index, &outcome)?;
+    let told = wanted.iter().enumerate().filter(|(_, path)| outcome.order.is_empty() || !is_cancelled(path));
+    let keyed = told.map(|(index, path)| {
+        let result = result_of(&known, builder, path, index, &outcome)?;
         Ok(KeyedBuildResult { path: path.clone(), result })
     });
     keyed.collect()
@@ -141,9 +140,8 @@ pub fn build_derivation(
 /// # Errors
 ///
 /// It could not be planned.
-pub fn query_missing(builder: &Builder, wanted: &[wire::derived_path::DerivedPath]) -> Result<Missing, BuildError> {
-    let ours: Vec<DerivedPath> = wanted.iter().map(from_wire_path).collect();
-    let plan = builder.plan(&ours)?;
+pub fn query_missing(builder: &Builder, wanted: &[DerivedPath]) -> Result<Missing, BuildError> {
+    let plan = builder.plan(wanted)?;
     Ok(Missing {
         will_build: plan.will_build().cloned().collect(),
         will_substitute: plan.substitution.offers.keys().cloned().collect(),

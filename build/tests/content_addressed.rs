@@ -4,7 +4,7 @@
 
 mod support;
 
-use nixlang_build::{BuildOptions, BuildStatus, Builder, CancelToken, DerivedPath, SingleDerivedPath, WantedOutputs};
+use nixlang_build::{BuildOptions, BuildStatus, Builder, CancelToken, DerivedPath, OutputsSpec, SingleDerivedPath};
 use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::derivation::{DerivationOutput, InputOutputs, Placeholder};
 use nixlang_store::hash::Algorithm;
@@ -134,7 +134,7 @@ fn a_derivation_may_be_built() {
     let top = add(&world, recipe);
 
     let builder = Builder::new(world.store.clone(), options(&["ca-derivations", "dynamic-derivations"]));
-    let itself = DerivedPath::of(SingleDerivedPath::Opaque(maker.clone()).output("out"), WantedOutputs::All);
+    let itself = DerivedPath::built(SingleDerivedPath::Opaque(maker.clone()).output("out"), OutputsSpec::All);
     let plan = builder.plan(&[DerivedPath::from_path(top), itself]).unwrap();
     let outcome = builder.run(&plan, &(), &CancelToken::new());
     assert!(outcome.is_success(), "{:#?}", outcome.results);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nixlang_build::remote::machines::{Machine, parse_machines};
 use nixlang_build::remote::{ObserverLog, RemoteBuilders, RemoteStore, build_by_service};
-use nixlang_build::{BuildEvent, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Observer, WantedOutputs};
+use nixlang_build::{BuildEvent, BuildMode, BuildOptions, BuildOutcome, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Observer, OutputsSpec};
 use nixlang_store::closure::Follow;
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::derivation::OutputName;
@@ -123,7 +123,7 @@ impl OpenStore {
     /// Builds all outputs of a derivation, and returns their paths by name.
     pub(crate) fn realise(&self, derivation: &StorePath, settings: &Settings) -> Result<BTreeMap<String, StorePath>, String> {
         let wanted = if derivation.is_derivation() {
-            DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All }
+            DerivedPath::built(derivation.clone(), OutputsSpec::All)
         } else {
             DerivedPath::Opaque(derivation.clone())
         };
@@ -138,8 +138,8 @@ impl OpenStore {
         let paths: Vec<DerivedPath> = wanted
             .iter()
             .map(|(derivation, output)| {
-                let outputs = WantedOutputs::Named(BTreeSet::from([OutputName::from(output.as_str())]));
-                DerivedPath::Built { derivation: derivation.clone(), outputs }
+                let outputs = OutputsSpec::Names(BTreeSet::from([OutputName::from(output.as_str())]));
+                DerivedPath::built(derivation.clone(), outputs)
             })
             .collect();
         let outcome = self.build(&paths, settings, &(), &CancelToken::new())?;

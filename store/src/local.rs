@@ -467,20 +467,11 @@ impl Store for LocalStore {
     }
 
     fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
-        match (self.read_file(path), self.derivations.get()) {
-            (Err(StoreError::InvalidPath { .. }), Some(other)) => other.0.read_derivation(path),
-            (bytes, _) => parse_derivation(&self.layout.store_dir, path, &bytes?),
-        }
+        derivations::read(self, std::slice::from_ref(path))?.pop().flatten().ok_or_else(|| self.invalid(path))
     }
 
     fn read_derivations(&self, paths: &[StorePath]) -> Result<Vec<Option<Derivation>>> {
-        let valid = self.are_valid(paths)?;
-        let read = |(path, valid): (&StorePath, bool)| match (valid, self.derivations.get()) {
-            (true, _) => parse_derivation(&self.layout.store_dir, path, &self.read_unregistered_file(path)?).map(Some),
-            (false, Some(other)) => Ok(other.0.read_derivations(std::slice::from_ref(path))?.pop().flatten()),
-            (false, None) => Ok(None),
-        };
-        paths.iter().zip(valid).map(read).collect()
+        derivations::read(self, paths)
     }
 
     fn real_path(&self, path: &StorePath) -> Option<PathBuf> {

@@ -137,7 +137,7 @@ impl Run<'_> {
             let closure = store.closure(std::slice::from_ref(path))?;
             copy(&**store, &*remote.store, &closure, &copying, &())?;
             let derivation = SingleDerivedPath::Opaque(path.clone());
-            let wanted = DerivedPath::Built { derivation, outputs: OutputsSpec::All };
+            let wanted = DerivedPath::built(derivation, OutputsSpec::All);
             let build = || remote.service.build_paths(&[wanted], WireMode::Normal, log);
             let results = unless_cancelled(&*remote.service, &self.cancel, build)?;
             results.into_iter().next().map(|keyed| keyed.result).ok_or_else(|| BuildError::Limit {

@@ -12,7 +12,7 @@ use super::tasks::{NewTask, Task, Tasks};
 use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::known::{Known, OutputPaths};
-use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Want, WantedOutputs, Work};
+use crate::plan::{DerivedPath, Plan, SingleDerivedPath, Want, Work};
 use crate::prepare::spares::Spares;
 use crate::prepare::workspace;
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
@@ -166,16 +166,12 @@ impl<'r> Run<'r> {
                 let outputs = [("out".into(), path.clone())].into();
                 return Ok(if store.is_valid(path)? { Realised { derivation: None, outputs } } else { Realised::default() });
             }
-            DerivedPath::Built { derivation, outputs } => (derivation.clone(), outputs),
-            DerivedPath::Nested { derivation, outputs } => match self.known.single(derivation)? {
+            DerivedPath::Built { derivation, outputs } => match self.known.single(derivation)? {
                 Some(path) => (path, outputs),
                 None => return Ok(Realised::default()),
             },
         };
-        let is_wanted = |name: &OutputName| match outputs {
-            WantedOutputs::All => true,
-            WantedOutputs::Named(names) => names.contains(name),
-        };
+        let is_wanted = |name: &OutputName| outputs.contains(name);
         // Nothing happened to those, so nobody need look again.
         if let Some(known) = plan.already_valid.get(&derivation).filter(|_| !plan.is_fetched(&derivation)) {
             let outputs = known.iter().filter(|(name, _)| is_wanted(name)).map(|(name, path)| (name.clone(), path.clone()));

@@ -20,7 +20,7 @@ use super::run::Run;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, Observer};
 use crate::known::OutputPaths;
-use crate::plan::{DerivedPath, Plan};
+use crate::plan::{DerivedPath, Plan, SingleDerivedPath};
 use crate::result::{BuildResult, BuildStatus};
 use crate::scheduler::{Outcome, Scheduler, StepEnd};
 
@@ -145,7 +145,7 @@ impl Run<'_> {
                     let error = StoreError::NoSubstitute { path: dir.display(path) };
                     missing.insert(path.clone(), error.to_string());
                 }
-                DerivedPath::Built { derivation, .. } if derivation == path => {
+                DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), .. } if derivation == path => {
                     let (status, message) = reason.cloned().unwrap_or((BuildStatus::Cancelled, BuildError::Cancelled.to_string()));
                     results.insert(path.clone(), BuildResult::new(status, message));
                 }

@@ -5,7 +5,7 @@ use nixlang_store::error::{Result, StoreError};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 use nixlang_store::wire::build_result::{BuildMode, KeyedBuildResult};
-use nixlang_store::wire::derived_path::{DerivedPath, SingleDerivedPath};
+use nixlang_store::wire::derived_path::DerivedPath;
 use nixlang_store::wire::log::{LogSink, RemoteError};
 use nixlang_store::wire::operations::Missing;
 
@@ -27,20 +27,7 @@ impl<'g> RestrictedService<'g> {
     }
 
     fn is_allowed(&self, wanted: &DerivedPath) -> bool {
-        match wanted {
-            DerivedPath::Opaque(path) => self.guest.is_allowed(path),
-            DerivedPath::Built { derivation, .. } => self.guest.is_allowed(root(derivation)),
-        }
-    }
-}
-
-fn root(path: &SingleDerivedPath) -> &StorePath {
-    let mut path = path;
-    loop {
-        match path {
-            SingleDerivedPath::Opaque(root) => return root,
-            SingleDerivedPath::Built { derivation, .. } => path = derivation,
-        }
+        self.guest.is_allowed(wanted.root())
     }
 }
 
@@ -77,10 +64,7 @@ impl DaemonService for RestrictedService<'_> {
     fn query_missing(&self, wanted: &[DerivedPath], _log: &dyn LogSink) -> Result<Missing> {
         let (allowed, others): (Vec<_>, Vec<_>) = wanted.iter().cloned().partition(|wanted| self.is_allowed(wanted));
         let mut missing = remote::query_missing(self.guest.builder, &allowed).map_err(failed)?;
-        missing.unknown.extend(others.iter().map(|other| match other {
-            DerivedPath::Opaque(path) => path.clone(),
-            DerivedPath::Built { derivation, .. } => root(derivation).clone(),
-        }));
+        missing.unknown.extend(others.iter().map(|other| other.root().clone()));
         Ok(missing)
     }
 

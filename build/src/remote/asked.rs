@@ -8,13 +8,12 @@ use nixlang_store::daemon::DaemonService;
 use nixlang_store::error::StoreError;
 use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
-use nixlang_store::wire;
 use nixlang_store::wire::log::{Field, LogMessage, LogSink, activity, result};
 
-use super::convert::{from_wire_result, to_wire_mode, to_wire_path};
+use super::convert::{from_wire_result, to_wire_mode};
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::options::BuildMode;
-use crate::plan::{DerivedPath, WantedOutputs};
+use crate::plan::{DerivedPath, OutputsSpec, SingleDerivedPath};
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 
 /// How often a connection is closed on which nothing was waited for yet when everything was cancelled.
@@ -48,13 +47,12 @@ pub(crate) fn unless_cancelled<T>(service: &dyn DaemonService, cancel: &CancelTo
 /// # Errors
 /// When the daemon can't be asked. A build that failed is part of the outcome.
 pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: &[DerivedPath], mode: BuildMode, log: &dyn LogSink, cancel: &CancelToken) -> Result<BuildOutcome, StoreError> {
-    let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
-    let results = unless_cancelled(service, cancel, || service.build_paths(&asked, to_wire_mode(mode), log))?;
+    let results = unless_cancelled(service, cancel, || service.build_paths(wanted, to_wire_mode(mode), log))?;
     let mut outcome = BuildOutcome::default();
     let mut results = results.into_iter().peekable();
-    for (wanted, asked) in wanted.iter().zip(&asked) {
+    for wanted in wanted {
         // What was cancelled for another failure is left out.
-        let mut result = match results.next_if(|keyed| keyed.path == *asked) {
+        let mut result = match results.next_if(|keyed| keyed.path == *wanted) {
             Some(keyed) => from_wire_result(&keyed.result),
             None => BuildResult::new(BuildStatus::Cancelled, "it was cancelled"),
         };
@@ -62,9 +60,9 @@ pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: 
         let realised = match wanted {
             _ if !is_success => Realised::default(),
             DerivedPath::Opaque(path) => Realised { derivation: None, outputs: [("out".into(), path.clone())].into() },
-            DerivedPath::Built { derivation, outputs } => realised(store, derivation, outputs, &result)?,
-            DerivedPath::Nested { outputs, .. } => {
-                let outputs = result.outputs.iter().filter(|(name, _)| is_wanted(outputs, name));
+            DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), outputs } => realised(store, derivation, outputs, &result)?,
+            DerivedPath::Built { outputs, .. } => {
+                let outputs = result.outputs.iter().filter(|(name, _)| outputs.contains(name));
                 Realised { derivation: None, outputs: outputs.map(|(name, path)| (name.clone(), path.clone())).collect() }
             }
         };
@@ -77,21 +75,14 @@ pub fn build_by_service(service: &dyn DaemonService, store: &dyn Store, wanted: 
     Ok(outcome)
 }
 
-fn is_wanted(outputs: &WantedOutputs, name: &str) -> bool {
-    match outputs {
-        WantedOutputs::All => true,
-        WantedOutputs::Named(names) => names.contains(name),
-    }
-}
-
 /// Returns the outputs that a result names, or else those that the store knows.
-fn realised(store: &dyn Store, derivation: &StorePath, outputs: &WantedOutputs, result: &BuildResult) -> Result<Realised, StoreError> {
+fn realised(store: &dyn Store, derivation: &StorePath, outputs: &OutputsSpec, result: &BuildResult) -> Result<Realised, StoreError> {
     let mut made = result.outputs.clone();
     if made.is_empty() {
         let known = store.derivation_outputs(derivation)?;
         made = known.into_iter().filter_map(|(name, path)| Some((name.into(), path?))).collect();
     }
-    made.retain(|name, _| is_wanted(outputs, name));
+    made.retain(|name, _| outputs.contains(name));
     Ok(Realised { derivation: Some(derivation.clone()), outputs: made })
 }
 

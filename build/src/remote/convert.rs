@@ -4,62 +4,9 @@ use std::time::Duration;
 
 use nixlang_store::wire;
 use nixlang_store::wire::build_result::BuildStatus as WireStatus;
-use nixlang_store::wire::derived_path::OutputsSpec;
 
 use crate::options::BuildMode;
-use crate::plan::{DerivedPath, SingleDerivedPath, WantedOutputs};
 use crate::result::{BuildResult, BuildStatus};
-
-/// Returns the form that travels.
-pub fn to_wire_path(path: &DerivedPath) -> wire::derived_path::DerivedPath {
-    let spec = |outputs: &WantedOutputs| match outputs {
-        WantedOutputs::All => OutputsSpec::All,
-        WantedOutputs::Named(names) => OutputsSpec::Names(names.clone()),
-    };
-    match path {
-        DerivedPath::Opaque(path) => wire::derived_path::DerivedPath::Opaque(path.clone()),
-        DerivedPath::Built { derivation, outputs } => wire::derived_path::DerivedPath::Built {
-            derivation: wire::derived_path::SingleDerivedPath::Opaque(derivation.clone()),
-            outputs: spec(outputs),
-        },
-        DerivedPath::Nested { derivation, outputs } => {
-            wire::derived_path::DerivedPath::Built { derivation: to_wire_single(derivation), outputs: spec(outputs) }
-        }
-    }
-}
-
-fn to_wire_single(path: &SingleDerivedPath) -> wire::derived_path::SingleDerivedPath {
-    match path {
-        SingleDerivedPath::Opaque(path) => wire::derived_path::SingleDerivedPath::Opaque(path.clone()),
-        SingleDerivedPath::Built { derivation, output } => wire::derived_path::SingleDerivedPath::Built {
-            derivation: Box::new(to_wire_single(derivation)),
-            output: output.clone(),
-        },
-    }
-}
-
-/// Reads the form that travels.
-pub fn from_wire_path(path: &wire::derived_path::DerivedPath) -> DerivedPath {
-    match path {
-        wire::derived_path::DerivedPath::Opaque(path) => DerivedPath::Opaque(path.clone()),
-        wire::derived_path::DerivedPath::Built { derivation, outputs } => {
-            let outputs = match outputs {
-                OutputsSpec::All => WantedOutputs::All,
-                OutputsSpec::Names(names) => WantedOutputs::Named(names.clone()),
-            };
-            DerivedPath::of(from_wire_single(derivation), outputs)
-        }
-    }
-}
-
-fn from_wire_single(path: &wire::derived_path::SingleDerivedPath) -> SingleDerivedPath {
-    match path {
-        wire::derived_path::SingleDerivedPath::Opaque(path) => SingleDerivedPath::Opaque(path.clone()),
-        wire::derived_path::SingleDerivedPath::Built { derivation, output } => {
-            SingleDerivedPath::Built { derivation: Box::new(from_wire_single(derivation)), output: output.clone() }
-        }
-    }
-}
 
 /// Returns the mode that travels.
 pub fn to_wire_mode(mode: BuildMode) -> wire::build_result::BuildMode {

@@ -20,7 +20,7 @@ use super::from_wire_result;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
 use crate::known::OutputPaths;
-use crate::plan::{DerivedPath, WantedOutputs};
+use crate::plan::{DerivedPath, OutputsSpec, SingleDerivedPath};
 use crate::prepare;
 use crate::result::{BuildOutcome, BuildResult, BuildStatus, Realised};
 use crate::scheduler::{Counts, NewStep, Order, Outcome, Scheduler, Slot, StepEnd, run_steps};
@@ -64,16 +64,16 @@ impl ThroughPlan {
                         plan.missing.insert(path.clone());
                     }
                 }
-                DerivedPath::Built { derivation, outputs } => {
+                DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), outputs } => {
                     let all = known_outputs(store, derivation, &store.read_derivation(derivation)?)?;
                     let names = match outputs {
-                        WantedOutputs::All => all.keys().cloned().collect(),
-                        WantedOutputs::Named(names) => names.clone(),
+                        OutputsSpec::All => all.keys().cloned().collect(),
+                        OutputsSpec::Names(names) => names.clone(),
                     };
                     plan.add(store, derivation, &names, &mut places)?;
                     plan.outputs.insert(derivation.clone(), all);
                 }
-                DerivedPath::Nested { .. } => return Err(unsupported(store, wanted.root())),
+                DerivedPath::Built { .. } => return Err(unsupported(store, wanted.root())),
             }
         }
         Ok(plan)
@@ -225,9 +225,9 @@ pub fn build_through(
     }
     let realised = plan.wanted.iter().map(|wanted| match wanted {
         DerivedPath::Opaque(path) => Realised { derivation: None, outputs: [("out".into(), path.clone())].into() },
-        DerivedPath::Built { derivation, outputs } if results[derivation].status.is_success() => {
+        DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), outputs } if results[derivation].status.is_success() => {
             let mut made = plan.outputs[derivation].clone();
-            if let WantedOutputs::Named(names) = outputs {
+            if let OutputsSpec::Names(names) = outputs {
                 made.retain(|name, _| names.contains(name));
             }
             Realised { derivation: Some(derivation.clone()), outputs: made }

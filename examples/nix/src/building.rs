@@ -10,7 +10,7 @@ use nixlang::host::WantedOutput;
 use nixlang_build::options::OptionsError;
 use nixlang_build::remote::{NO_LOCAL_STORE, ThroughPlan, build_through};
 use nixlang_build::sandbox::Isolation;
-use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, CancelToken, DerivedPath, Helper, Plan, WantedOutputs};
+use nixlang_build::{BuildMode, BuildOptions, BuildOutcome, BuildResult, BuildStatus, Builder, CancelToken, DerivedPath, Helper, OutputsSpec, Plan, SingleDerivedPath};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 
@@ -23,7 +23,7 @@ use crate::ui::Verbosity;
 /// Returns an output of a derivation as something to build.
 pub(crate) fn output(derivation: &StorePath, outputs: impl IntoIterator<Item = impl AsRef<str>>) -> DerivedPath {
     let names: BTreeSet<OutputName> = outputs.into_iter().map(|name| OutputName::from(name.as_ref())).collect();
-    DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::Named(names) }
+    DerivedPath::built(derivation.clone(), OutputsSpec::Names(names))
 }
 
 /// How a command wants its builds.
@@ -200,7 +200,7 @@ fn failure(context: &Context, wanted: &[DerivedPath], outcome: &BuildOutcome) ->
                 Some(Diagnostic::error(message))
             }
             // Its maker is only on the way.
-            (DerivedPath::Nested { derivation, .. }, ..) => {
+            (DerivedPath::Built { derivation: derivation @ SingleDerivedPath::Built { .. }, .. }, ..) => {
                 let is_known = outcome.realised.get(index).is_some_and(|realised| realised.derivation.is_some());
                 let message = || format!("failed to obtain derivation of '{}'", derivation.display(store_dir));
                 (!is_known).then(|| Diagnostic { exit_status, ..Diagnostic::error(message()) })

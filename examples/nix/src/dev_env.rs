@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec};
 use nixlang_store::derivation::{Derivation, DerivationOutput, HashModulo, StructuredAttrs};
 use nixlang_store::path::StorePath;
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ impl DevEnv {
         let made = changed.instantiate(store.store_dir(), &mut known, &mut |path| store.read_derivation(path).map_err(Into::into));
         made.map_err(|error| Failure::from_error(&error))?;
         let path = store.write_derivation(&changed)?;
-        let wanted = DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All };
+        let wanted = DerivedPath::built(path.clone(), OutputsSpec::All);
         build(context, &[wanted], BuildFlags::default())?;
         // It is in whichever output came first; the others are empty.
         for (_, output) in store.derivation_outputs(&path)? {

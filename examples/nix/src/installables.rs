@@ -9,7 +9,7 @@ use nixlang::eval::{ErrorKind, EvalError};
 use nixlang::heap::{Kind, Value};
 use nixlang::source::Pos;
 use nixlang::value::ContextKind;
-use nixlang_build::{BuildOutcome, DerivedPath, SingleDerivedPath, WantedOutputs};
+use nixlang_build::{BuildOutcome, DerivedPath, OutputsSpec, SingleDerivedPath};
 use nixlang_store::path::StorePath;
 
 use crate::args::Args;
@@ -454,13 +454,13 @@ impl Target {
     /// Returns what to build.
     pub(crate) fn to_derived(&self) -> DerivedPath {
         let wanted = |outputs: &Option<Vec<String>>| match outputs {
-            Some(names) => WantedOutputs::Named(names.iter().map(|name| name.as_str().into()).collect()),
-            None => WantedOutputs::All,
+            Some(names) => OutputsSpec::Names(names.iter().map(|name| name.as_str().into()).collect()),
+            None => OutputsSpec::All,
         };
         match self {
             Target::Built { derivation, outputs: Some(names) } => output(derivation, names),
-            Target::Built { derivation, outputs } => DerivedPath::Built { derivation: derivation.clone(), outputs: wanted(outputs) },
-            Target::Nested { derivation, outputs } => DerivedPath::of(derivation.clone(), wanted(outputs)),
+            Target::Built { derivation, outputs } => DerivedPath::built(derivation.clone(), wanted(outputs)),
+            Target::Nested { derivation, outputs } => DerivedPath::built(derivation.clone(), wanted(outputs)),
             Target::Path(path) => DerivedPath::Opaque(path.clone()),
         }
     }

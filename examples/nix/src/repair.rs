@@ -1,6 +1,6 @@
 //! Damaged paths are put right: fetched again, or else built again from the derivation that made them.
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec, SingleDerivedPath};
 use nixlang_store::path::StorePath;
 use nixlang_store::store::{AddOptions, Store, with_nar};
 
@@ -17,8 +17,8 @@ pub(crate) fn repair_closure(context: &Context, wanted: &[DerivedPath]) -> Outco
     for wanted in wanted {
         match wanted {
             DerivedPath::Opaque(path) => outputs.push(path.clone()),
-            DerivedPath::Built { derivation, .. } => outputs.extend(store.derivation_outputs(derivation)?.into_values().flatten()),
-            DerivedPath::Nested { .. } => {}
+            DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), .. } => outputs.extend(store.derivation_outputs(derivation)?.into_values().flatten()),
+            DerivedPath::Built { .. } => {}
         }
     }
     let valid = store.are_valid(&outputs)?;
@@ -38,7 +38,7 @@ pub(crate) fn repair_closure(context: &Context, wanted: &[DerivedPath]) -> Outco
 }
 
 fn rebuild(context: &Context, derivation: StorePath) -> Outcome<()> {
-    let wanted = [DerivedPath::Built { derivation, outputs: WantedOutputs::All }];
+    let wanted = [DerivedPath::built(derivation, OutputsSpec::All)];
     build(context, &wanted, BuildFlags { repair: true, ..BuildFlags::default() }).map(drop)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nixlang_build::{BuildEvent, BuildOutcome, CancelToken, DerivedPath, Observer, WantedOutputs};
+use nixlang_build::{BuildEvent, BuildOutcome, CancelToken, DerivedPath, Observer, OutputsSpec};
 use nixlang_store::derivation::OutputName;
 use nixlang_store::path::StorePath;
 use parking_lot::{Condvar, Mutex};
@@ -117,15 +117,15 @@ unsafe fn wanted(store: &OpenStore, text: Str) -> Result<DerivedPath, Failure> {
     // SAFETY: a part of the string above.
     let path = unsafe { store_path(store, Str::plain(path)) }?;
     let outputs = match outputs {
-        None if path.is_derivation() => WantedOutputs::All,
+        None if path.is_derivation() => OutputsSpec::All,
         None => return Ok(DerivedPath::Opaque(path)),
-        Some(b"*") => WantedOutputs::All,
+        Some(b"*") => OutputsSpec::All,
         Some(names) => {
             let names = std::str::from_utf8(names).map_err(|_| Failure::argument("names of outputs are UTF-8"))?;
-            WantedOutputs::Named(names.split(',').map(OutputName::from).collect::<BTreeSet<_>>())
+            OutputsSpec::Names(names.split(',').map(OutputName::from).collect::<BTreeSet<_>>())
         }
     };
-    Ok(DerivedPath::Built { derivation: path, outputs })
+    Ok(DerivedPath::built(path, outputs))
 }
 
 #[unsafe(no_mangle)]

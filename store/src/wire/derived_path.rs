@@ -1,9 +1,10 @@
-//! What is wanted of a daemon: a path, or outputs of a derivation, which may itself be an output.
+//! What somebody can want: a path, or outputs of a derivation, which may itself be an output (`dynamic-derivations`).
 //!
 //! On the wire this is text: `/nix/store/…-x.drv!out,dev`, `…!*` for all outputs. The surprising thing: before 1.30 a
 //! derivation without outputs behind it meant all of them, so that a `.drv` file as such could not be asked for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{Read, Write};
 
 use serde_json::Value;
@@ -75,8 +76,30 @@ pub enum DerivedPathError {
 }
 
 impl SingleDerivedPath {
+    /// Returns an output of this.
+    pub fn output(self, output: impl Into<OutputName>) -> SingleDerivedPath {
+        SingleDerivedPath::Built { derivation: Box::new(self), output: output.into() }
+    }
+
+    /// Returns the names of outputs from the root on.
+    pub fn names(&self) -> Vec<&OutputName> {
+        let mut names = Vec::new();
+        let mut path = self;
+        while let SingleDerivedPath::Built { derivation, output } = path {
+            names.push(output);
+            path = derivation;
+        }
+        names.reverse();
+        names
+    }
+
+    /// Returns it as the command line writes it: `/nix/store/…-x.drv^out^out`.
+    pub fn display(&self, store_dir: &StoreDir) -> String {
+        self.to_text(store_dir, '^')
+    }
+
     /// Returns the store path that it begins with.
-    pub fn base_path(&self) -> &StorePath {
+    pub fn root(&self) -> &StorePath {
         let mut path = self;
         loop {
             match path {
@@ -88,20 +111,10 @@ impl SingleDerivedPath {
 
     /// Returns the text, with `!` before the outputs (on the wire) or `^` (to people).
     pub fn to_text(&self, store_dir: &StoreDir, separator: char) -> String {
-        let mut outputs = Vec::new();
-        let mut path = self;
-        let mut text = loop {
-            match path {
-                SingleDerivedPath::Opaque(path) => break store_dir.display(path),
-                SingleDerivedPath::Built { derivation, output } => {
-                    outputs.push(output);
-                    path = derivation;
-                }
-            }
-        };
-        for output in outputs.iter().rev() {
+        let mut text = store_dir.display(self.root());
+        for name in self.names() {
             text.push(separator);
-            text.push_str(output);
+            text.push_str(name);
         }
         text
     }
@@ -177,7 +190,33 @@ impl OutputsSpec {
     }
 }
 
+impl From<StorePath> for SingleDerivedPath {
+    fn from(path: StorePath) -> SingleDerivedPath {
+        SingleDerivedPath::Opaque(path)
+    }
+}
+
+/// Writes `*` or the names with commas.
+impl fmt::Display for OutputsSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
 impl DerivedPath {
+    /// Returns outputs of a derivation, or of an output that is one.
+    pub fn built(derivation: impl Into<SingleDerivedPath>, outputs: OutputsSpec) -> DerivedPath {
+        DerivedPath::Built { derivation: derivation.into(), outputs }
+    }
+
+    /// Returns the store path that it begins with.
+    pub fn root(&self) -> &StorePath {
+        match self {
+            DerivedPath::Opaque(path) => path,
+            DerivedPath::Built { derivation, .. } => derivation.root(),
+        }
+    }
+
     /// Returns all outputs of a derivation, and anything else as such.
     pub fn from_path(path: StorePath) -> DerivedPath {
         if path.is_derivation() {

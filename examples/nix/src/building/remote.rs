@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use nixlang_build::remote::{build_by_service, to_wire_path};
+use nixlang_build::remote::build_by_service;
 use nixlang_build::{BuildMode, BuildOutcome, CancelToken, DerivedPath};
 use nixlang_store::daemon::DaemonService;
 use nixlang_store::error::StoreError;
-use nixlang_store::wire;
 
 use super::{BuildFlags, failure, show_missing};
 use crate::commands::Context;
@@ -16,10 +15,9 @@ use crate::ui::Verbosity;
 
 /// See [`super::build`].
 pub(super) fn build(context: &Context, service: &Arc<dyn DaemonService>, wanted: &[DerivedPath], flags: BuildFlags, mode: BuildMode, cancel: &CancelToken) -> Outcome<BuildOutcome> {
-    let asked: Vec<wire::derived_path::DerivedPath> = wanted.iter().map(to_wire_path).collect();
     let log = RemoteLog::new(context.ui, context.prints_build_logs(), context.common.is_classic);
     if flags.dry_run || (context.settings.is_on("print-missing") && !flags.is_silent) {
-        match service.query_missing(&asked, &log) {
+        match service.query_missing(wanted, &log) {
             Ok(missing) => {
                 let level = if flags.dry_run { Verbosity::ERROR } else { Verbosity::INFO };
                 show_missing(context, level, missing.will_build.iter(), missing.will_substitute.iter(), (missing.download_size, missing.nar_size), missing.unknown.iter());

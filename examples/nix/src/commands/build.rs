@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nixlang_build::{BuildResult, DerivedPath};
+use nixlang_build::BuildResult;
 use nixlang_store::path::StorePath;
 use nixlang_store::profile::Profile;
 use serde_json::{Map, Value, json};
@@ -81,7 +81,7 @@ fn built_json(context: &Context, target: &Target, built: &BuiltTarget, result: O
     let outputs: Map<String, Value> =
         built.outputs.iter().map(|(name, path)| (name.clone().unwrap_or_default(), dir.display(path).into())).collect();
     let mut json = json!({ "drvPath": dir.display(derivation), "outputs": outputs });
-    if let (Target::Nested { derivation: maker, .. }, DerivedPath::Nested { .. }) = (target, target.to_derived())
+    if let Target::Nested { derivation: maker, .. } = target
         && let nixlang_build::SingleDerivedPath::Built { derivation: root, output } = maker
     {
         json["drvPath"] = json!({ "drvPath": root.display(dir), "output": output.as_str(), "outputPath": dir.display(derivation) });

@@ -4,7 +4,7 @@ use nixlang::eval::{ErrorKind, EvalError};
 use nixlang::flake::LockOptions;
 use nixlang::heap::Kind;
 use nixlang::source::Pos;
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec};
 
 use super::Invocation;
 use crate::building::{BuildFlags, build};
@@ -48,7 +48,7 @@ pub(super) fn run(invocation: Invocation) -> Outcome<u8> {
         evaluation.flush()?;
         Ok(found)
     })?;
-    build(&context, &[DerivedPath::Built { derivation, outputs: WantedOutputs::All }], BuildFlags::default())?;
+    build(&context, &[DerivedPath::built(derivation, OutputsSpec::All)], BuildFlags::default())?;
     crate::roots::make(&context, &output, &std::path::absolute(link.unwrap_or(name))?)?;
     Ok(0)
 }

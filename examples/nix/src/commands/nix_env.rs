@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec};
 use nixlang_store::path::StorePath;
 use nixlang_store::profile::{Old, Profile};
 use serde_json::Value;
@@ -427,7 +427,7 @@ fn set(call: &Call) -> Outcome<u8> {
     let mut packages = call.find(&from, true, true)?;
     let (Some(package), true) = (packages.pop(), packages.is_empty()) else { return Err(Failure::new("--set requires exactly one derivation")) };
     let wanted = match package.derivation()? {
-        Some(derivation) => DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All },
+        Some(derivation) => DerivedPath::built(derivation.clone(), OutputsSpec::All),
         None => DerivedPath::Opaque(package.out_path()?.clone()),
     };
     build(&call.context, &[wanted], BuildFlags { dry_run: call.dry_run, ..BuildFlags::default() })?;

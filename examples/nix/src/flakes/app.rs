@@ -7,7 +7,7 @@ use nixlang::flake::LockOptions;
 use nixlang::heap::{Kind, Value};
 use nixlang::source::Pos;
 use nixlang::value::ContextKind;
-use nixlang_build::{DerivedPath, SingleDerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec, SingleDerivedPath};
 use nixlang_store::derivation::Placeholder;
 
 use super::{FlakeWord, find};
@@ -32,7 +32,7 @@ pub(crate) fn program(context: &std::sync::Arc<Context>, word: &FlakeWord, optio
     let outcome = build(context, &unbuilt.needs, BuildFlags::default())?;
     let mut program = unbuilt.program;
     for (wanted, realised) in unbuilt.needs.iter().zip(&outcome.realised) {
-        let DerivedPath::Built { derivation, .. } = wanted else { continue };
+        let DerivedPath::Built { derivation: SingleDerivedPath::Opaque(derivation), .. } = wanted else { continue };
         for (name, path) in &realised.outputs {
             let placeholder = Placeholder::content_addressed_output(derivation, name.as_str()).to_string();
             program = program.replace(&placeholder, &context.store.store_dir().display(path));
@@ -112,8 +112,8 @@ fn text<'h>(evaluation: &Evaluation<'_, 'h>, value: Value<'h>) -> Step<(String, 
         let maker = names.fold(SingleDerivedPath::Opaque(root.clone()), SingleDerivedPath::output);
         needs.push(match element.kind {
             ContextKind::Opaque => DerivedPath::Opaque(root),
-            ContextKind::DeepDerivation => DerivedPath::of(maker, WantedOutputs::All),
-            ContextKind::Output => DerivedPath::of(maker, WantedOutputs::Named([eval.contexts.output_text(element).into()].into())),
+            ContextKind::DeepDerivation => DerivedPath::built(maker, OutputsSpec::All),
+            ContextKind::Output => DerivedPath::built(maker, OutputsSpec::Names([eval.contexts.output_text(element).into()].into())),
         });
     }
     Ok((String::from_utf8_lossy(text.bytes()).into_owned(), needs))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nixlang::diagnostics::Diagnostic;
 use nixlang::heap::Value;
 use nixlang::source::Pos;
-use nixlang_build::{BuildResult, BuildStatus, DerivedPath, WantedOutputs};
+use nixlang_build::{BuildResult, BuildStatus, DerivedPath, OutputsSpec};
 use nixlang_store::path::StorePath;
 
 use super::Flake;
@@ -117,7 +117,7 @@ pub(in crate::commands) fn check(mut invocation: Invocation) -> Outcome<u8> {
         Ok((checks, check.failed.get(), check.omitted.into_inner()))
     })?;
     if with_build && !checks.is_empty() {
-        let wanted: Vec<DerivedPath> = checks.keys().map(|path| DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All }).collect();
+        let wanted: Vec<DerivedPath> = checks.keys().map(|path| DerivedPath::built(path.clone(), OutputsSpec::All)).collect();
         context.ui.line(Verbosity::INFO, &format!("running {} flake checks...", wanted.len()));
         match try_build(&context, &wanted)? {
             None => drop(build(&context, &wanted, BuildFlags::default())?),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec};
 use nixlang_store::derivation::{Derivation, DerivationOutput};
 use nixlang_store::path::StorePath;
 use nixlang_store::profile::Profile;
@@ -73,7 +73,7 @@ pub(super) fn wanted(packages: &[Package]) -> Outcome<Vec<DerivedPath>> {
     let mut wanted = Vec::new();
     for package in packages {
         match package.derivation()? {
-            Some(derivation) => wanted.push(DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All }),
+            Some(derivation) => wanted.push(DerivedPath::built(derivation.clone(), OutputsSpec::All)),
             None => wanted.extend(package.contents()?.outputs.iter().map(|(_, path)| DerivedPath::Opaque(path.clone()))),
         }
     }
@@ -116,7 +116,7 @@ fn build_environment(context: &Arc<Context>, manifest: &StorePath, links: &[Stri
         .instantiate(store.store_dir(), &mut HashMap::new(), &mut |_| Err("an environment has no inputs that are built".into()))
         .map_err(|error| Failure::from_error(&error))?;
     let path = store.write_derivation(&derivation)?;
-    let wanted = [DerivedPath::Built { derivation: path.clone(), outputs: WantedOutputs::All }];
+    let wanted = [DerivedPath::built(path.clone(), OutputsSpec::All)];
     build(context, &wanted, BuildFlags { is_silent: true, ..BuildFlags::default() })?;
     output_path(context, &path, "out")
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use nixlang::eval::Evaluator;
 use nixlang::flake::LockOptions;
 use nixlang::repl::{Repl, Request};
-use nixlang_build::{DerivedPath, WantedOutputs};
+use nixlang_build::{DerivedPath, OutputsSpec};
 use nixlang_store::path::StorePath;
 
 use super::show;
@@ -66,7 +66,7 @@ fn load_flake<'e, 'h>(evaluation: &'e Evaluation<'e, 'h>, ui: Ui, repl: &RefCell
 }
 
 fn build_all(context: &Context, derivation: &StorePath, link: bool) -> Outcome<()> {
-    let wanted = DerivedPath::Built { derivation: derivation.clone(), outputs: WantedOutputs::All };
+    let wanted = DerivedPath::built(derivation.clone(), OutputsSpec::All);
     build(context, &[wanted], BuildFlags::default())?;
     println!("\nThis derivation produced the following outputs:");
     let outputs: BTreeMap<String, Option<StorePath>> = context.store.open()?.derivation_outputs(derivation)?.into_iter().collect();
