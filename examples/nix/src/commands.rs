@@ -263,6 +263,16 @@ impl Invocation {
         self.parse_with(flag, plain, |name| Err(crate::args::unknown_flag(name)))
     }
 
+    /// As [`Invocation::parse`]; returns the plain words.
+    pub(crate) fn words(&mut self, flag: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<Vec<String>> {
+        let mut words = Vec::new();
+        self.parse(flag, |word, _| {
+            words.push(word);
+            Ok(())
+        })?;
+        Ok(words)
+    }
+
     /// As [`Invocation::parse`]; flags that nobody knows are handled by `unknown`.
     pub(crate) fn parse_with(
         &mut self,

@@ -106,14 +106,7 @@ impl Installables {
         mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>,
     ) -> Outcome<(Installables, Arc<Context>)> {
         let mut installables = Installables { defaults, ..Installables::default() };
-        let mut words = Vec::new();
-        invocation.parse(
-            |flag, args| Ok(own(flag, args)? || installables.flag(flag, args)?),
-            |word, _| {
-                words.push(word);
-                Ok(())
-            },
-        )?;
+        let words = invocation.words(|flag, args| Ok(own(flag, args)? || installables.flag(flag, args)?))?;
         installables.words = words;
         installables.all = all.get();
         if installables.stdin {

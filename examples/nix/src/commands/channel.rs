@@ -33,18 +33,12 @@ struct Channels {
 /// `nix-channel {--add URL [NAME] | --remove NAME | --list | --update [NAME…] | --list-generations | --rollback [GENERATION]}`
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     const OPERATIONS: &[&str] = &["--add", "--remove", "--list", "--update", "--list-generations", "--rollback"];
-    let (mut operation, mut words) = (None, Vec::new());
-    invocation.parse(
-        |flag, _| {
-            let found = OPERATIONS.iter().find(|known| **known == flag);
-            operation = found.or(operation);
-            Ok(found.is_some())
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let mut operation = None;
+    let words = invocation.words(|flag, _| {
+        let found = OPERATIONS.iter().find(|known| **known == flag);
+        operation = found.or(operation);
+        Ok(found.is_some())
+    })?;
     let operation = *operation.ok_or_else(|| Failure::Usage("no command specified".into()))?;
     let context = invocation.context()?;
     let file = if uses_xdg(&context) { state_home().join("nix/channels") } else { home().join(".nix-channels") };

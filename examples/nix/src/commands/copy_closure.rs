@@ -9,31 +9,24 @@ use crate::store_choice::StoreChoice;
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let (mut is_from, mut gzip, mut substitute) = (false, false, false);
-    let mut words = Vec::new();
     let mut notes = Vec::new();
-    invocation.parse(
-        |flag, _| {
-            match flag {
-                "--from" => is_from = true,
-                "--to" => is_from = false,
-                "--gzip" => gzip = true,
-                "--bzip2" | "--xz" => {
-                    notes.push(format!("'{flag}' is not implemented, falling back to gzip"));
-                    gzip = true;
-                }
-                "--show-progress" => notes.push("'--show-progress' is not implemented".to_owned()),
-                "--use-substitutes" | "-s" => substitute = true,
-                // As in the reference these two change nothing.
-                "--include-outputs" | "--dry-run" => {}
-                _ => return Ok(false),
+    let words = invocation.words(|flag, _| {
+        match flag {
+            "--from" => is_from = true,
+            "--to" => is_from = false,
+            "--gzip" => gzip = true,
+            "--bzip2" | "--xz" => {
+                notes.push(format!("'{flag}' is not implemented, falling back to gzip"));
+                gzip = true;
             }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+            "--show-progress" => notes.push("'--show-progress' is not implemented".to_owned()),
+            "--use-substitutes" | "-s" => substitute = true,
+            // As in the reference these two change nothing.
+            "--include-outputs" | "--dry-run" => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let context = invocation.context()?;
     for note in notes {
         context.ui.warn(note);

@@ -16,7 +16,7 @@ type Packages = BTreeMap<String, BTreeMap<String, u64>>;
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut installables = Installables::default();
-    let words = super::store::words(&mut invocation, |flag, args| installables.flag(flag, args))?;
+    let words = invocation.words(|flag, args| installables.flag(flag, args))?;
     installables.words = words.clone();
     let context = installables.context(invocation)?;
     let [before, after] = &words[..] else { return Err(Failure::Usage("'store diff-closures' requires two packages".into())) };

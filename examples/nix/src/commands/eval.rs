@@ -26,27 +26,20 @@ struct Flags {
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut installables = Installables::default();
-    let mut words = Vec::new();
     let mut flags = Flags::default();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "--raw" => flags.raw = true,
-                "--json" => flags.json = true,
-                "--pretty" => flags.pretty = Some(true),
-                "--no-pretty" => flags.pretty = Some(false),
-                "--read-only" => flags.read_only = true,
-                "--apply" => flags.apply = Some(args.value(flag)?),
-                "--write-to" => flags.write_to = Some(args.value(flag)?.into()),
-                _ => return installables.flag(flag, args),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let words = invocation.words(|flag, args| {
+        match flag {
+            "--raw" => flags.raw = true,
+            "--json" => flags.json = true,
+            "--pretty" => flags.pretty = Some(true),
+            "--no-pretty" => flags.pretty = Some(false),
+            "--read-only" => flags.read_only = true,
+            "--apply" => flags.apply = Some(args.value(flag)?),
+            "--write-to" => flags.write_to = Some(args.value(flag)?.into()),
+            _ => return installables.flag(flag, args),
+        }
+        Ok(true)
+    })?;
     if words.len() > 1 {
         return Err(Failure::Usage("'eval' takes one installable".into()));
     }

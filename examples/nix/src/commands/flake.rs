@@ -37,25 +37,18 @@ impl Flake {
     /// Reads a command line whose own flags `own` handles.
     fn parse(invocation: &mut Invocation, mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<Flake> {
         let mut flake = Flake::default();
-        let mut words = Vec::new();
-        invocation.parse(
-            |flag, args| {
-                if own(flag, args)? {
-                    return Ok(true);
-                }
-                match flag {
-                    "--json" => flake.json = true,
-                    "--pretty" => flake.pretty = Some(true),
-                    "--no-pretty" => flake.pretty = Some(false),
-                    _ => return flake.flags.flag(flag, args),
-                }
-                Ok(true)
-            },
-            |word, _| {
-                words.push(word);
-                Ok(())
-            },
-        )?;
+        let words = invocation.words(|flag, args| {
+            if own(flag, args)? {
+                return Ok(true);
+            }
+            match flag {
+                "--json" => flake.json = true,
+                "--pretty" => flake.pretty = Some(true),
+                "--no-pretty" => flake.pretty = Some(false),
+                _ => return flake.flags.flag(flag, args),
+            }
+            Ok(true)
+        })?;
         flake.words = words;
         Ok(flake)
     }

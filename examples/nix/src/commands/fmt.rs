@@ -13,26 +13,19 @@ use crate::failure::{Failure, Outcome, plain};
 use crate::ui::Ui;
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut words: Vec<String> = Vec::new();
     let mut options = FormatOptions::default();
     let mut check = false;
     let number = |flag: &str, text: &str| text.parse().map_err(|_| Failure::Usage(format!("'{flag}' takes a number, not '{text}'")));
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-c" | "--check" => check = true,
-                "-s" | "--strict" => options.pure = true,
-                "-w" | "--width" => options.width = number(flag, &args.value(flag)?)?,
-                "--indent" => options.indent = number(flag, &args.value(flag)?)?,
-                _ => return Ok(false),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let words = invocation.words(|flag, args| {
+        match flag {
+            "-c" | "--check" => check = true,
+            "-s" | "--strict" => options.pure = true,
+            "-w" | "--width" => options.width = number(flag, &args.value(flag)?)?,
+            "--indent" => options.indent = number(flag, &args.value(flag)?)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let ui = invocation.common.ui();
     if words.is_empty() || words == ["-"] {
         let text = text_of(&crate::common::read_stdin()?, Path::new("<stdin>"))?;

@@ -1,11 +1,23 @@
 //! `formatter run` (`fmt`) and `formatter build`: the program that a flake names for formatting its files.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::Invocation;
+use super::{Context, Invocation};
 use crate::failure::{Failure, Outcome};
 use crate::flakes::{Defaults, FlakeFlags, FlakeWord, configured, require};
 use crate::start::{EnvironmentFlags, start};
+
+/// Builds the formatter of the flake in the working directory. Returns what its program is called, too.
+fn build_formatter(context: Arc<Context>, flags: &FlakeFlags) -> Outcome<(Arc<Context>, FlakeWord, PathBuf)> {
+    require(&context, "flakes")?;
+    flags.begin(&context)?;
+    let word = FlakeWord::parse(&context, ".", Defaults::Formatter)?;
+    let context = configured(context, std::slice::from_ref(&word.reference), flags)?;
+    let program = crate::flakes::program(&context, &word, &flags.options(&context)?)?;
+    Ok((context, word, program))
+}
 
 /// `formatter run [ARGUMENT…]`
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
@@ -18,12 +30,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             Ok(())
         },
     )?;
-    let context = invocation.context()?;
-    require(&context, "flakes")?;
-    flags.begin(&context)?;
-    let word = FlakeWord::parse(&context, ".", Defaults::Formatter)?;
-    let context = configured(context, std::slice::from_ref(&word.reference), &flags)?;
-    let program = crate::flakes::program(&context, &word, &flags.options(&context)?)?;
+    let (context, word, program) = build_formatter(invocation.context()?, &flags)?;
     let directory = crate::fetch::fetchers(&context).working_copy(&word.reference.input).map_err(crate::fetch::failed)?;
     let mut variables = EnvironmentFlags::default().variables()?;
     if let Some(directory) = directory {
@@ -36,7 +43,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
 pub(super) fn build_program(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = FlakeFlags::default();
     let mut link = Some("result".to_owned());
-    let words = super::store::words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "-o" | "--out-link" => link = Some(args.value(flag)?),
             "--no-link" => link = None,
@@ -47,12 +54,7 @@ pub(super) fn build_program(mut invocation: Invocation) -> Outcome<u8> {
     if let Some(word) = words.first() {
         return Err(Failure::Usage(format!("unexpected argument '{word}'")));
     }
-    let context = invocation.context()?;
-    require(&context, "flakes")?;
-    flags.begin(&context)?;
-    let word = FlakeWord::parse(&context, ".", Defaults::Formatter)?;
-    let context = configured(context, std::slice::from_ref(&word.reference), &flags)?;
-    let program = crate::flakes::program(&context, &word, &flags.options(&context)?)?;
+    let (context, _, program) = build_formatter(invocation.context()?, &flags)?;
     println!("{}", program.display());
     if let Some(link) = link {
         let text = program.display().to_string();

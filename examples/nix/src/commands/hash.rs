@@ -47,38 +47,31 @@ fn name_of(format: HashFormat) -> &'static str {
 }
 
 fn parse(invocation: &mut Invocation, mut flags: Flags) -> Outcome<Flags> {
-    let mut words = Vec::new();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "--type" | "--algo" | "--hash-algo" => flags.algorithm = Some(args.value(flag)?.parse().map_err(usage)?),
-                "--to" => flags.format = Some(format_of(&args.value(flag)?)?),
-                "--from" => flags.from = Some(format_of(&args.value(flag)?)?),
-                "--format" => flags.format = Some(format_of(&args.value(flag)?)?),
-                "--flat" => flags.flat = true,
-                "--mode" => {
-                    (flags.flat, flags.git) = match args.value(flag)?.as_str() {
-                        "flat" => (true, false),
-                        "nar" | "recursive" => (false, false),
-                        "git" => (false, true),
-                        other => return Err(Failure::Usage(format!("unknown file ingestion method '{other}', expect 'flat', 'nar', or 'git'"))),
-                    }
+    let words = invocation.words(|flag, args| {
+        match flag {
+            "--type" | "--algo" | "--hash-algo" => flags.algorithm = Some(args.value(flag)?.parse().map_err(usage)?),
+            "--to" => flags.format = Some(format_of(&args.value(flag)?)?),
+            "--from" => flags.from = Some(format_of(&args.value(flag)?)?),
+            "--format" => flags.format = Some(format_of(&args.value(flag)?)?),
+            "--flat" => flags.flat = true,
+            "--mode" => {
+                (flags.flat, flags.git) = match args.value(flag)?.as_str() {
+                    "flat" => (true, false),
+                    "nar" | "recursive" => (false, false),
+                    "git" => (false, true),
+                    other => return Err(Failure::Usage(format!("unknown file ingestion method '{other}', expect 'flat', 'nar', or 'git'"))),
                 }
-                "--truncate" => flags.truncate = true,
-                "--base16" | "--base32" | "--base64" | "--sri" => flags.format = Some(format_of(&flag[2..])?),
-                "--to-base16" | "--to-base32" | "--to-base64" | "--to-sri" => {
-                    flags.format = Some(format_of(&flag[5..])?);
-                    flags.convert = true;
-                }
-                _ => return Ok(false),
             }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+            "--truncate" => flags.truncate = true,
+            "--base16" | "--base32" | "--base64" | "--sri" => flags.format = Some(format_of(&flag[2..])?),
+            "--to-base16" | "--to-base32" | "--to-base64" | "--to-sri" => {
+                flags.format = Some(format_of(&flag[5..])?);
+                flags.convert = true;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     flags.words = words;
     flags.case_hack = invocation.common.settings.is_on("use-case-hack");
     Ok(flags)

@@ -43,34 +43,27 @@ struct Flags {
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
-    let mut files = Vec::new();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-" => flags.stdin = true,
-                "-E" | "--expr" => flags.expressions = true,
-                "--eval" | "--eval-only" => flags.eval = true,
-                "--read-write-mode" => flags.read_write = true,
-                "--parse" | "--parse-only" => flags.parse = true,
-                "--find-file" => flags.find_file = true,
-                "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
-                "--add-root" => flags.root = Some(args.value(flag)?.into()),
-                "--indirect" => {}
-                "--raw" => flags.output = Output::Raw,
-                "--xml" => flags.output = Output::Xml,
-                "--json" => flags.output = Output::Json,
-                "--no-location" => flags.no_location = true,
-                "--strict" => flags.strict = true,
-                "--dry-run" => flags.dry_run = true,
-                _ => return Ok(false),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            files.push(word);
-            Ok(())
-        },
-    )?;
+    let files = invocation.words(|flag, args| {
+        match flag {
+            "-" => flags.stdin = true,
+            "-E" | "--expr" => flags.expressions = true,
+            "--eval" | "--eval-only" => flags.eval = true,
+            "--read-write-mode" => flags.read_write = true,
+            "--parse" | "--parse-only" => flags.parse = true,
+            "--find-file" => flags.find_file = true,
+            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
+            "--add-root" => flags.root = Some(args.value(flag)?.into()),
+            "--indirect" => {}
+            "--raw" => flags.output = Output::Raw,
+            "--xml" => flags.output = Output::Xml,
+            "--json" => flags.output = Output::Json,
+            "--no-location" => flags.no_location = true,
+            "--strict" => flags.strict = true,
+            "--dry-run" => flags.dry_run = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     flags.files = files;
     if flags.attributes.is_empty() {
         flags.attributes.push(String::new());

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Outcome, plain};
 
 /// `nar pack PATH`, `nar dump-path PATH`
 pub(super) fn pack(mut invocation: Invocation) -> Outcome<u8> {
-    let words = super::store::words(&mut invocation, |_, _| Ok(false))?;
+    let words = invocation.words(|_, _| Ok(false))?;
     let is_alias = invocation.name == "nar dump-path";
     let context = invocation.context()?;
     if is_alias {
@@ -36,7 +36,7 @@ fn bad(error: nixlang_store::nar::NarError) -> Failure {
 /// `nar ls NAR PATH`
 pub(super) fn ls(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = ListFlags::default();
-    let words = super::store::words(&mut invocation, |flag, _| Ok(flags.flag(flag)))?;
+    let words = invocation.words(|flag, _| Ok(flags.flag(flag)))?;
     invocation.context()?;
     let [file, path] = &words[..] else { return Err(Failure::Usage("'nar ls' requires an archive and a path in it".into())) };
     let listing = Listing::read(open(file)?).map_err(bad)?;
@@ -45,7 +45,7 @@ pub(super) fn ls(mut invocation: Invocation) -> Outcome<u8> {
 
 /// `nar cat NAR PATH`
 pub(super) fn cat(mut invocation: Invocation) -> Outcome<u8> {
-    let words = super::store::words(&mut invocation, |_, _| Ok(false))?;
+    let words = invocation.words(|_, _| Ok(false))?;
     invocation.context()?;
     let [file, path] = &words[..] else { return Err(Failure::Usage("'nar cat' requires an archive and a path in it".into())) };
     let wanted: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();

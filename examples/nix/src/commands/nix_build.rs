@@ -25,29 +25,21 @@ struct Flags {
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags =
         Flags { files: Vec::new(), attributes: Vec::new(), stdin: false, expressions: false, build: BuildFlags::default(), link: Some("result".into()) };
-    let mut files = Vec::new();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-" => flags.stdin = true,
-                "-E" | "--expr" => flags.expressions = true,
-                "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
-                "-o" | "--out-link" | "--add-root" => flags.link = Some(args.value(flag)?.into()),
-                "--no-out-link" | "--no-link" => flags.link = None,
-                "--drv-link" => drop(args.value(flag)?),
-                "--add-drv-link" | "--indirect" => {}
-                "--dry-run" => flags.build.dry_run = true,
-                "--check" => flags.build.check = true,
-                "--run-env" | "--command" | "--run" => return Err(Failure::Usage(format!("'{flag}' is a flag of 'nix-shell', which is not supported yet"))),
-                _ => return Ok(false),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            files.push(word);
-            Ok(())
-        },
-    )?;
+    let files = invocation.words(|flag, args| {
+        match flag {
+            "-" => flags.stdin = true,
+            "-E" | "--expr" => flags.expressions = true,
+            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
+            "-o" | "--out-link" | "--add-root" => flags.link = Some(args.value(flag)?.into()),
+            "--no-out-link" | "--no-link" => flags.link = None,
+            "--drv-link" => drop(args.value(flag)?),
+            "--add-drv-link" | "--indirect" => {}
+            "--dry-run" => flags.build.dry_run = true,
+            "--check" => flags.build.check = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     flags.files = files;
     if flags.attributes.is_empty() {
         flags.attributes.push(String::new());

@@ -61,41 +61,34 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let words = script.as_ref().map_or(&given, |script| &script.flags);
     invocation.args = Args::new(words.iter().map(OsString::from))?;
     let mut flags = Flags::default();
-    let mut plain = Vec::new();
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-" => flags.stdin = true,
-                "-E" | "--expr" => flags.expressions = true,
-                "-p" | "--packages" => flags.packages = true,
-                "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
-                "--pure" => flags.pure = true,
-                "--impure" => flags.pure = false,
-                "--exclude" => flags.exclude.push(args.value(flag)?),
-                "--keep" => drop(flags.keep.insert(args.value(flag)?)),
-                "--command" => flags.command = Some(args.value(flag)? + "\nexit"),
-                "--run" => {
-                    flags.not_interactive = true;
-                    flags.command = Some(args.value(flag)? + "\nexit");
-                }
-                "-i" if script.is_some() => {
-                    flags.not_interactive = true;
-                    let path = script.as_ref().map(|script| script.path.as_path()).unwrap_or(Path::new(""));
-                    flags.command = Some(interpreter(&args.value(flag)?, path, given.get(1..).unwrap_or_default()));
-                }
-                "--dry-run" => flags.build.dry_run = true,
-                "--check" => flags.build.check = true,
-                "--add-drv-link" | "--indirect" | "--no-out-link" | "--no-link" => {}
-                "-o" | "--out-link" | "--drv-link" => drop(args.value(flag)?),
-                _ => return Ok(false),
+    let plain = invocation.words(|flag, args| {
+        match flag {
+            "-" => flags.stdin = true,
+            "-E" | "--expr" => flags.expressions = true,
+            "-p" | "--packages" => flags.packages = true,
+            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
+            "--pure" => flags.pure = true,
+            "--impure" => flags.pure = false,
+            "--exclude" => flags.exclude.push(args.value(flag)?),
+            "--keep" => drop(flags.keep.insert(args.value(flag)?)),
+            "--command" => flags.command = Some(args.value(flag)? + "\nexit"),
+            "--run" => {
+                flags.not_interactive = true;
+                flags.command = Some(args.value(flag)? + "\nexit");
             }
-            Ok(true)
-        },
-        |word, _| {
-            plain.push(word);
-            Ok(())
-        },
-    )?;
+            "-i" if script.is_some() => {
+                flags.not_interactive = true;
+                let path = script.as_ref().map(|script| script.path.as_path()).unwrap_or(Path::new(""));
+                flags.command = Some(interpreter(&args.value(flag)?, path, given.get(1..).unwrap_or_default()));
+            }
+            "--dry-run" => flags.build.dry_run = true,
+            "--check" => flags.build.check = true,
+            "--add-drv-link" | "--indirect" | "--no-out-link" | "--no-link" => {}
+            "-o" | "--out-link" | "--drv-link" => drop(args.value(flag)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     flags.words = plain;
     if flags.packages && flags.expressions {
         return Err(Failure::Usage("'-p' and '-E' are mutually exclusive".into()));

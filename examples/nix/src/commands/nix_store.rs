@@ -68,37 +68,31 @@ struct Call {
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut operation: Option<&Operation> = None;
-    let (mut flags, mut words) = (Vec::new(), Vec::new());
+    let mut flags = Vec::new();
     let mut root = None;
     let (mut no_output, mut stdin) = (false, false);
-    invocation.parse(
-        |flag, args| {
-            if let Some(found) = OPERATIONS.iter().find(|operation| operation.flags.contains(&flag)) {
-                // `-q` has flags of the same names.
-                let is_first = operation.is_none();
-                if is_first || operation.is_some_and(|before| std::ptr::eq(before, found)) {
-                    operation = Some(found);
-                    return Ok(true);
-                }
-                return Err(Failure::Usage("only one operation may be specified".into()));
+    let mut words = invocation.words(|flag, args| {
+        if let Some(found) = OPERATIONS.iter().find(|operation| operation.flags.contains(&flag)) {
+            // `-q` has flags of the same names.
+            let is_first = operation.is_none();
+            if is_first || operation.is_some_and(|before| std::ptr::eq(before, found)) {
+                operation = Some(found);
+                return Ok(true);
             }
-            match flag {
-                "--add-root" => root = Some(PathBuf::from(args.value(flag)?)),
-                "--indirect" => {}
-                "--skip-live" => flags.push(flag.to_owned()),
-                "--no-output" => no_output = true,
-                "--stdin" => stdin = true,
-                "--max-freed" | "--max-links" | "--max-atime" => flags.extend([flag.to_owned(), args.value(flag)?]),
-                _ if OWN_FLAGS.contains(&flag) => flags.push(flag.to_owned()),
-                _ => return Ok(false),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+            return Err(Failure::Usage("only one operation may be specified".into()));
+        }
+        match flag {
+            "--add-root" => root = Some(PathBuf::from(args.value(flag)?)),
+            "--indirect" => {}
+            "--skip-live" => flags.push(flag.to_owned()),
+            "--no-output" => no_output = true,
+            "--stdin" => stdin = true,
+            "--max-freed" | "--max-links" | "--max-atime" => flags.extend([flag.to_owned(), args.value(flag)?]),
+            _ if OWN_FLAGS.contains(&flag) => flags.push(flag.to_owned()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let operation = operation.ok_or_else(|| Failure::Usage("no operation specified".into()))?;
     if stdin {
         let text = String::from_utf8_lossy(&crate::common::read_stdin()?).into_owned();

@@ -72,7 +72,7 @@ fn prefetch(context: &Context, store: &dyn Store, wanted: &Wanted) -> Outcome<(S
 pub(super) fn store_file(mut invocation: Invocation) -> Outcome<u8> {
     let mut wanted = Wanted::default();
     let mut json = false;
-    let words = super::store::words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "--json" => json = true,
             "--name" => wanted.name = Some(args.value(flag)?),
@@ -103,7 +103,7 @@ pub(super) fn classic(mut invocation: Invocation) -> Outcome<u8> {
     let mut wanted = Wanted::default();
     let mut attribute = None;
     let mut print_path = std::env::var_os("PRINT_PATH").is_some_and(|value| value == "1");
-    let words = super::store::words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "--type" => wanted.algorithm = Some(algorithm(&args.value(flag)?)?),
             "--print-path" => print_path = true,
@@ -173,7 +173,7 @@ fn described(evaluation: &Evaluation<'_, '_>, file: &str, attribute: &str) -> St
 /// `flake prefetch [--json] [--out-link LINK] REFERENCE`
 pub(super) fn flake(mut invocation: Invocation) -> Outcome<u8> {
     let (mut json, mut link) = (false, None::<PathBuf>);
-    let words = super::store::words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "--json" => json = true,
             "-o" | "--out-link" => link = Some(args.value(flag)?.into()),

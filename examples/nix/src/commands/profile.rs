@@ -44,7 +44,7 @@ fn read(context: &Arc<Context>, profile: &Profile) -> Outcome<Manifest> {
 /// Reads a command line of words; `--profile` and flags that `own` knows.
 fn words(invocation: &mut Invocation, mut own: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<(Vec<String>, Option<String>)> {
     let mut profile = None;
-    let words = super::store::words(invocation, |flag, args| match flag {
+    let words = invocation.words(|flag, args| match flag {
         "--profile" => {
             profile = Some(args.value(flag)?);
             Ok(true)

@@ -18,7 +18,7 @@ struct Command {
 impl Command {
     fn parse(invocation: &mut Invocation, n_words: std::ops::RangeInclusive<usize>) -> Outcome<Command> {
         let mut path = crate::settings::config_home().join("registry.json");
-        let words = super::store::words(invocation, |flag, args| {
+        let words = invocation.words(|flag, args| {
             if flag == "--registry" {
                 path = args.value(flag)?.into();
             }

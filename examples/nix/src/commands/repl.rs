@@ -28,14 +28,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     // Unlike the other new commands it isn't pure unless it is told so.
     invocation.common.settings.set("pure-eval", "false")?;
     let mut installables = Installables { defaults: Defaults::Everything, ..Installables::default() };
-    let mut words = Vec::new();
-    invocation.parse(
-        |flag, args| installables.flag(flag, args),
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let words = invocation.words(|flag, args| installables.flag(flag, args))?;
     installables.words = words;
     // Without words it is just a session.
     let context = if installables.has_source() || !installables.words.is_empty() { installables.context(invocation)? } else { invocation.context()? };

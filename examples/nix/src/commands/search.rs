@@ -23,22 +23,15 @@ struct Search {
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut installables = Installables { defaults: Defaults::Search, ..Installables::default() };
-    let mut words = Vec::new();
     let (mut excluded, mut as_json) = (Vec::new(), false);
-    invocation.parse(
-        |flag, args| {
-            match flag {
-                "-e" | "--exclude" => excluded.push(args.value(flag)?),
-                "--json" => as_json = true,
-                _ => return installables.flag(flag, args),
-            }
-            Ok(true)
-        },
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let words = invocation.words(|flag, args| {
+        match flag {
+            "-e" | "--exclude" => excluded.push(args.value(flag)?),
+            "--json" => as_json = true,
+            _ => return installables.flag(flag, args),
+        }
+        Ok(true)
+    })?;
     let mut words = words.into_iter();
     installables.words = vec![words.next().unwrap_or_default()];
     let wanted: Vec<String> = words.collect();

@@ -55,14 +55,7 @@ impl Place {
 }
 
 fn words(invocation: &mut Invocation, n_words: usize, usage: &str) -> Outcome<Vec<String>> {
-    let mut words = Vec::new();
-    invocation.parse(
-        |_, _| Ok(false),
-        |word, _| {
-            words.push(word);
-            Ok(())
-        },
-    )?;
+    let words = invocation.words(|_, _| Ok(false))?;
     if words.len() == n_words { Ok(words) } else { Err(Failure::Usage(format!("usage: {usage}"))) }
 }
 

@@ -11,7 +11,6 @@ use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 
 use super::{Context, Invocation};
-use crate::args::Args;
 use crate::failure::{Failure, Outcome};
 
 pub(super) use add::add;
@@ -20,16 +19,6 @@ pub(super) use content_address::make_content_addressed;
 pub(super) use look::{cat, dump_path, ls, path_from_hash_part};
 pub(super) use sign::{copy_signatures, sign};
 pub(super) use verify::{has_its_hash, repair, verify};
-
-/// Reads flags by `flag`, and returns the plain words.
-pub(super) fn words(invocation: &mut Invocation, mut flag: impl FnMut(&str, &mut Args) -> Outcome<bool>) -> Outcome<Vec<String>> {
-    let mut words = Vec::new();
-    invocation.parse(&mut flag, |word, _| {
-        words.push(word);
-        Ok(())
-    })?;
-    Ok(words)
-}
 
 /// Splits a path in the store into the valid path and what is below.
 fn split(context: &Context, store: &dyn Store, word: &str) -> Outcome<(StorePath, String)> {
@@ -43,7 +32,7 @@ fn split(context: &Context, store: &dyn Store, word: &str) -> Outcome<(StorePath
 /// `store info`
 pub(super) fn info(mut invocation: Invocation) -> Outcome<u8> {
     let mut json = false;
-    words(&mut invocation, |flag, _| {
+    invocation.words(|flag, _| {
         json |= flag == "--json";
         Ok(flag == "--json")
     })?;

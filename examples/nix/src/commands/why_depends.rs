@@ -38,7 +38,7 @@ struct Walk<'s> {
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut installables = Installables::default();
     let (mut all, mut precise) = (false, false);
-    let words = super::store::words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "-a" | "--all" => all = true,
             "--precise" => precise = true,

@@ -5,7 +5,6 @@ use nixlang_store::hash::Algorithm;
 
 use super::super::Invocation;
 use super::super::nix_store::add_path;
-use super::words;
 use crate::failure::{Failure, Outcome};
 
 /// `store add [--name NAME] [--mode flat|nar|text|git] [--hash-algo ALGORITHM] [--dry-run] PATH`
@@ -15,7 +14,7 @@ pub(in crate::commands) fn add(mut invocation: Invocation) -> Outcome<u8> {
         method = ContentAddressMethod::Flat;
     }
     let mut dry_run = false;
-    let words = words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "-n" | "--name" => name = Some(args.value(flag)?),
             "--mode" => {

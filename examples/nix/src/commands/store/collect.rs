@@ -4,7 +4,6 @@ use nixlang_store::gc::{GcAction, GcOptions};
 
 use super::super::Invocation;
 use super::super::nix_store::{collect, show_freed};
-use super::words;
 use crate::failure::{Failure, Outcome};
 use crate::store_paths::StorePaths;
 use crate::ui::Verbosity;
@@ -13,7 +12,7 @@ use crate::ui::Verbosity;
 pub(in crate::commands) fn gc(mut invocation: Invocation) -> Outcome<u8> {
     let mut options = GcOptions::new(GcAction::DeleteDead);
     let mut dry_run = false;
-    let words = words(&mut invocation, |flag, args| {
+    let words = invocation.words(|flag, args| {
         match flag {
             "--max" => {
                 let value = args.value(flag)?;
@@ -64,7 +63,7 @@ pub(in crate::commands) fn delete(invocation: Invocation) -> Outcome<u8> {
 
 /// `store optimise`
 pub(in crate::commands) fn optimise(mut invocation: Invocation) -> Outcome<u8> {
-    words(&mut invocation, |_, _| Ok(false))?;
+    invocation.words(|_, _| Ok(false))?;
     let context = invocation.context()?;
     let stats = context.store.any()?.optimise(&mut |_| {})?;
     let freed = crate::commands::path_info::human_size(stats.bytes_freed);

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::super::Invocation;
 use super::super::listing::{ListFlags, print_listing};
-use super::{split, words};
+use super::split;
 use crate::failure::{Failure, Outcome};
 use crate::store_paths::StorePaths;
 
@@ -23,7 +23,7 @@ pub(in crate::commands) fn dump_path(invocation: Invocation) -> Outcome<u8> {
 
 /// `store cat PATH`
 pub(in crate::commands) fn cat(mut invocation: Invocation) -> Outcome<u8> {
-    let words = words(&mut invocation, |_, _| Ok(false))?;
+    let words = invocation.words(|_, _| Ok(false))?;
     let context = invocation.context()?;
     let store = context.store.any()?;
     let mut stdout = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
@@ -42,7 +42,7 @@ pub(in crate::commands) fn cat(mut invocation: Invocation) -> Outcome<u8> {
 /// `store ls [-l] [-R] [-d] [--json] PATH`
 pub(in crate::commands) fn ls(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = ListFlags::default();
-    let words = words(&mut invocation, |flag, _| Ok(flags.flag(flag)))?;
+    let words = invocation.words(|flag, _| Ok(flags.flag(flag)))?;
     let context = invocation.context()?;
     let store = context.store.any()?;
     for word in words {
@@ -54,7 +54,7 @@ pub(in crate::commands) fn ls(mut invocation: Invocation) -> Outcome<u8> {
 
 /// `store path-from-hash-part HASH`
 pub(in crate::commands) fn path_from_hash_part(mut invocation: Invocation) -> Outcome<u8> {
-    let words = words(&mut invocation, |_, _| Ok(false))?;
+    let words = invocation.words(|_, _| Ok(false))?;
     let context = invocation.context()?;
     let [digits] = &words[..] else { return Err(Failure::Usage("'store path-from-hash-part' requires one hash part".into())) };
     let missing = || Failure::new(format!("there is no store path corresponding to '{digits}'"));
