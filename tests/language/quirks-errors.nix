@@ -78,6 +78,14 @@ let a = [ a 7 ] ++ [ 1 ]; b = { inherit a; }; in b.a.c
 # error: expected a set but found a list: [ «repeated» 7 1 ]
 let a = [ a 7 ] ++ [ 1 ]; in with a; c
 
+--- error-list-repeats-itself-in-a-sum ---
+# error: expected an integer but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in builtins.add a a
+
+--- error-list-repeats-itself-in-a-quotient ---
+# error: expected a float but found a list: [ «repeated» 7 1 ]
+let a = [ a 7 ] ++ [ 1 ]; in builtins.div 1 a
+
 --- error-list-repeats-itself-as-a-key ---
 # error: cannot compare an integer with a list; values are 1 and [ «repeated» «thunk» 1 ]
 let a = [ a { } ] ++ [ 1 ]; in builtins.genericClosure { startSet = [ { key = a; } { key = 1; } ]; operator = x: [ ]; }

@@ -86,13 +86,13 @@ impl<'h> Evaluator<'h> {
 
     /// Coerces a value to a path: absolute and canonical. Its string context is returned with it.
     pub fn coerce_to_path(&self, value: Value<'h>, pos: Pos, context: &'static str) -> EvalResult<(&'h [u8], Option<&'h Context<'h>>)> {
-        let value = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
-        match value.kind() {
+        let forced = self.force_at(value, pos).map_err(|e| e.while_(pos, context))?;
+        match forced.kind() {
             Kind::Path(path) => return Ok((path.text.bytes(), None)),
             Kind::Attrs(attrs) => {
                 if let Some(to_string) = attrs.get(self.names.to_string) {
                     let _depth = self.enter_call(pos)?;
-                    let result = self.call(to_string.get(), &[value], pos)?;
+                    let result = self.call(to_string.get(), &[forced], pos)?;
                     return self.coerce_to_path(result, pos, context);
                 }
             }

@@ -117,8 +117,8 @@ impl<'h> Evaluator<'h> {
 
     /// Returns both operands as numbers of one kind. `contexts` are what is said of operands of another type.
     fn arithmetic(&self, a: Value<'h>, b: Value<'h>, pos: Pos, contexts: [&'static str; 2]) -> EvalResult<Numbers> {
-        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
-        if matches!(a.kind(), Kind::Float(_)) || matches!(b.kind(), Kind::Float(_)) {
+        let (left, right) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
+        if matches!(left.kind(), Kind::Float(_)) || matches!(right.kind(), Kind::Float(_)) {
             Ok(Numbers::Floats(self.force_float(a, pos, contexts[0])?, self.force_float(b, pos, contexts[1])?))
         } else {
             Ok(Numbers::Ints(self.force_int(a, pos, contexts[0])?, self.force_int(b, pos, contexts[1])?))
@@ -150,9 +150,9 @@ impl<'h> Evaluator<'h> {
 
     /// `builtins.mul`
     pub fn multiply(&self, a: Value<'h>, b: Value<'h>, pos: Pos) -> EvalResult<Value<'h>> {
-        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
+        let (left, right) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
         // The reference has two texts here.
-        let is_float = matches!(a.kind(), Kind::Float(_)) || matches!(b.kind(), Kind::Float(_));
+        let is_float = matches!(left.kind(), Kind::Float(_)) || matches!(right.kind(), Kind::Float(_));
         let first = if is_float { "while evaluating the first of the multiplication" } else { "while evaluating the first argument of the multiplication" };
         match self.arithmetic(a, b, pos, [first, "while evaluating the second argument of the multiplication"])? {
             Numbers::Floats(a, b) => Ok(self.heap.float(a * b)),
@@ -163,7 +163,7 @@ impl<'h> Evaluator<'h> {
     /// `builtins.div`
     pub fn divide(&self, a: Value<'h>, b: Value<'h>, pos: Pos) -> EvalResult<Value<'h>> {
         let contexts = ["while evaluating the first operand of the division", "while evaluating the second operand of the division"];
-        let (a, b) = (self.force_at(a, pos)?, self.force_at(b, pos)?);
+        self.force_at(a, pos)?;
         if self.force_float(b, pos, contexts[1])? == 0.0 {
             return Err(EvalError::new(ErrorKind::Evaluation, "division by zero").at(pos));
         }
