@@ -39,6 +39,8 @@ impl<'h> Allocable for (Expr<'h>, crate::source::Pos) {}
 const LARGE_BYTES: usize = 64 * 1024;
 /// How many bytes of pages are asked for at once: one by one, as they are touched, they cost several times as much.
 const AHEAD_BYTES: usize = 256 * 1024;
+/// Of the page sizes that there are.
+const LARGEST_PAGE: usize = 64 * 1024;
 /// A heap that is smaller than this lets its pages come one by one.
 const AHEAD_FROM_BYTES: usize = 4 * AHEAD_BYTES;
 /// What an error that a thunk remembers takes, roughly.
@@ -163,19 +165,20 @@ impl Heap {
     /// Asks for the pages below an address that was allocated just now: regions are filled downwards.
     #[cold]
     fn ask_ahead(&self, address: usize) {
-        let page = rustix::param::page_size();
         let room = self.bump.chunk_capacity().min(AHEAD_BYTES);
-        let (from, to) = ((address - room).next_multiple_of(page), address / page * page);
-        self.ahead.set(from);
+        let before = self.ahead.replace((address - room).next_multiple_of(LARGEST_PAGE));
         if self.bump.allocated_bytes() < AHEAD_FROM_BYTES {
             return;
         }
+        // Up to where the last pages began, or in a new chunk to the page of the address.
+        let is_next = before > address && before - address <= AHEAD_BYTES;
+        let to = if is_next { before } else { address / LARGEST_PAGE * LARGEST_PAGE };
         #[cfg(target_os = "linux")]
-        if from < to {
-            let pages = std::ptr::with_exposed_provenance_mut(from);
-            // SAFETY: the pages lie between the start of the current chunk and what is allocated in it, so they are this heap's own and unused;
-            // populating changes no byte. Where a kernel cannot (before Linux 5.14), they come one by one.
-            let _ = unsafe { rustix::mm::madvise(pages, to - from, rustix::mm::Advice::LinuxPopulateWrite) };
+        if self.ahead.get() < to {
+            let pages = std::ptr::with_exposed_provenance_mut(self.ahead.get());
+            // SAFETY: populating changes no byte of what is mapped, and where nothing is mapped, or a kernel is older than Linux 5.14, it is an
+            // error, after which pages come one by one.
+            let _ = unsafe { rustix::mm::madvise(pages, to - self.ahead.get(), rustix::mm::Advice::LinuxPopulateWrite) };
         }
     }
 
