@@ -26,6 +26,7 @@ mod flake;
 pub(crate) mod flake_ref;
 mod functions;
 mod hash;
+pub(crate) mod internal;
 mod json;
 mod lists;
 mod order;
@@ -47,9 +48,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Boxed, Builtin, BuiltinBody, Heap, Value};
 use crate::source::Pos;
-
-/// Paths of sources that are part of this library begin with this: `<nix/fetchurl.nix>`, the `derivation` wrapper.
-pub const INTERNAL_PREFIX: &[u8] = b"/builtin/nix/";
 
 /// What a builtin written in Rust is.
 pub type Run = for<'h> fn(&Evaluator<'h>, &[Value<'h>], Pos) -> EvalResult<Value<'h>>;
@@ -155,7 +153,7 @@ pub(crate) fn register<'h>(eval: &Evaluator<'h>) {
         }
         constant(definition.name, function(eval, definition), definition.global);
     }
-    constant("derivation", eval.heap.thunk_lazy(crate::value::Lazy::Import(eval.heap.str(&[INTERNAL_PREFIX, b"derivation.nix"].concat()))), true);
+    constant("derivation", eval.heap.thunk_lazy(crate::value::Lazy::Import(eval.heap.str(internal::DERIVATION))), true);
     // `builtins` contains itself, by way of a thunk.
     let own = eval.heap.thunk_lazy(crate::value::Lazy::Builtins);
     builtins.insert(set_symbol, own);
@@ -201,20 +199,10 @@ pub fn add_builtin<'h>(eval: &Evaluator<'h>, name: &str, value: Value<'h>, globa
     }
 }
 
-/// Returns the text of a source that is part of this library.
-pub(crate) fn internal_file(path: &[u8]) -> Option<&'static [u8]> {
-    match path.strip_prefix(INTERNAL_PREFIX)? {
-        b"derivation.nix" => Some(include_bytes!("builtins/derivation.nix")),
-        b"imported-derivation.nix" => Some(include_bytes!("builtins/imported-derivation.nix")),
-        b"fetchurl.nix" => Some(include_bytes!("builtins/fetchurl.nix")),
-        _ => None,
-    }
-}
-
 /// Returns what `readFileType` gives for a path.
 pub(crate) fn file_type_value<'h>(eval: &Evaluator<'h>, path: &[u8]) -> EvalResult<Value<'h>> {
     match eval.file_type(path)? {
         Some(file_type) => Ok(Value::string(eval.symbols.str(eval.symbols.intern(file_type.name().as_bytes())))),
-        None => Err(EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", String::from_utf8_lossy(path)))),
+        None => Err(EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", eval.sources.shown_path(path)))),
     }
 }

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::builtins::internal;
+
 /// A position: a byte offset into the virtual concatenation of all sources of one engine. Zero means "nowhere".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Pos(pub u32);
@@ -106,7 +108,7 @@ impl SourceMap {
         match self.tree_of(path) {
             Some((root, below)) if below.is_empty() => root,
             Some((root, below)) => format!("{root}/{below}"),
-            None => String::from_utf8_lossy(path).into_owned(),
+            None => String::from_utf8_lossy(&internal::shown(path)).into_owned(),
         }
     }
 
@@ -114,7 +116,7 @@ impl SourceMap {
     pub fn locate_shown(&self, pos: Pos) -> Option<Location> {
         let mut location = self.locate(pos)?;
         if let Origin::File(path) = &location.source.origin
-            && self.tree_of(path).is_some()
+            && (internal::is_internal(path) || self.tree_of(path).is_some())
         {
             location.source.origin = Origin::File(self.shown_path(path).into_bytes().into());
         }

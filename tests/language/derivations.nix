@@ -117,3 +117,15 @@ builtins.filterSource (path: type: baseNameOf path != "b.txt") ./derivations-src
 --- path-wrong-hash ---
 # error: store path mismatch in (possibly filtered) path added from 'DIRECTORY/derivations-src'
 builtins.path { path = ./derivations-src; name = "src"; sha256 = "0000000000000000000000000000000000000000000000000000"; }
+
+--- derivation-positions ---
+# => [ [ "/derivation-internal.nix" 50 7 ] [ "/derivation-internal.nix" 51 7 ] [ "/derivation-internal.nix" 52 7 ] [ "/derivation-internal.nix" 53 15 ] [ "/derivation-internal.nix" 43 7 ] [ "/derivation-internal.nix" 44 15 ] [ "/derivation-internal.nix" 49 5 ] { column = 3; file = "/derivation-internal.nix"; line = 31; } ]
+let
+  d = derivation { name = "j"; system = "x"; builder = "y"; };
+  at = n: let p = builtins.unsafeGetAttrPos n d; in [ p.file p.line p.column ];
+in
+map at [ "outPath" "drvPath" "type" "outputName" "all" "drvAttrs" "out" ] ++ [ (builtins.unsafeGetAttrPos "outputs" (builtins.functionArgs derivation)) ]
+
+--- internal-files ---
+# => [ <nix/fetchurl.nix> "/fetchurl.nix" <nix/nothing.nix> true false "regular" true "fetchurl.nix" <nix/> true "\"/b\"" ]
+[ <nix/fetchurl.nix> (toString <nix/fetchurl.nix>) <nix/nothing.nix> (builtins.pathExists <nix/fetchurl.nix>) (builtins.pathExists <nix/nothing.nix>) (builtins.readFileType <nix/fetchurl.nix>) (builtins.readFile <nix/fetchurl.nix> != "") (baseNameOf <nix/fetchurl.nix>) (dirOf <nix/fetchurl.nix>) (<nix/fetchurl.nix> == <nix/fetchurl.nix>) (builtins.toJSON (toString <nix/a/../b>)) ]

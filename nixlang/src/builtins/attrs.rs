@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::Definition;
+use super::{Definition, internal};
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Mapping, Value};
 use crate::source::{Origin, Pos};
@@ -65,7 +65,7 @@ fn unsafe_get_attr_pos<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -
 pub(crate) fn position<'h>(eval: &Evaluator<'h>, pos: Pos) -> Value<'h> {
     let Some(Origin::File(path)) = eval.sources.source(pos).map(|source| source.origin) else { return Value::NULL };
     eval.attrs_of([
-        (eval.names.file, eval.heap.string(&path)),
+        (eval.names.file, eval.heap.string(internal::in_tree(&path))),
         (eval.names.line, eval.heap.thunk_lazy(Lazy::Line(pos))),
         (eval.names.column, eval.heap.thunk_lazy(Lazy::Column(pos))),
     ])

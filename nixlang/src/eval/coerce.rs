@@ -6,6 +6,7 @@ use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::path::StorePath;
 
 use super::{ErrorData, ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::builtins::internal;
 use crate::heap::{Kind, Str, Value};
 use crate::source::Pos;
 use crate::value::{Context, ContextElement, ContextKind, ContextSum};
@@ -42,6 +43,7 @@ impl<'h> Evaluator<'h> {
         match value.kind() {
             Kind::String(string) => return Ok(string),
             Kind::Path(path) if coercion.copy_to_store => return self.copy_to_store(path.text.bytes()),
+            Kind::Path(path) if internal::is_internal(path.text.bytes()) => return Ok(self.heap.str(internal::in_tree(path.text.bytes()))),
             Kind::Path(path) => return Ok(path.text),
             Kind::Attrs(attrs) => {
                 if let Some(to_string) = attrs.get(self.names.to_string) {

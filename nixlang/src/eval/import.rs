@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
+use crate::builtins::internal;
 use crate::heap::{Kind, Value};
 use crate::host::{FileType, Message};
 use crate::lower::StaticScope;
@@ -85,9 +86,11 @@ impl<'h> Evaluator<'h> {
             .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
     }
 
-    fn read_source(&self, file: &[u8]) -> EvalResult<Vec<u8>> {
-        match crate::builtins::internal_file(file) {
+    /// Returns the text of a file of the host, or of this library.
+    pub(crate) fn read_source(&self, file: &[u8]) -> EvalResult<Vec<u8>> {
+        match internal::text(file) {
             Some(text) => Ok(text.to_vec()),
+            None if internal::is_internal(file) => Err(EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", self.sources.shown_path(file)))),
             None => self.host.read_file(file).map_err(|e| self.host_error(e)),
         }
     }
@@ -102,7 +105,7 @@ impl<'h> Evaluator<'h> {
     ///
     /// Links on the way to it stay as they are: what the file calls `../x` is found where the path says, not where the file really is.
     pub fn resolve_expr_path(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
-        if crate::builtins::internal_file(path).is_some() {
+        if internal::is_internal(path) {
             return Ok(path.to_vec());
         }
         let mut path = path.to_vec();
@@ -124,6 +127,9 @@ impl<'h> Evaluator<'h> {
 
     /// Returns what is at a path (not following a link there).
     pub fn file_type(&self, path: &[u8]) -> EvalResult<Option<FileType>> {
+        if internal::is_internal(path) {
+            return Ok(internal::text(path).map(|_| FileType::Regular { executable: false }));
+        }
         self.host.file_type(path).map_err(|e| self.host_error(e))
     }
 
@@ -138,7 +144,7 @@ impl<'h> Evaluator<'h> {
     }
 
     fn resolve(&self, path: &[u8], also_last: bool) -> EvalResult<Vec<u8>> {
-        if self.caches.plain_paths.borrow().contains(path) {
+        if internal::is_internal(path) || self.caches.plain_paths.borrow().contains(path) {
             return Ok(path.to_vec());
         }
         let mut rest: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect();
@@ -227,10 +233,7 @@ impl<'h> Evaluator<'h> {
             }
         }
         if let Some(rest) = name.strip_prefix(b"nix/") {
-            let internal = [crate::builtins::INTERNAL_PREFIX, rest].concat();
-            if crate::builtins::internal_file(&internal).is_some() {
-                return Ok(internal);
-            }
+            return Ok(crate::path::canonicalise(&[internal::CORE, rest].concat()));
         }
         let shown = String::from_utf8_lossy(name);
         let message = if self.options.pure {

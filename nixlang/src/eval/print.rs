@@ -1,6 +1,7 @@
 //! Printing values: the notation of `--eval` and that of error messages.
 
 use super::{EvalResult, Evaluator, ErrorKind, EvalError};
+use crate::builtins::internal;
 use crate::heap::{FlatAttrs, Kind, Slot, Value};
 use crate::source::Pos;
 
@@ -168,7 +169,7 @@ impl<'h> Evaluator<'h> {
             Kind::Int(int) => out.extend_from_slice(int.to_string().as_bytes()),
             Kind::Float(float) => out.extend_from_slice(crate::text::number::format_general(float).as_bytes()),
             Kind::String(string) => print_string(out, string.bytes(), usize::MAX),
-            Kind::Path(path) => out.extend_from_slice(path.text.bytes()),
+            Kind::Path(path) => out.extend_from_slice(&internal::shown(path.text.bytes())),
             Kind::External(external) => out.extend_from_slice(&external.print()),
             Kind::Lambda(_) => out.extend_from_slice(b"<LAMBDA>"),
             Kind::Builtin(_) => out.extend_from_slice(b"<PRIMOP>"),

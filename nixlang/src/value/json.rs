@@ -1,6 +1,7 @@
 //! Values as JSON text (`toJSON`, `--json`), and JSON text as values (`fromJSON`).
 
 use super::{Context, ContextSum};
+use crate::builtins::internal;
 use crate::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Value};
 use crate::source::Pos;
@@ -71,7 +72,7 @@ impl<'h> JsonPrinter<'_, 'h> {
                 self.references.add(copy.context());
                 self.string(copy.bytes());
             }
-            Kind::Path(path) => self.string(path.text.bytes()),
+            Kind::Path(path) => self.string(internal::in_tree(path.text.bytes())),
             Kind::Attrs(attrs) => {
                 if let Some(to_string) = attrs.find(eval.names.to_string) {
                     let result = eval.call(to_string.slot.get(), &[value], pos)?;

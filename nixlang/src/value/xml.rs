@@ -3,6 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use super::Context;
+use crate::builtins::internal;
 use crate::eval::{EvalResult, Evaluator};
 use crate::heap::{Attrs, Kind, Value};
 use crate::lower::expr::Lambda;
@@ -57,7 +58,7 @@ impl<'h> XmlPrinter<'_, 'h> {
             Kind::Bool(bool) => self.scalar("bool", if bool { b"true" } else { b"false" }),
             Kind::Int(int) => self.scalar("int", int.to_string().as_bytes()),
             Kind::Float(float) => self.scalar("float", number::format_general(float).as_bytes()),
-            Kind::Path(path) => self.scalar("path", path.text.bytes()),
+            Kind::Path(path) => self.scalar("path", internal::in_tree(path.text.bytes())),
             Kind::String(string) => {
                 self.references = eval.contexts.union(self.references, string.context());
                 self.scalar("string", string.bytes());
@@ -161,7 +162,7 @@ impl<'h> XmlPrinter<'_, 'h> {
         let found = if self.options.locations { self.eval.sources.locate(pos) } else { None };
         LocationText(found.map(|it| {
             let path = match it.source.origin {
-                Origin::File(path) => Some(path.to_vec()),
+                Origin::File(path) => Some(internal::shown(&path).into_owned()),
                 _ => None,
             };
             (it.column.to_string(), it.line.to_string(), path)

@@ -1,0 +1,1 @@
+derivation { name = "~jiggle~"; system = "some-system"; builder = "/dontcare"; }
