@@ -51,6 +51,13 @@ pub trait Transport: Send + Sync {
     fn put(&self, request: &Request, body: Body<'_>) -> TransferResult<()> {
         self.send(SendMethod::Put, request, body).map(drop)
     }
+
+    /// Returns how many requests to the server of an address are worth having in flight at the same time, `None` if that is
+    /// not known (yet) or for the caller to decide.
+    fn n_in_flight(&self, url: &str) -> Option<usize> {
+        let _ = url;
+        None
+    }
 }
 
 /// How something is sent.

@@ -78,6 +78,16 @@ impl Files {
         &self.interrupt
     }
 
+    /// Returns how many small files are worth asking for at the same time, where `n_connections` is what a server gets if
+    /// nothing better is known.
+    pub(super) fn n_in_flight(&self, n_connections: usize) -> usize {
+        match &self.directory {
+            // Files on disk come faster than threads start.
+            Some(_) => 1,
+            None => self.transport.n_in_flight(&format!("{}/{}", self.url, super::info::FILE)).unwrap_or(n_connections),
+        }
+    }
+
     /// Makes the directories of a cache on disk.
     pub(super) fn make_directories(&self, with_debug_info: bool) -> Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };

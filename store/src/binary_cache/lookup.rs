@@ -161,12 +161,15 @@ pub(super) fn realisations(cache: &BinaryCache, ids: &[DerivationOutputId]) -> R
 
 /// Asks the same about many things on some threads; the first error ends it.
 fn in_parallel<K: Sync, T: Send>(cache: &BinaryCache, keys: &[K], ask: &(dyn Fn(&K) -> Result<T> + Sync)) -> Result<Vec<T>> {
-    // Files on disk come faster than threads start.
-    let n_threads = if cache.files.directory().is_some() { 1 } else { cache.options.n_parallel };
-    crate::parallel::map(keys, n_threads, &|key| {
+    let ask = |key: &K| {
         if cache.files.interrupt().is_interrupted() {
             return Err(StoreError::Interrupted);
         }
         ask(key)
-    })
+    };
+    let Some((first, others)) = keys.split_first() else { return Ok(Vec::new()) };
+    // With its answer it is known whether the server takes more at the same time than there may be connections.
+    let mut answers = vec![ask(first)?];
+    answers.extend(crate::parallel::map(others, cache.files.n_in_flight(cache.options.n_parallel), &ask)?);
+    Ok(answers)
 }

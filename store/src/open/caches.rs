@@ -99,6 +99,8 @@ impl Opener {
         options.connect_timeout = seconds("connect-timeout");
         options.stall_timeout = seconds("stalled-download-timeout");
         options.n_connections = n_connections(configuration);
+        options.http2 = configuration.is_on("http2");
+        options.bytes_per_second = Some(configuration.integer("download-speed").saturating_mul(1024)).filter(|speed| *speed > 0);
         if let Some(file) = configuration.path("ssl-cert-file") {
             options.certificates = Some(Certificates::File(file));
         }

@@ -242,6 +242,10 @@ impl Transport for S3Transport {
         };
         shown(self.beneath.send(method, &signed, body), &request.url, signed.url)
     }
+
+    fn n_in_flight(&self, url: &str) -> Option<usize> {
+        self.beneath.n_in_flight(self.split(url).ok()?.0.base_url().as_str())
+    }
 }
 
 #[cfg(test)]

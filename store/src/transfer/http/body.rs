@@ -5,8 +5,14 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Shared, connection};
+use reqwest::Method;
+use reqwest::header::CONTENT_RANGE;
+
+use super::Shared;
+use super::answer::{Answer, AnswerBody};
+use super::attempt::Attempt;
 use crate::transfer::{Request, Response, TransferError, TransferErrorKind, TransferResult};
 
 /// After so many bytes without trouble a failure counts as the first again.
@@ -16,7 +22,7 @@ const FORGIVEN_AFTER: u64 = 1 << 20;
 pub(super) struct ResumingBody {
     shared: Arc<Shared>,
     request: Request,
-    source: Option<ureq::BodyReader<'static>>,
+    source: Option<AnswerBody>,
     /// Bytes that were handed on.
     n_read: u64,
     /// What that was when the last connection was made.
@@ -26,24 +32,27 @@ pub(super) struct ResumingBody {
     knows_ranges: bool,
     tag: Option<String>,
     n_failed: u32,
+    began_at: Instant,
 }
 
 impl ResumingBody {
-    pub(super) fn new(shared: &Arc<Shared>, request: &Request, answer: &Response, body: ureq::Body) -> ResumingBody {
-        let knows_ranges = answer.status == 206 || answer.header("accept-ranges").is_some_and(|unit| unit == "bytes");
+    /// Returns the body of `answer`, of which `said` is what it says.
+    pub(super) fn new(request: &Request, said: &Response, answer: Answer) -> ResumingBody {
+        let knows_ranges = said.status == 206 || said.header("accept-ranges").is_some_and(|unit| unit == "bytes");
         // A weak tag does not promise the same bytes.
-        let tag = answer.tag().filter(|tag| !tag.starts_with("W/")).map(str::to_owned);
-        let is_encoded = answer.header("content-encoding").is_some();
+        let tag = said.tag().filter(|tag| !tag.starts_with("W/")).map(str::to_owned);
+        let is_encoded = said.header("content-encoding").is_some();
         ResumingBody {
-            shared: Arc::clone(shared),
+            shared: Arc::clone(&answer.shared),
             request: request.clone(),
-            source: Some(body.into_reader()),
+            source: Some(answer.into_body()),
             n_read: 0,
             n_read_before: 0,
-            size: answer.header("content-length").and_then(|length| length.parse().ok()),
+            size: said.header("content-length").and_then(|length| length.parse().ok()),
             knows_ranges: knows_ranges && (tag.is_some() || !is_encoded),
             tag,
             n_failed: 0,
+            began_at: Instant::now(),
         }
     }
 
@@ -56,24 +65,20 @@ impl ResumingBody {
             self.source = Some(self.reopen()?);
         }
         let source = self.source.as_mut().expect("just opened");
-        let _current = connection::enter(&self.request.interrupt);
         match source.read(buffer) {
             Ok(0) if !buffer.is_empty() && self.size.is_some_and(|size| self.n_read < size) => {
                 let reason = format!("transfer closed after {} of {} bytes", self.n_read, self.size.unwrap_or(0));
                 Err(TransferError::new(TransferErrorKind::Transient, url, reason))
             }
             Ok(n) => Ok(n),
-            Err(_) if self.request.interrupt.is_interrupted() => {
-                Err(TransferError::new(TransferErrorKind::Interrupted, url, ""))
-            }
             Err(error) => {
-                let reason = format!("transfer closed after {} bytes: {error}", self.n_read);
-                Err(TransferError::new(TransferErrorKind::Transient, url, reason))
+                self.shared.broken(url);
+                Err(TransferError::from_io(url, error))
             }
         }
     }
 
-    fn reopen(&self) -> TransferResult<ureq::BodyReader<'static>> {
+    fn reopen(&self) -> TransferResult<AnswerBody> {
         let refused =
             |reason: &str| TransferError::new(TransferErrorKind::Refused, &self.request.url, reason.to_owned());
         if self.n_read > 0 && !self.knows_ranges {
@@ -85,17 +90,25 @@ impl ResumingBody {
         {
             request = request.header("if-range", tag.clone());
         }
-        let response = self.shared.attempt("download", "GET", &request, self.n_read, None)?;
+        let answer = self.shared.attempt(&request, Attempt::to_get(&Method::GET, self.n_read))?;
         if self.n_read == 0 {
-            return Ok(response.into_body().into_reader());
+            return Ok(answer.into_body());
         }
         let start = request.range.as_ref().map_or(0, |range| range.start) + self.n_read;
-        let begins = response.headers().get("content-range").and_then(|range| range.to_str().ok());
-        if response.status().as_u16() != 206 || !begins.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
+        let begins = answer.header(CONTENT_RANGE);
+        if answer.status() != 206 || !begins.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
         {
             return Err(refused("the file changed while it was being transferred"));
         }
-        Ok(response.into_body().into_reader())
+        Ok(answer.into_body())
+    }
+
+    /// Waits as long as it came too fast (`download-speed`); what is not read is not sent.
+    fn slow_down(&self) {
+        if let Some(speed) = self.shared.options.bytes_per_second.filter(|speed| *speed > 0) {
+            let due = Duration::from_secs_f64(self.n_read as f64 / speed as f64);
+            self.request.interrupt.sleep(due.saturating_sub(self.began_at.elapsed()));
+        }
     }
 }
 
@@ -110,6 +123,7 @@ impl Read for ResumingBody {
                     {
                         observer.received(&self.request.url, self.n_read, self.size);
                     }
+                    self.slow_down();
                     return Ok(n);
                 }
                 Err(error) => error,
