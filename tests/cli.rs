@@ -468,3 +468,37 @@ fn a_million_of_anything_nested_does_not_crash() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// Something that refers to itself has another path by the rules of 2.35, and what it became is known in another way.
+#[test]
+fn content_address_rules_are_a_setting() {
+    const EXPRESSION: &str = r#"derivation { name = "self"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo $out > $out" ];
+        __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; }"#;
+    let scratch = scratch();
+    let run = |rules: &str, arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["--extra-experimental-features", "ca-derivations", "--option", "content-address-rules", rules]);
+        scripted(scratch.path(), &all, b"")
+    };
+    // By 2.34.8.
+    let expected = "/nix/store/iyizplfp7jsd6kkx4g501qrmqyyx89q1-self\n";
+    let mut made = Vec::new();
+    for (rules, directory) in [("2.34", "realisations"), ("2.35", "build-trace-v2")] {
+        let store = scratch.path().join(rules).to_str().expect("the path is UTF-8").to_owned();
+        let answer = run(rules, &["nix-build", "--no-out-link", "--store", &store, "-E", EXPRESSION]);
+        assert_eq!(answer.status, Some(0), "{answer:?}");
+        let cache = format!("file://{store}/cache?compression=none");
+        let copied = run(rules, &["copy", "--store", &store, "--to", &cache, "--impure", "--expr", EXPRESSION]);
+        assert_eq!(copied.status, Some(0), "{copied:?}");
+        let kept = fs::read_dir(scratch.path().join(rules).join("cache").join(directory)).expect("there are realisations").count();
+        assert_eq!(kept, 1, "{directory}");
+        // And back, where nothing needs to be built.
+        let again = run(rules, &["nix-build", "--no-out-link", "--store", &format!("{store}-again"), "--substituters", &cache, "--option", "require-sigs", "false", "--max-jobs", "0", "-E", EXPRESSION]);
+        assert_eq!((again.status, &again.stdout), (Some(0), &answer.stdout), "{again:?}");
+        made.push(answer.stdout);
+    }
+    assert_eq!(made[0], expected);
+    assert_ne!(made[0], made[1]);
+    let answer = run("2.33", &["nix-build", "--no-out-link", "-E", EXPRESSION]);
+    assert_eq!(answer.error(), ["setting 'content-address-rules': '2.33' is neither '2.34' nor '2.35'"]);
+}

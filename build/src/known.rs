@@ -47,9 +47,7 @@ impl<'k> Known<'k> {
         if names.is_empty() || !self.has_realisations || is_impure {
             return Ok(BTreeMap::new());
         }
-        let derivation_hash = self.hash(path, derivation)?;
-        let ids: Vec<DerivationOutputId> =
-            names.iter().map(|name| DerivationOutputId { derivation_hash, output: name.clone() }).collect();
+        let ids = self.ids(path, derivation, names)?;
         let answers = substituters.query_realisations(self.store, &ids);
         Ok(names.iter().zip(answers).filter_map(|(name, answer)| Some((name.clone(), answer?))).collect())
     }
@@ -65,8 +63,19 @@ impl<'k> Known<'k> {
         made.entry(path.clone()).or_default().extend(outputs.clone());
     }
 
-    /// Returns the hash by which realisations name the outputs of a derivation.
-    pub(crate) fn hash(&self, path: &StorePath, derivation: &Derivation) -> Result<Hash, BuildError> {
+    /// Returns what outputs of a derivation are called in realisations, by the rules of the store.
+    pub(crate) fn ids<'n>(
+        &self,
+        path: &StorePath,
+        derivation: &Derivation,
+        names: impl IntoIterator<Item = &'n OutputName>,
+    ) -> Result<Vec<DerivationOutputId>, BuildError> {
+        let key = self.store.content_rules().derivation_key(path, || self.hash(path, derivation))?;
+        Ok(names.into_iter().map(|name| DerivationOutputId { derivation: key.clone(), output: name.clone() }).collect())
+    }
+
+    /// Returns the hash by which realisations of 2.34 name the outputs of a derivation.
+    fn hash(&self, path: &StorePath, derivation: &Derivation) -> Result<Hash, BuildError> {
         let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lookup = |path: &StorePath| Ok(self.store.read_derivation(path)?);
         let hash = derivation.hash_modulo(self.store.store_dir(), true, &mut *hashes, &mut lookup);
@@ -105,9 +114,7 @@ impl<'k> Known<'k> {
         }
         let is_impure = derivation.kind().is_ok_and(|kind| kind == nixlang_store::derivation::DerivationType::Impure);
         if !unknown.is_empty() && self.has_realisations && !is_impure {
-            let hash = self.hash(path, derivation)?;
-            let ids: Vec<DerivationOutputId> =
-                unknown.iter().map(|name| DerivationOutputId { derivation_hash: hash, output: name.clone() }).collect();
+            let ids = self.ids(path, derivation, &unknown)?;
             for (name, realisation) in unknown.into_iter().zip(self.store.query_realisations(&ids)?) {
                 outputs.insert(name, realisation.map(|realisation| realisation.path));
             }
@@ -156,11 +163,11 @@ impl<'k> Known<'k> {
         if !self.has_realisations || outputs.is_empty() {
             return Ok(());
         }
-        let derivation_hash = self.hash(path, derivation)?;
-        let realisations: Vec<Realisation> = outputs
-            .iter()
-            .map(|(name, path)| {
-                let id = DerivationOutputId { derivation_hash, output: name.clone() };
+        let realisations: Vec<Realisation> = self
+            .ids(path, derivation, outputs.keys())?
+            .into_iter()
+            .zip(outputs.values())
+            .map(|(id, path)| {
                 let mut realisation = Realisation { id, path: path.clone(), signatures: Default::default() };
                 for key in keys {
                     realisation.sign(key);

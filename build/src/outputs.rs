@@ -23,7 +23,7 @@ use nixlang_store::local::canonicalise::{CanonicaliseOptions, InodesSeen, canoni
 use nixlang_store::path::{MakePathError, StorePath};
 use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
 
-use nixlang_store::references::{SelfReferenceHasher, SelfReferenceRule};
+use nixlang_store::references::SelfReferenceHasher;
 use nixlang_store::store::Store;
 
 use self::files::{HashSink, Pass, copy_through, git_hash, hash_file, rename, replace};
@@ -327,7 +327,7 @@ impl Outputs<'_> {
         algorithm: Algorithm,
         scratch: &StorePath,
     ) -> Result<Hash, BuildError> {
-        let mut hasher = SelfReferenceHasher::new(algorithm, scratch.hash_digits(), SelfReferenceRule::Blanked);
+        let mut hasher = SelfReferenceHasher::new(algorithm, scratch.hash_digits(), self.store.content_rules().self_references());
         match method {
             ContentAddressMethod::Nar => dump(at, None, &mut hasher)?,
             ContentAddressMethod::Flat | ContentAddressMethod::Text => {

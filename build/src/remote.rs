@@ -14,12 +14,11 @@ mod tunnel;
 
 use std::collections::BTreeMap;
 
-use nixlang_store::derivation::Derivation;
+use nixlang_store::derivation::{Derivation, OutputName};
 use nixlang_store::path::StorePath;
-use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::Store;
 use nixlang_store::wire;
-use nixlang_store::wire::build_result::KeyedBuildResult;
+use nixlang_store::wire::build_result::{BuiltOutput, KeyedBuildResult};
 use nixlang_store::wire::log::{LogMessage, LogSink};
 use nixlang_store::wire::operations::Missing;
 
@@ -94,18 +93,21 @@ fn result_of(
     let mut result = to_wire_result(&result);
     if result.status.is_success() {
         let parsed = store.read_derivation(&derivation)?;
-        let hash = known.hash(&derivation, &parsed)?;
-        result.outputs = with_ids(hash, &realised.outputs);
+        result.outputs = with_ids(known, &derivation, &parsed, &realised.outputs)?;
     }
     Ok(result)
 }
 
-fn with_ids(hash: nixlang_store::hash::Hash, outputs: &OutputPaths) -> BTreeMap<DerivationOutputId, Realisation> {
-    let realisation = |(name, path): (&nixlang_store::derivation::OutputName, &StorePath)| {
-        let id = DerivationOutputId { derivation_hash: hash, output: name.clone() };
-        (id.clone(), Realisation { id, path: path.clone(), signatures: Default::default() })
-    };
-    outputs.iter().map(realisation).collect()
+/// Returns outputs as they travel.
+fn with_ids(
+    known: &Known<'_>,
+    path: &StorePath,
+    derivation: &Derivation,
+    outputs: &OutputPaths,
+) -> Result<BTreeMap<OutputName, BuiltOutput>, BuildError> {
+    let ids = known.ids(path, derivation, outputs.keys())?;
+    let output = |(id, (name, path)): (_, (&OutputName, &StorePath))| (name.clone(), BuiltOutput { id: Some(id), ..BuiltOutput::new(path.clone()) });
+    Ok(ids.into_iter().zip(outputs).map(output).collect())
 }
 
 /// Builds a derivation that need not be in the store. Its inputs must be there.
@@ -130,7 +132,7 @@ pub fn build_derivation(
     let mut wire = to_wire_result(&result);
     if result.status.is_success() {
         let known = Known::new(builder.store(), builder.options().has_feature("ca-derivations"));
-        wire.outputs = with_ids(known.hash(path, derivation)?, &result.outputs);
+        wire.outputs = with_ids(&known, path, derivation, &result.outputs)?;
     }
     Ok(wire)
 }

@@ -1,7 +1,7 @@
 //! Binary caches: stores that are nothing but files behind an address.
 //!
 //! `<hash part>.narinfo` says what an object is and where its compressed archive lies, `nix-cache-info` whether it is
-//! a cache at all. All else (`.ls` listings, `log/`, `debuginfo/`, `realisations/`) is there or not. Files come and go
+//! a cache at all. All else (`.ls` listings, `log/`, `debuginfo/`, `realisations/` or `build-trace-v2/`) is there or not. Files come and go
 //! through a [`Transport`], so one implementation serves disks, HTTP and whatever a host thinks of.
 //!
 //! The surprising thing: nothing in a cache can be believed. Who adds from it checks hash and signature; here only what
@@ -21,6 +21,7 @@ use crate::nar::Listing;
 use crate::narinfo::NarInfo;
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
+use crate::content_rules::ContentRules;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::signature::SecretKey;
 use crate::store::{
@@ -61,6 +62,8 @@ pub struct BinaryCacheOptions {
     pub write_listing: bool,
     /// Whether to write an index of files with debug information (`index-debug-info`).
     pub index_debug_info: bool,
+    /// In which form realisations are asked for. What is added may be in either.
+    pub content_rules: ContentRules,
     /// Keys that sign what is added (`secret-key`, `secret-keys`).
     pub secret_keys: Vec<SecretKey>,
     /// In place of what the cache says (`priority`); lower is asked first.
@@ -92,6 +95,7 @@ impl Default for BinaryCacheOptions {
             log_compression: Compression::None,
             write_listing: false,
             index_debug_info: false,
+            content_rules: ContentRules::default(),
             secret_keys: Vec::new(),
             priority: None,
             want_mass_query: None,
@@ -230,6 +234,10 @@ impl Store for BinaryCache {
 
     fn path_from_hash_part(&self, hash_part: &[u8; 20]) -> Result<Option<StorePath>> {
         lookup::by_hash_part(self, hash_part)
+    }
+
+    fn content_rules(&self) -> ContentRules {
+        self.options.content_rules
     }
 
     fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {

@@ -56,8 +56,14 @@ impl LocalStore {
                 GcAction::ReturnLive => collection.results.paths = collection.paths_where(true),
                 GcAction::ReturnDead => collection.results.paths = collection.all_dead()?,
                 GcAction::DeleteDead => collection.delete_dead(deleting)?,
-                GcAction::DeletePaths { paths, skip_live, .. } => {
-                    let paths = if *skip_live { collection.deletable(paths) } else { paths.clone() };
+                GcAction::DeletePaths { paths, skip_live, also_referrers, .. } => {
+                    let mut paths = paths.clone();
+                    if *also_referrers {
+                        collection.add_referrers(&mut paths);
+                    }
+                    if *skip_live {
+                        paths = collection.deletable(&paths);
+                    }
                     collection.delete_paths(&paths, deleting)?;
                 }
             }
@@ -198,6 +204,20 @@ impl<'s> Collection<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Adds all that keeps one of these paths.
+    fn add_referrers(&self, wanted: &mut BTreeSet<StorePath>) {
+        let mut referrers: Vec<Vec<u32>> = vec![Vec::new(); self.paths.len()];
+        for node in 0..self.paths.len() {
+            for kept in self.edges.of(node) {
+                referrers[*kept as usize].push(node as u32);
+            }
+        }
+        let mut todo: Vec<u32> = wanted.iter().filter_map(|path| self.node_of.get(path).copied()).collect();
+        while let Some(node) = todo.pop() {
+            todo.extend(referrers[node as usize].iter().copied().filter(|referrer| wanted.insert(self.paths[*referrer as usize].clone())));
+        }
     }
 
     /// Returns those of these paths that are neither alive nor kept by something that is not to be deleted.

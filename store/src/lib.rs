@@ -78,6 +78,7 @@ pub mod hash;
 pub mod json;
 
 pub mod content_address;
+pub mod content_rules;
 pub mod path;
 
 pub mod git_hash;

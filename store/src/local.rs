@@ -53,6 +53,7 @@ use crate::path::{StoreDir, StorePath};
 use crate::nar::Listing;
 use crate::path_info::PathInfo;
 use crate::transfer::Interrupt;
+use crate::content_rules::ContentRules;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
@@ -440,6 +441,10 @@ impl Store for LocalStore {
         Ok(found)
     }
 
+    fn content_rules(&self) -> ContentRules {
+        self.options.content_rules
+    }
+
     fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
         // The table has only the outputs whose paths are known; their names are in the file.
         let parsed = self.read_derivation(derivation)?;
@@ -448,7 +453,7 @@ impl Store for LocalStore {
             outputs.insert(name, Some(rows::parse_path(&self.layout.store_dir, &path)?));
         }
         // The others may have been built before.
-        add_realised_outputs(self, &parsed, &mut outputs)?;
+        add_realised_outputs(self, derivation, &parsed, &mut outputs)?;
         Ok(outputs)
     }
 

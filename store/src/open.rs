@@ -44,6 +44,7 @@ mod s3;
 use std::sync::Arc;
 
 use crate::configuration::Configuration;
+use crate::content_rules::ContentRules;
 use crate::daemon::DaemonService;
 use crate::error::StoreError;
 use crate::local::LocalStore;
@@ -78,6 +79,17 @@ pub enum OpenError {
 impl OpenError {
     fn new(message: impl Into<String>) -> OpenError {
         OpenError::Refused { message: message.into() }
+    }
+}
+
+/// Returns the rules that `content-address-rules` says; 2.34's if there is no such setting.
+///
+/// # Errors
+/// When it says something else.
+pub fn content_rules(configuration: &dyn Configuration) -> Result<ContentRules, OpenError> {
+    match &*configuration.text("content-address-rules") {
+        "" => Ok(ContentRules::default()),
+        text => text.parse().map_err(|error| OpenError::new(format!("setting 'content-address-rules': {error}"))),
     }
 }
 

@@ -20,6 +20,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::closure;
+use crate::content_rules::ContentRules;
 use crate::derivation::Derivation;
 use crate::error::{Result, StoreError};
 use crate::nar::Listing;
@@ -30,7 +31,8 @@ use crate::realisation::{DerivationOutputId, Realisation};
 pub use crate::addressed::compute_info;
 pub use contents::{AddOptions, Addressing, Contents, FileKind, Filter, Text};
 pub(crate) use derived::{
-    add_realised_outputs, check_info, check_same_realisation, parse_derivation, print_derivation, static_outputs, text_info,
+    add_realised_outputs, check_info, check_same_realisation, parse_derivation, print_derivation, realisation_in_either_form, static_outputs,
+    text_info,
 };
 pub use maintenance::{
     GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats, Roots, RootsEvent, VerifyEvent, VerifyOptions,
@@ -138,14 +140,19 @@ pub trait Store: Send + Sync {
         Err(StoreError::Unsupported { operation: "looking for derivers" })
     }
 
+    /// Returns the rules that this store's content-addressed derivations follow: in which form realisations are asked for.
+    fn content_rules(&self) -> ContentRules {
+        ContentRules::default()
+    }
+
     /// Returns the outputs of a valid derivation; `None` for a path that is known only after the build.
     ///
     /// # Errors
     /// [`StoreError::InvalidPath`] if the derivation is not valid.
     fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
-        let derivation = self.read_derivation(derivation)?;
-        let mut outputs = static_outputs(self.store_dir(), &derivation)?;
-        add_realised_outputs(self, &derivation, &mut outputs)?;
+        let parsed = self.read_derivation(derivation)?;
+        let mut outputs = static_outputs(self.store_dir(), &parsed)?;
+        add_realised_outputs(self, derivation, &parsed, &mut outputs)?;
         Ok(outputs)
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use nixlang_store::content_address::ContentAddressMethod;
+use nixlang_store::content_rules::ContentRules;
 use nixlang_store::daemon::{
     Connector, DaemonService, DaemonStore, DaemonStoreOptions, ServerOptions, Transport, serve, unix_transport,
 };
@@ -216,7 +217,7 @@ fn who_is_not_trusted_may_not() {
     let drv = StorePath::new([5; 20], "x.drv").unwrap();
     let wanted = [DerivedPath::from_path(drv.clone())];
     refused(other.build_paths(&wanted, BuildMode::Repair, &()).map(drop), "repairing is not allowed");
-    let collect = GcAction::DeletePaths { paths: [text].into(), ignore_liveness: true, skip_live: false };
+    let collect = GcAction::DeletePaths { paths: [text].into(), ignore_liveness: true, skip_live: false, also_referrers: false };
     refused(trusted.collect_garbage(&GcOptions::new(collect), &mut |_| {}).map(drop), "ignore liveness");
 
     // A derivation that is sent along: only one whose outputs are named by their contents.
@@ -237,11 +238,69 @@ fn who_is_not_trusted_may_not() {
     assert!(other.is_valid(&info.path).unwrap());
 
     let realisation = Realisation {
-        id: DerivationOutputId { derivation_hash: Hash::sha256([7; 32]), output: "out".into() },
+        id: DerivationOutputId::by_hash(Hash::sha256([7; 32]), "out"),
         path: info.path,
         signatures: BTreeSet::new(),
     };
     assert!(other.register_realisations(std::slice::from_ref(&realisation), false).is_err());
+}
+
+/// A client that follows the rules of 2.35 speaks of derivations by their paths, and is answered with what the daemon's store knows by
+/// their hashes. One that follows those of 2.34 is served as ever.
+#[test]
+fn realisations_travel_in_the_form_that_was_agreed_on() {
+    const DERIVATION: &[u8] = br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("name","ca"),("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9"),("outputHashAlgo","sha256"),("outputHashMode","recursive")])"#;
+    let (_dir, local) = local();
+    let derivation = local.add_text("ca.drv", DERIVATION, &BTreeSet::new()).unwrap();
+    let made = local.add_text("made", b"1", &BTreeSet::new()).unwrap();
+    let mut lookup = |_: &StorePath| Err("it has no inputs".into());
+    let parsed = local.read_derivation(&derivation).unwrap();
+    let hash = parsed.hash_modulo(local.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup).unwrap().hash;
+    let by_hash = Realisation { id: DerivationOutputId::by_hash(hash, "out"), path: made.clone(), signatures: BTreeSet::new() };
+    let by_path = Realisation { id: DerivationOutputId::by_path(derivation.clone(), "out"), ..by_hash.clone() };
+    let nobody = DerivationOutputId::by_path(made.clone(), "out");
+    let ids = [by_hash.id.clone(), nobody, by_path.id.clone()];
+
+    let client = |content_rules| {
+        let mut options = DaemonStoreOptions::new(local.store_dir().clone());
+        options.content_rules = content_rules;
+        DaemonStore::new(Server { store: local.clone(), builds: Arc::new(Builds::default()), is_trusted: true }, options)
+    };
+    let (older, newer) = (client(ContentRules::Until2_34), client(ContentRules::Since2_35));
+    older.register_realisations(std::slice::from_ref(&by_hash), false).unwrap();
+    assert_eq!(older.query_realisations(&ids).unwrap(), [Some(by_hash.clone()), None, None]);
+    assert_eq!(newer.query_realisations(&ids).unwrap(), [None, None, Some(by_path.clone())]);
+    newer.register_realisations(std::slice::from_ref(&by_path), false).unwrap();
+    assert_eq!(local.query_realisations(&ids).unwrap(), [Some(by_hash.clone()), None, Some(by_path.clone())]);
+    // Neither form can be said in the other.
+    assert!(older.register_realisations(&[by_path], false).is_err());
+    assert!(newer.register_realisations(&[by_hash], false).is_err());
+    assert_eq!(newer.all_valid_paths().unwrap().len(), 2, "the connection was not left in the middle of something");
+}
+
+#[test]
+fn dead_paths_are_collected_among_some() {
+    let (dir, local) = local();
+    let texts = |name: &str, references: &[&StorePath]| {
+        local.add_text(name, name.as_bytes(), &references.iter().copied().cloned().collect()).unwrap()
+    };
+    let (base, alive) = (texts("base", &[]), texts("alive", &[]));
+    let top = texts("top", &[&base]);
+    local.add_permanent_root(&alive, &dir.path().join("result")).unwrap();
+    // Without the temporary roots.
+    drop(local);
+    let local = Arc::new(LocalStore::open(LocalStoreOptions::rooted(dir.path())).unwrap());
+    let (client, _) = client(local, false);
+    let collect = |skip_live, also_referrers| {
+        let paths = [base.clone(), alive.clone()].into();
+        let action = GcAction::DeletePaths { paths, ignore_liveness: false, skip_live, also_referrers };
+        client.collect_garbage(&GcOptions::new(action), &mut |_| {}).map(|results| results.paths.len())
+    };
+    assert!(collect(false, false).is_err());
+    assert!(collect(false, true).is_err());
+    assert_eq!(collect(true, false).unwrap(), 0, "something refers to what is dead");
+    assert_eq!(collect(true, true).unwrap(), 2);
+    assert_eq!(client.are_valid(&[base, alive, top]).unwrap(), [false, true, false]);
 }
 
 #[test]

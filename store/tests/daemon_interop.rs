@@ -179,7 +179,7 @@ fn a_real_daemon_does_all_that_we_ask() {
     let results = store.build_paths(&[wanted], BuildMode::Normal, &log).unwrap();
     assert_eq!(results[0].result.status, BuildStatus::Built, "{}", results[0].result.error);
     let output = store.derivation_outputs(&path).unwrap()["out"].clone().unwrap();
-    assert_eq!(results[0].result.outputs.values().next().unwrap().path, output);
+    assert_eq!(results[0].result.outputs.values().next().unwrap().made.path, output);
     assert_eq!(store.read_file(&output).unwrap(), b"two\n");
     assert_eq!(*lines.lock().unwrap(), ["one"]);
     let rebuilt = store.build_derivation(&path, &parsed, BuildMode::Check, &()).unwrap();

@@ -162,7 +162,7 @@ fn chosen_paths_are_deleted_if_nothing_needs_them() {
     let fixture = Fixture::new();
     let chain = fixture.chain("a", 3);
     let delete = |paths: &[StorePath], ignore_liveness| {
-        fixture.collect(GcAction::DeletePaths { paths: paths.iter().cloned().collect(), ignore_liveness, skip_live: false })
+        fixture.collect(GcAction::DeletePaths { paths: paths.iter().cloned().collect(), ignore_liveness, skip_live: false, also_referrers: false })
     };
     assert!(matches!(delete(&chain[..1], false), Err(StoreError::StillAlive { .. })), "another refers to it");
     assert!(matches!(delete(&chain[..1], true), Err(StoreError::StillAlive { .. })), "another refers to it");

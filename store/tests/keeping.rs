@@ -7,6 +7,7 @@ use nixlang_store::gc::{GcAction, GcOptions};
 use nixlang_store::hash::{Algorithm, Hash};
 use nixlang_store::local::{LocalStore, LocalStoreOptions, SpaceGuard};
 use nixlang_store::path::StorePath;
+use nixlang_store::content_rules::ContentRules;
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::signature::{SecretKey, TrustedKeys};
 use nixlang_store::store::{AddOptions, Store, VerifyEvent};
@@ -22,7 +23,7 @@ fn text(store: &dyn Store, name: &str, references: &[&StorePath]) -> StorePath {
 }
 
 fn realisation(path: &StorePath, output: &str) -> Realisation {
-    let id = DerivationOutputId { derivation_hash: Hash::digest(Algorithm::Sha256, b"drv"), output: output.into() };
+    let id = DerivationOutputId::by_hash(Hash::digest(Algorithm::Sha256, b"drv"), output);
     Realisation { id, path: path.clone(), signatures: BTreeSet::new() }
 }
 
@@ -42,8 +43,46 @@ fn realisations_live_as_long_as_their_path() {
     // Without the temporary roots.
     drop(store);
     let store = open(&directory, |_| {});
-    store.collect_garbage(&GcOptions::new(GcAction::DeletePaths { paths: [a].into(), ignore_liveness: true, skip_live: false }), &mut |_| {}).unwrap();
+    store.collect_garbage(&GcOptions::new(GcAction::DeletePaths { paths: [a].into(), ignore_liveness: true, skip_live: false, also_referrers: false }), &mut |_| {}).unwrap();
     assert_eq!(store.query_realisations(&[out.id, dev.id.clone()]).unwrap(), [None, Some(dev)]);
+}
+
+/// Those of 2.35 stand in a table of their own, next to those of 2.34, and outlive what they name.
+#[test]
+fn build_traces_outlive_their_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, |options| options.content_rules = ContentRules::Since2_35);
+    const DERIVATION: &[u8] = br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("name","ca"),("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9"),("outputHashAlgo","sha256"),("outputHashMode","recursive")])"#;
+    let derivation = store.add_text("ca.drv", DERIVATION, &BTreeSet::new()).unwrap();
+    let a = text(&store, "a", &[]);
+    let old = realisation(&a, "out");
+    let id = DerivationOutputId::by_path(derivation.clone(), "out");
+    let new = Realisation { id, ..old.clone() };
+    assert_eq!(store.query_realisation(&new.id).unwrap(), None, "the tables are not there yet");
+    store.register_realisations(&[old.clone(), new.clone()], false).unwrap();
+    let mut signed = new.clone();
+    signed.sign(&SecretKey::from_seed("key", &[1; 32]));
+    store.register_realisations(std::slice::from_ref(&signed), false).unwrap();
+    let ids = [new.id.clone(), old.id.clone()];
+    assert_eq!(store.query_realisations(&ids).unwrap(), [Some(signed.clone()), Some(old)]);
+    assert_eq!(store.derivation_outputs(&derivation).unwrap(), [("out".to_owned(), Some(a.clone()))].into());
+
+    let database = rusqlite::Connection::open(directory.path().join("nix/var/nix/db/db.sqlite")).unwrap();
+    let row = database.query_row("select drvPath, outputName, outputPath from BuildTraceV3", [], |row| {
+        Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?])
+    });
+    let expected = [derivation.base_name(), "out".to_owned(), format!("/nix/store/{}", a.base_name())];
+    assert_eq!(row.unwrap(), expected, "as the reference's master writes it");
+    let n_migrations: i64 = database
+        .query_row("select count(*) from SchemaMigrations where migration in ('20220326-ca-derivations', '20251017-ca-derivations')", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(n_migrations, 2);
+
+    drop(store);
+    let store = open(&directory, |_| {});
+    let options = GcOptions::new(GcAction::DeletePaths { paths: [a].into(), ignore_liveness: true, skip_live: false, also_referrers: false });
+    store.collect_garbage(&options, &mut |_| {}).unwrap();
+    assert_eq!(store.query_realisations(&ids).unwrap(), [Some(signed), None]);
 }
 
 #[test]
@@ -114,9 +153,9 @@ fn live_paths_can_be_skipped_and_young_ones_spared() {
     drop(store);
     let store = open(&directory, |_| {});
     let all: BTreeSet<StorePath> = [&a, &b, &c].map(StorePath::clone).into();
-    let mut options = GcOptions::new(GcAction::DeletePaths { paths: all.clone(), ignore_liveness: false, skip_live: false });
+    let mut options = GcOptions::new(GcAction::DeletePaths { paths: all.clone(), ignore_liveness: false, skip_live: false, also_referrers: false });
     assert!(store.collect_garbage(&options, &mut |_| {}).is_err());
-    options.action = GcAction::DeletePaths { paths: all, ignore_liveness: false, skip_live: true };
+    options.action = GcAction::DeletePaths { paths: all, ignore_liveness: false, skip_live: true, also_referrers: false };
     store.collect_garbage(&options, &mut |_| {}).unwrap();
     // What a dead path refers to that was not named stays, as a root's does.
     assert_eq!(store.are_valid(&[a.clone(), b, c.clone(), user.clone()]).unwrap(), [true, false, true, true]);

@@ -76,7 +76,7 @@ fn client(store: &Arc<MemoryStore>, may_write: bool) -> ServeStore {
 fn paths_go_both_ways() {
     let behind = Arc::new(MemoryStore::default());
     let store = client(&behind, true);
-    assert_eq!(store.version().unwrap().to_string(), "2.7");
+    assert_eq!(store.version().unwrap().to_string(), "2.8");
     let base = store.add_text("base", b"1", &BTreeSet::new()).unwrap();
     let top = store.add_text("top", b"2", &[base.clone()].into()).unwrap();
     let file = store.add_contents(&Addressing::source("file"), Contents::Bytes(b"3")).unwrap();

@@ -54,7 +54,7 @@ impl DaemonService for RestrictedService<'_> {
         }
         let results = remote::build_paths(builder, wanted, log, self.cancel).map_err(failed)?;
         let made = results.iter().flat_map(|keyed| keyed.result.outputs.values());
-        let made: Vec<StorePath> = made.map(|realisation| realisation.path.clone()).collect();
+        let made: Vec<StorePath> = made.map(|output| output.made.path.clone()).collect();
         for path in builder.store().closure(&made)? {
             self.guest.add(&path)?;
         }

@@ -9,6 +9,7 @@ use nixlang_store::hash::{Algorithm, Hasher};
 use nixlang_store::nar::Listing;
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::path_info::PathInfo;
+use nixlang_store::content_rules::ContentRules;
 use nixlang_store::realisation::{DerivationOutputId, Realisation};
 use nixlang_store::store::{
     AddOptions, Addressing, Capabilities, Contents, GcOptions, GcResults, Roots, RootsEvent, Store, Text,
@@ -100,6 +101,10 @@ impl Store for RestrictedStore<'_> {
     fn derivation_outputs(&self, derivation: &StorePath) -> Result<BTreeMap<String, Option<StorePath>>> {
         self.check(derivation)?;
         self.store.derivation_outputs(derivation)
+    }
+
+    fn content_rules(&self) -> ContentRules {
+        self.store.content_rules()
     }
 
     fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {

@@ -54,7 +54,7 @@ pub fn from_wire_result(result: &wire::build_result::BuildResult) -> BuildResult
     };
     let duration = |micros: Option<i64>| Duration::from_micros(micros.map_or(0, |micros| micros.max(0).cast_unsigned()));
     BuildResult {
-        outputs: result.outputs.iter().map(|(id, made)| (id.output.clone(), made.path.clone())).collect(),
+        outputs: result.outputs.iter().map(|(name, output)| (name.clone(), output.made.path.clone())).collect(),
         start_time: result.start_time.max(0).cast_unsigned(),
         stop_time: result.stop_time.max(0).cast_unsigned(),
         cpu_user: duration(result.cpu_user_us),

@@ -165,9 +165,12 @@ fn known_outputs(store: &dyn Store, path: &StorePath, derivation: &Derivation) -
         }
     }
     if !unknown.is_empty() {
-        let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
-        let hash = derivation.hash_modulo(dir, true, &mut HashMap::new(), &mut lookup).map_err(|error| failed(&error))?.hash;
-        let ids = unknown.iter().map(|name| DerivationOutputId { derivation_hash: hash, output: name.clone() });
+        let key = store.content_rules().derivation_key(path, || {
+            let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
+            let hash = derivation.hash_modulo(dir, true, &mut HashMap::new(), &mut lookup);
+            hash.map(|modulo| modulo.hash).map_err(|error| failed(&error))
+        })?;
+        let ids = unknown.iter().map(|name| DerivationOutputId { derivation: key.clone(), output: name.clone() });
         let ids: Vec<DerivationOutputId> = ids.collect();
         for (name, realisation) in unknown.into_iter().zip(store.query_realisations(&ids)?) {
             outputs.insert(name, realisation.ok_or_else(|| unsupported(store, path))?.path);

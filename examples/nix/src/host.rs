@@ -18,7 +18,6 @@ use nixlang_store::fetchers::{Fetchers, Registries};
 use nixlang_store::input::{Attrs, Input};
 use nixlang_store::make_content_addressed::make_content_addressed;
 use nixlang_store::path::{StoreDir, StorePath};
-use nixlang_store::references::SelfReferenceRule;
 use nixlang_store::store::{Addressing, Contents, Text};
 
 use crate::commands::Context;
@@ -427,7 +426,7 @@ impl Host for StoreHost {
 
     fn rewrite_closure(&self, address: &str, path: &StorePath) -> HostResult<StorePath> {
         let from = crate::fetch::open_cache(&self.context, address).map_err(failed)?;
-        let rewritten = make_content_addressed(&*from, &**self.store()?, std::slice::from_ref(path), SelfReferenceRule::default()).map_err(store_error)?;
+        let rewritten = make_content_addressed(&*from, &**self.store()?, std::slice::from_ref(path), self.store()?.content_rules().self_references()).map_err(store_error)?;
         rewritten.get(path).cloned().ok_or_else(|| HostError::Failed { message: format!("path '{}' is not valid", self.store_dir().display(path)) })
     }
 

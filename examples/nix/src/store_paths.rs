@@ -182,7 +182,7 @@ impl KnownOutputs<'_> {
     /// Returns the path of an output and how it is known. The store may know it only for the derivation that this one became once its inputs
     /// were known.
     fn find(&self, path: &StorePath, derivation: &Derivation, name: &str) -> Outcome<Option<(StorePath, Option<Realisation>)>> {
-        if let Some(realisation) = self.realisation(derivation, name)? {
+        if let Some(realisation) = self.realisation(path, derivation, name)? {
             return Ok(Some((realisation.path.clone(), Some(realisation))));
         }
         let output = derivation.outputs.get(name);
@@ -203,13 +203,15 @@ impl KnownOutputs<'_> {
         }
     }
 
-    fn realisation(&self, derivation: &Derivation, name: &str) -> Outcome<Option<Realisation>> {
+    fn realisation(&self, path: &StorePath, derivation: &Derivation, name: &str) -> Outcome<Option<Realisation>> {
         if !self.has_realisations {
             return Ok(None);
         }
-        let mut lookup = |path: &StorePath| self.own.read_derivation(path).map_err(Into::into);
-        let hash = derivation.hash_modulo(self.from.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup);
-        let derivation_hash = hash.map_err(|error| Failure::from_error(&error))?.hash;
-        Ok(self.from.query_realisations(&[DerivationOutputId { derivation_hash, output: name.into() }])?.pop().flatten())
+        let key = self.from.content_rules().derivation_key(path, || {
+            let mut lookup = |path: &StorePath| self.own.read_derivation(path).map_err(Into::into);
+            let hash = derivation.hash_modulo(self.from.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup);
+            hash.map(|modulo| modulo.hash).map_err(|error| Failure::from_error(&error))
+        })?;
+        Ok(self.from.query_realisation(&DerivationOutputId { derivation: key, output: name.into() })?)
     }
 }

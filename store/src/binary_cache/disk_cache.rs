@@ -210,13 +210,13 @@ impl DiskCache {
             .ok()??;
         match content {
             None => Some(None),
-            Some(text) => Realisation::parse(&text).ok().filter(|realisation| realisation.id == *id).map(Some),
+            Some(text) => Realisation::from_cache_text(id, &text).ok().map(Some),
         }
     }
 
     /// Remembers which path an output is, or that nobody knows.
     pub(super) fn remember_realisation(&self, cache: i64, id: &DerivationOutputId, realisation: Option<&Realisation>) {
-        let text = realisation.map(|realisation| crate::json::to_string(&realisation.to_json()));
+        let text = realisation.map(Realisation::to_cache_text);
         let _ = self.lock().execute(
             "insert or replace into Realisations(cache, outputId, content, timestamp) values (?1, ?2, ?3, ?4)",
             params![cache, id.to_string(), text, now()],

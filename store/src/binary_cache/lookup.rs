@@ -140,16 +140,12 @@ pub(super) fn realisations(cache: &BinaryCache, ids: &[DerivationOutputId]) -> R
         {
             return Ok(known);
         }
-        let name = format!("realisations/{id}.doi");
+        let name = id.cache_file();
         let found = match cache.files.get_text(&name, LIMIT)? {
             None => None,
             Some(text) => {
-                let realisation = Realisation::parse(&text)
-                    .map_err(|error| StoreError::format(cache.files.describe(&name), error))?;
-                if realisation.id != *id {
-                    return Err(StoreError::format(cache.files.describe(&name), "it is about another output"));
-                }
-                Some(realisation)
+                let realisation = Realisation::from_cache_text(id, &text);
+                Some(realisation.map_err(|error| StoreError::format(cache.files.describe(&name), error))?)
             }
         };
         if let Some((disk_cache, cache_id)) = cache.disk_cache() {

@@ -26,6 +26,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::store::realisation_in_either_form;
 use crate::compression::{Compression, Encoder, EncoderOptions};
 use crate::error::{Result, StoreError};
 use crate::hash::{Hash, HashFormat, nix32};
@@ -148,14 +149,15 @@ impl CacheServer {
             let Ok(path) = StorePath::from_base_name(base_name) else { return Ok(None) };
             return Ok(self.store.build_log(&path)?.map(|log| Answer::text(200, "text/plain; charset=utf-8", log)));
         }
-        if let Some(id) = name.strip_prefix("realisations/").and_then(|name| name.strip_suffix(".doi")) {
-            let Ok(id) = id.replace("%21", "!").replace("%3A", ":").replace("%3a", ":").parse() else { return Ok(None) };
-            let Some(mut realisation) = self.store.query_realisation(&id)? else { return Ok(None) };
+        let by_hash = name.strip_prefix("realisations/").map(|id| id.replace("%21", "!").replace("%3A", ":").replace("%3a", ":"));
+        let by_path = name.strip_prefix("build-trace-v2/").map(|id| id.replacen('/', "^", 1));
+        if let Some(id) = by_hash.or(by_path).as_deref().and_then(|id| id.strip_suffix(".doi")) {
+            let Ok(id) = id.parse() else { return Ok(None) };
+            let Some(mut realisation) = realisation_in_either_form(&*self.store, &id)? else { return Ok(None) };
             for key in &self.options.secret_keys {
                 realisation.sign(key);
             }
-            let text = crate::json::to_string(&realisation.to_json());
-            return Ok(Some(Answer::text(200, "application/json", text)));
+            return Ok(Some(Answer::text(200, "application/json", realisation.to_cache_text())));
         }
         Ok(None)
     }

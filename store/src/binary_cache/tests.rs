@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::copy::copy_closure;
+use crate::hash::HashFormat;
 use crate::memory::MemoryStore;
 use crate::transfer::file::FileTransport;
 use crate::transfer::{
@@ -266,17 +267,17 @@ fn realisations_and_logs_are_files() {
     let server = Arc::new(Server::default());
     let cache = BinaryCache::open(URL, Arc::<Server>::clone(&server), zstd()).unwrap();
     let hash = crate::hash::Hash::digest(crate::hash::Algorithm::Sha256, b"x");
-    let realisation = Realisation {
-        id: DerivationOutputId { derivation_hash: hash, output: "out".into() },
-        path: StorePath::new([1; 20], "p").unwrap(),
-        signatures: Default::default(),
-    };
-    assert_eq!(cache.query_realisation(&realisation.id).unwrap(), None);
-    cache.register_realisations(std::slice::from_ref(&realisation), false).unwrap();
-    assert_eq!(cache.query_realisation(&realisation.id).unwrap(), Some(realisation.clone()));
-    assert!(server.files.lock().unwrap().contains_key(&format!("{URL}/realisations/{}.doi", realisation.id)));
-
     let derivation = StorePath::new([2; 20], "p.drv").unwrap();
+    let by_hash = (DerivationOutputId::by_hash(hash, "out"), format!("realisations/{}!out.doi", hash.format(HashFormat::Base16, true)));
+    let by_path = (DerivationOutputId::by_path(derivation.clone(), "out"), format!("build-trace-v2/{}/out.doi", derivation.base_name()));
+    for (id, file) in [by_hash, by_path] {
+        let realisation = Realisation { id, path: StorePath::new([1; 20], "p").unwrap(), signatures: Default::default() };
+        assert_eq!(cache.query_realisation(&realisation.id).unwrap(), None);
+        cache.register_realisations(std::slice::from_ref(&realisation), false).unwrap();
+        assert_eq!(cache.query_realisation(&realisation.id).unwrap(), Some(realisation.clone()));
+        assert!(server.files.lock().unwrap().contains_key(&format!("{URL}/{file}")), "{file}");
+    }
+
     assert_eq!(cache.build_log(&derivation).unwrap(), None);
     cache.add_build_log(&derivation, b"lines").unwrap();
     assert_eq!(cache.build_log(&derivation).unwrap().as_deref(), Some(&b"lines"[..]));
@@ -285,18 +286,28 @@ fn realisations_and_logs_are_files() {
 #[test]
 fn outputs_that_were_built_before_are_known_by_their_realisations() {
     const DERIVATION: &[u8] = br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("name","ca"),("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9"),("outputHashAlgo","sha256"),("outputHashMode","recursive")])"#;
-    let cache = BinaryCache::open(URL, Arc::new(Server::default()), zstd()).unwrap();
+    let server = Arc::new(Server::default());
+    let cache = BinaryCache::open(URL, Arc::<Server>::clone(&server), zstd()).unwrap();
     let path = cache.add_text("ca.drv", DERIVATION, &Default::default()).unwrap();
     assert_eq!(cache.derivation_outputs(&path).unwrap(), [("out".to_owned(), None)].into());
 
     let mut lookup = |_: &StorePath| Err("it has no inputs".into());
     let derivation = cache.read_derivation(&path).unwrap();
     let hash = derivation.hash_modulo(cache.store_dir(), true, &mut std::collections::HashMap::new(), &mut lookup).unwrap().hash;
-    let id = DerivationOutputId { derivation_hash: hash, output: "out".into() };
+    let id = DerivationOutputId::by_hash(hash, "out");
     let made = StorePath::new([3; 20], "ca").unwrap();
     let realisation = Realisation { id, path: made.clone(), signatures: Default::default() };
     cache.register_realisations(&[realisation], false).unwrap();
-    assert_eq!(cache.derivation_outputs(&path).unwrap(), [("out".to_owned(), Some(made))].into());
+    assert_eq!(cache.derivation_outputs(&path).unwrap(), [("out".to_owned(), Some(made.clone()))].into());
+
+    // By the rules of 2.35 that is not what is looked for.
+    let mut options = zstd();
+    options.content_rules = crate::content_rules::ContentRules::Since2_35;
+    let newer = BinaryCache::open(URL, server, options).unwrap();
+    assert_eq!(newer.derivation_outputs(&path).unwrap(), [("out".to_owned(), None)].into());
+    let id = DerivationOutputId::by_path(path.clone(), "out");
+    newer.register_realisations(&[Realisation { id, path: made.clone(), signatures: Default::default() }], false).unwrap();
+    assert_eq!(newer.derivation_outputs(&path).unwrap(), [("out".to_owned(), Some(made))].into());
 }
 
 #[test]

@@ -271,8 +271,8 @@ pub(super) fn realisation(cache: &BinaryCache, realisation: &Realisation) -> Res
         realisation.sign(key);
     }
     let realisation = &realisation;
-    let text = crate::json::to_string(&realisation.to_json());
-    let name = format!("realisations/{}.doi", realisation.id);
+    let text = realisation.to_cache_text();
+    let name = realisation.id.cache_file();
     cache.files.put_bytes(&name, text.as_bytes(), "application/json", Compression::None)?;
     if let Some((disk_cache, id)) = cache.disk_cache() {
         disk_cache.remember_realisation(id, &realisation.id, Some(realisation));

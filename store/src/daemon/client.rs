@@ -8,34 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 
 use super::connection::{Connection, ReadAnswer, Write1};
 use super::hang_up::Waiting;
-use super::service::DaemonService;
 use super::transport::Connector;
 use crate::addressed::{Tee, parse_nar};
-use crate::content_address::ContentAddress;
-use crate::derivation::Derivation;
+use crate::content_rules::ContentRules;
 use crate::error::{Result, StoreError};
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
-use crate::realisation::{DerivationOutputId, Realisation};
+use crate::realisation::{DerivationKey, DerivationOutputId, Realisation, UnkeyedRealisation};
 use crate::store::{
     AddOptions, Addressing, Capabilities, Contents, GcAction, GcOptions, GcResults, OptimiseEvent, OptimiseStats,
     Roots, RootsEvent, Store, Text, VerifyEvent, VerifyOptions, WriteNarOf,
 };
-use crate::wire::build_result::{BuildMode, BuildResult, KeyedBuildResult};
-use crate::wire::derivation::write_derivation;
-use crate::wire::derived_path::DerivedPath;
 use crate::wire::log::LogSink;
 use crate::wire::message::{Dialect, Message, Protocol, Trust, write_signatures};
-use crate::wire::operations::{ClientOptions, GcRequest, Missing, Operation, SubstitutableInfo};
-use crate::wire::version::{DaemonInfo, Number, Version};
+use crate::wire::operations::{GcRequest, Operation};
+use crate::wire::version::{DaemonInfo, Feature, Number, Version};
 use crate::wire::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
 
 mod contents;
 mod options;
+mod service;
 
 pub use options::DaemonStoreOptions;
 
@@ -94,14 +89,22 @@ impl DaemonStore {
                 let transport = self.connector.connect()?;
                 let dir = &self.options.store_dir;
                 let log = &*self.options.log;
-                let mut connection =
-                    Connection::open(transport, &self.connector.address(), dir, &Version::latest(), log)?;
-                if let Some(settings) = &self.options.settings {
+                let mut connection = Connection::open(transport, &self.connector.address(), dir, &self.offered(), log)?;
+                if let Some(settings) = self.options.settings.as_ref().filter(|_| !connection.protocol().has(Feature::NoSettings)) {
                     connection.set_options(dir, log, settings)?;
                 }
                 Ok(connection)
             }
         }
+    }
+
+    /// What is offered to the daemon.
+    fn offered(&self) -> Version {
+        let mut offered = Version::of_client();
+        if self.options.content_rules == ContentRules::Until2_34 {
+            offered.features = offered.features.without(Feature::RealisationsByPath);
+        }
+        offered
     }
 
     fn give_back(&self, connection: Connection) {
@@ -276,20 +279,34 @@ impl Store for DaemonStore {
         self.request(Operation::QuerySubstitutablePaths, &|sink, dialect| paths.write(sink, dialect), &Message::read)
     }
 
+    fn content_rules(&self) -> ContentRules {
+        self.options.content_rules
+    }
+
     fn query_realisations(&self, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let write: Vec<_> = ids
-            .iter()
-            .map(|id| move |sink: &mut dyn Write, dialect: &Dialect<'_>| id.write(sink, dialect))
-            .collect();
-        let requests: Vec<&Write1<'_>> = write.iter().map(|write| write as &Write1<'_>).collect();
         self.with(|connection| {
+            // In the form that the other side does not have it knows nothing.
+            let by_path = connection.protocol().has_realisations_by_path();
+            let is_known = |id: &&DerivationOutputId| matches!(id.derivation, DerivationKey::Path(_)) == by_path;
+            let write: Vec<_> = ids
+                .iter()
+                .filter(is_known)
+                .map(|id| move |sink: &mut dyn Write, dialect: &Dialect<'_>| id.write(sink, dialect))
+                .collect();
+            let requests: Vec<&Write1<'_>> = write.iter().map(|write| write as &Write1<'_>).collect();
             let (dir, log) = (&self.options.store_dir, &*self.options.log);
-            connection.batch(dir, log, Operation::QueryRealisation, &requests, &|source, dialect| {
-                Ok(Vec::<Realisation>::read(source, dialect)?.into_iter().next())
-            })
+            let answers = connection.batch(dir, log, Operation::QueryRealisation, &requests, &|source, dialect| {
+                if by_path {
+                    return Option::<UnkeyedRealisation>::read(source, dialect);
+                }
+                Ok(Vec::<Realisation>::read(source, dialect)?.into_iter().next().map(|known| known.unkeyed()))
+            })?;
+            let mut answers = answers.into_iter();
+            let answer = |id: &DerivationOutputId| if is_known(&id) { answers.next().flatten().map(|found| found.with_id(id.clone())) } else { None };
+            Ok(ids.iter().map(answer).collect())
         })
     }
 
@@ -333,7 +350,7 @@ impl Store for DaemonStore {
             Operation::AddToStoreNar,
             &|sink, dialect| {
                 // The same as the message, but always with everything.
-                let dialect = Dialect { protocol: Protocol::Worker(Number::new(1, 16)), ..*dialect };
+                let dialect = Dialect { protocol: Protocol::worker(Number::new(1, 16)), ..*dialect };
                 info.write(sink, &dialect)?;
                 options.repair.write(sink, &dialect)?;
                 (!options.check_signatures).write(sink, &dialect)
@@ -348,7 +365,7 @@ impl Store for DaemonStore {
             return Ok(());
         }
         let dialect =
-            Dialect { store_dir: &self.options.store_dir, protocol: Protocol::Worker(Number::new(1, 16)) };
+            Dialect { store_dir: &self.options.store_dir, protocol: Protocol::worker(Number::new(1, 16)) };
         self.upload(
             Operation::AddMultipleToStore,
             &|sink, dialect| {
@@ -440,13 +457,13 @@ impl Store for DaemonStore {
     }
 
     fn collect_garbage(&self, options: &GcOptions, _deleting: &mut dyn FnMut(&str)) -> Result<GcResults> {
-        use crate::wire::operations::GcAction as Action;
+        use crate::wire::operations::{Among, GcAction as Action};
         if options.registered_before.is_some() || options.unused_since.is_some() {
             return Err(StoreError::Unsupported { operation: "collecting garbage by age" });
         }
         let mut request = GcRequest {
             action: Action::DeleteDead,
-            paths: BTreeSet::new(),
+            among: None,
             ignore_liveness: false,
             max_freed: options.max_freed,
         };
@@ -454,12 +471,9 @@ impl Store for DaemonStore {
             GcAction::ReturnLive => request.action = Action::ReturnLive,
             GcAction::ReturnDead => request.action = Action::ReturnDead,
             GcAction::DeleteDead => {}
-            GcAction::DeletePaths { skip_live: true, .. } => {
-                return Err(StoreError::Unsupported { operation: "deleting what is dead among some paths" });
-            }
-            GcAction::DeletePaths { paths, ignore_liveness, .. } => {
-                request.action = Action::DeleteSpecific;
-                request.paths.clone_from(paths);
+            GcAction::DeletePaths { paths, ignore_liveness, skip_live, also_referrers } => {
+                request.action = if *skip_live { Action::DeleteDead } else { Action::DeleteSpecific };
+                request.among = Some(Among { paths: paths.clone(), also_referrers: *also_referrers });
                 request.ignore_liveness = *ignore_liveness;
             }
         }
@@ -500,82 +514,5 @@ impl Store for DaemonStore {
             &mut |sink| Ok(sink.write_all(log).map_err(WireError::from)?),
             &ignore_number,
         )
-    }
-}
-
-impl DaemonService for DaemonStore {
-    fn hang_up(&self, thread: ThreadId) {
-        self.waiting.hang_up(thread);
-    }
-
-    fn build_paths(
-        &self,
-        wanted: &[DerivedPath],
-        mode: BuildMode,
-        log: &dyn LogSink,
-    ) -> Result<Vec<KeyedBuildResult>> {
-        let write: &Write1<'_> = &|sink, dialect| {
-            sink.write_number(wanted.len() as u64)?;
-            wanted.iter().try_for_each(|path| path.write(sink, dialect))?;
-            mode.write(sink, dialect)
-        };
-        self.request_logged(log, Operation::BuildPathsWithResults, write, &Message::read)
-    }
-
-    fn build_derivation(
-        &self,
-        path: &StorePath,
-        derivation: &Derivation,
-        mode: BuildMode,
-        log: &dyn LogSink,
-    ) -> Result<BuildResult> {
-        let write: &Write1<'_> = &|sink, dialect| {
-            path.write(sink, dialect)?;
-            write_derivation(sink, dialect, derivation)?;
-            mode.write(sink, dialect)
-        };
-        self.request_logged(log, Operation::BuildDerivation, write, &Message::read)
-    }
-
-    fn query_missing(&self, wanted: &[DerivedPath], log: &dyn LogSink) -> Result<Missing> {
-        let write: &Write1<'_> = &|sink, dialect| {
-            sink.write_number(wanted.len() as u64)?;
-            wanted.iter().try_for_each(|path| path.write(sink, dialect))
-        };
-        self.request_logged(log, Operation::QueryMissing, write, &Message::read)
-    }
-
-    fn ensure_path(&self, path: &StorePath, log: &dyn LogSink) -> Result<()> {
-        self.request_logged(log, Operation::EnsurePath, &|sink, dialect| path.write(sink, dialect), &ignore_number)
-    }
-
-    fn substitute_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<()> {
-        self.query_valid_paths(&paths.iter().cloned().collect(), true).map(drop)
-    }
-
-    fn available_paths(&self, paths: &[StorePath], _log: &dyn LogSink) -> Result<BTreeSet<StorePath>> {
-        self.substitutable_paths(paths)
-    }
-
-    fn substitutable_infos(
-        &self,
-        paths: &BTreeMap<StorePath, Option<ContentAddress>>,
-        log: &dyn LogSink,
-    ) -> Result<BTreeMap<StorePath, SubstitutableInfo>> {
-        let write: &Write1<'_> = &|sink, dialect| paths.write(sink, dialect);
-        self.request_logged(log, Operation::QuerySubstitutablePathInfos, write, &Message::read)
-    }
-
-    fn version(&self) -> Result<Option<String>> {
-        Ok(self.daemon_info()?.0.version)
-    }
-
-    fn protocol(&self) -> Result<Option<Number>> {
-        Ok(Some(self.daemon_info()?.1))
-    }
-
-    /// Connections that are open keep their settings.
-    fn set_options(&self, options: &ClientOptions, _is_trusted: bool, log: &dyn LogSink) -> Result<()> {
-        self.with(|connection| connection.set_options(&self.options.store_dir, log, options))
     }
 }

@@ -60,7 +60,7 @@ impl Connection {
         })?;
         let mut connection =
             Connection { source, sink, hang_up, version, info, is_sound: true, _guard: guard };
-        let dialect = Dialect { store_dir, protocol: Protocol::Worker(connection.version.number) };
+        let dialect = Dialect { store_dir, protocol: connection.protocol() };
         match read_messages(&mut connection.source, &dialect, log) {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(error)) => Err(failed(error.message)),
@@ -68,8 +68,8 @@ impl Connection {
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        Protocol::Worker(self.version.number)
+    pub(super) fn protocol(&self) -> Protocol {
+        self.version.protocol()
     }
 
     /// Sends a request and reads its answer.

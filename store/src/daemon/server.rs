@@ -13,9 +13,9 @@ use super::service::DaemonService;
 use super::tunnel::Tunnel;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
-use crate::wire::message::{Message, Protocol, Trust};
+use crate::wire::message::{Message, Trust};
 use crate::wire::operations::{ClientOptions, Operation};
-use crate::wire::version::{DaemonInfo, GreetingError, Version, greet_client};
+use crate::wire::version::{DaemonInfo, Feature, GreetingError, Version, greet_client};
 use crate::wire::{WireError, WireRead};
 
 mod adding;
@@ -61,12 +61,16 @@ pub fn serve(
         Some(Trust::NotTrusted)
     };
     let info = DaemonInfo { version: Some(options.version.clone()), trust };
-    let version = greet_client(&mut source, &mut sink, store.store_dir(), &Version::latest(), &info)
+    let mut offered = Version::of_server();
+    if options.is_recursive {
+        offered.features = offered.features.with(Feature::NoSettings);
+    }
+    let version = greet_client(&mut source, &mut sink, store.store_dir(), &offered, &info)
         .map_err(|error| match error {
             GreetingError::Wire(error) => StoreError::from(error),
             error => StoreError::format("greeting a client", error),
         })?;
-    let tunnel = Tunnel::new(sink, store.store_dir(), Protocol::Worker(version.number));
+    let tunnel = Tunnel::new(sink, store.store_dir(), version.protocol());
     let mut session = Session { store, service, options, source, tunnel };
     let result = session.run();
     if let Err(error) = &result {
@@ -163,6 +167,10 @@ impl Session<'_> {
             Operation::VerifyStore => self.verify(),
             Operation::SetOptions => {
                 let options: ClientOptions = self.read()?;
+                if self.tunnel.dialect().protocol.has(Feature::NoSettings) {
+                    self.tunnel.work(|| -> Result<()> { Err(refused("setting options is not allowed here")) })?;
+                    return Ok(());
+                }
                 let Session { service, tunnel, .. } = self;
                 let (is_trusted, is_recursive) = (self.options.is_trusted, self.options.is_recursive);
                 tunnel.work(|| if is_recursive { Ok(()) } else { service.set_options(&options, is_trusted, tunnel) })?;

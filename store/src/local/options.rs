@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::SpaceGuard;
 use super::canonicalise;
+use crate::content_rules::ContentRules;
 use crate::path::{StoreDir, StorePath};
 use crate::signature::{SecretKey, TrustedKeys};
 
@@ -50,6 +51,8 @@ pub struct LocalStoreOptions {
     pub trusted_keys: TrustedKeys,
     /// The keys of `secret-key-files`: what this store has built is signed with them.
     pub secret_keys: Vec<SecretKey>,
+    /// Which rules content-addressed derivations follow.
+    pub content_rules: ContentRules,
     /// Paths whose locks another program holds for this one, so that they are not taken.
     pub held_locks: BTreeSet<StorePath>,
 }
@@ -77,6 +80,7 @@ impl Default for LocalStoreOptions {
             require_signatures: true,
             trusted_keys: TrustedKeys::default(),
             secret_keys: Vec::new(),
+            content_rules: ContentRules::default(),
             held_locks: BTreeSet::new(),
         }
     }

@@ -1,28 +1,80 @@
 //! Realisations in the database: which path an output of a content-addressed derivation turned out to be.
 //!
-//! The surprising thing: the column `drvPath` holds no path but the derivation's masked hash (`sha256:` and base 16),
-//! as the reference has it until 2.34. Rows go with the path that they name.
+//! Each form has its table, as in the reference: `Realisations` until 2.34, whose rows go with the path that they name, and
+//! `BuildTraceV3` since 2.35, whose rows outlive it, so that what was built once can be known without being there. The surprising
+//! thing: the column `drvPath` of the first holds no path but the derivation's masked hash (`sha256:` and base 16), that of the second
+//! only the path's last part.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Result, StoreError};
 use crate::hash::HashFormat;
 use crate::local::LocalStore;
 use crate::local::index::{Index, WriteError};
 use crate::local::rows::parse_path;
-use crate::local::schema::{REALISATIONS_MIGRATION, REALISATIONS_TABLES};
+use crate::local::schema::{BUILD_TRACE_MIGRATION, BUILD_TRACE_TABLES, REALISATIONS_MIGRATION, REALISATIONS_TABLES};
 use crate::path::StoreDir;
-use crate::realisation::{DerivationOutputId, Realisation};
+use crate::realisation::{DerivationKey, DerivationOutputId, Realisation};
 use crate::store::{Store, check_same_realisation};
 
-const SELECT: &str = "select Realisations.id, ValidPaths.path, signatures from Realisations \
-    join ValidPaths on ValidPaths.id = Realisations.outputPath where drvPath = ? and outputName = ?";
+/// How the realisations of one form stand in the database.
+struct Form {
+    table: &'static str,
+    migration: &'static str,
+    make_tables: &'static str,
+    select: &'static str,
+    update: &'static str,
+    /// Inserts nothing if the path must be valid and is not.
+    insert: &'static str,
+}
+
+const BY_HASH: Form = Form {
+    table: "Realisations",
+    migration: REALISATIONS_MIGRATION,
+    make_tables: REALISATIONS_TABLES,
+    select: "select Realisations.id, ValidPaths.path, signatures from Realisations \
+        join ValidPaths on ValidPaths.id = Realisations.outputPath where drvPath = ? and outputName = ?",
+    update: "update Realisations set signatures = ? where id = ?",
+    insert: "insert into Realisations (drvPath, outputName, outputPath, signatures) \
+        select ?, ?, id, ? from ValidPaths where path = ?",
+};
+
+const BY_PATH: Form = Form {
+    table: "BuildTraceV3",
+    migration: BUILD_TRACE_MIGRATION,
+    make_tables: BUILD_TRACE_TABLES,
+    select: "select id, outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ?",
+    update: "update BuildTraceV3 set signatures = ? where id = ?",
+    insert: "insert into BuildTraceV3 (drvPath, outputName, signatures, outputPath) values (?, ?, ?, ?)",
+};
+
+impl Form {
+    fn of(id: &DerivationOutputId) -> &'static Form {
+        match id.derivation {
+            DerivationKey::Hash(_) => &BY_HASH,
+            DerivationKey::Path(_) => &BY_PATH,
+        }
+    }
+
+    fn is_there(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        connection.prepare_cached("select 1 from sqlite_master where type = 'table' and name = ?")?.exists([self.table])
+    }
+
+    fn find(&self, connection: &Connection, id: &DerivationOutputId) -> rusqlite::Result<Found> {
+        let mut select = connection.prepare_cached(self.select)?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        select.query_row(params![key(id), id.output.as_str()], row).optional()
+    }
+}
 
 /// What stands in the database about one output: its row, the full path, signatures separated by blanks.
 type Found = Option<(i64, String, Option<String>)>;
 
 fn key(id: &DerivationOutputId) -> String {
-    id.derivation_hash.format(HashFormat::Base16, true)
+    match &id.derivation {
+        DerivationKey::Hash(hash) => hash.format(HashFormat::Base16, true),
+        DerivationKey::Path(path) => path.base_name(),
+    }
 }
 
 fn from_row(dir: &StoreDir, id: &DerivationOutputId, path: &str, signatures: Option<&str>) -> Result<Realisation> {
@@ -37,15 +89,10 @@ impl Index {
     /// Returns what is known about these outputs, in the same places.
     fn realisations(&self, dir: &StoreDir, ids: &[DerivationOutputId]) -> Result<Vec<Option<Realisation>>> {
         let rows: Vec<Found> = self.read(|connection| {
-            if !has_tables(connection)? {
-                return Ok(vec![None; ids.len()]);
-            }
-            let mut select = connection.prepare_cached(SELECT)?;
+            let (by_hash, by_path) = (BY_HASH.is_there(connection)?, BY_PATH.is_there(connection)?);
             let one = |id: &DerivationOutputId| {
-                let found = select.query_row(params![key(id), id.output.as_str()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                });
-                found.optional()
+                let is_there = if matches!(id.derivation, DerivationKey::Hash(_)) { by_hash } else { by_path };
+                if is_there { Form::of(id).find(connection, id) } else { Ok(None) }
             };
             ids.iter().map(one).collect()
         })?;
@@ -58,35 +105,27 @@ impl Index {
     /// Adds realisations, all or none; those that are known get the new signatures.
     fn add_realisations(&self, dir: &StoreDir, realisations: &[Realisation]) -> Result<()> {
         self.write(|transaction| {
-            if !has_tables(transaction)? {
-                transaction.execute_batch(REALISATIONS_TABLES)?;
-                let insert = "insert or ignore into SchemaMigrations (migration) values (?)";
-                transaction.execute(insert, [REALISATIONS_MIGRATION])?;
-            }
             for new in realisations {
+                let form = Form::of(&new.id);
+                if !form.is_there(transaction)? {
+                    transaction.execute_batch(form.make_tables)?;
+                    let insert = "insert or ignore into SchemaMigrations (migration) values (?)";
+                    transaction.execute(insert, [form.migration])?;
+                }
                 let full = dir.display(&new.path);
-                let known: Found = transaction
-                    .prepare_cached(SELECT)?
-                    .query_row(params![key(&new.id), new.id.output.as_str()], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                    })
-                    .optional()?;
                 let join = |all: &Realisation| {
                     let texts: Vec<&str> = all.signatures.iter().map(String::as_str).collect();
                     texts.join(" ")
                 };
-                if let Some((row, path, signatures)) = known {
+                if let Some((row, path, signatures)) = form.find(transaction, &new.id)? {
                     let mut known =
                         from_row(dir, &new.id, &path, signatures.as_deref()).map_err(WriteError::Store)?;
                     check_same_realisation(dir, &known, new).map_err(WriteError::Store)?;
                     known.signatures.extend(new.signatures.iter().cloned());
-                    let update = "update Realisations set signatures = ? where id = ?";
-                    transaction.prepare_cached(update)?.execute(params![join(&known), row])?;
+                    transaction.prepare_cached(form.update)?.execute(params![join(&known), row])?;
                     continue;
                 }
-                let insert = "insert into Realisations (drvPath, outputName, outputPath, signatures) \
-                    select ?, ?, id, ? from ValidPaths where path = ?";
-                let n_inserted = transaction.prepare_cached(insert)?.execute(params![
+                let n_inserted = transaction.prepare_cached(form.insert)?.execute(params![
                     key(&new.id),
                     new.id.output.as_str(),
                     join(new),
@@ -99,12 +138,6 @@ impl Index {
             Ok(())
         })
     }
-}
-
-fn has_tables(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("select 1 from sqlite_master where type = 'table' and name = 'Realisations'")?
-        .exists([])
 }
 
 impl LocalStore {

@@ -79,6 +79,19 @@ create trigger if not exists DeleteSelfRefsViaRealisations before delete on Vali
   end;
 ";
 
+/// The same for the form of 2.35; the tables are those of `ca-specific-schema.sql` of the reference's master.
+pub(crate) const BUILD_TRACE_MIGRATION: &str = "20251017-ca-derivations";
+pub(crate) const BUILD_TRACE_TABLES: &str = "
+create table if not exists BuildTraceV3 (
+    id         integer primary key autoincrement not null,
+    drvPath    text not null,
+    outputName text not null,
+    outputPath text not null,
+    signatures text
+);
+create index if not exists IndexBuildTraceV3 on BuildTraceV3(drvPath, outputName);
+";
+
 /// How to open a database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenOptions {

@@ -122,6 +122,7 @@ impl Opener {
             _ => base.to_owned(),
         };
         let mut options = BinaryCacheOptions::default();
+        options.content_rules = super::content_rules(configuration)?;
         options.store_dir = store_dir.clone();
         let (mut certificate, mut key, mut is_trusted, mut key_files) = (None, None, false, Vec::new());
         #[cfg(feature = "s3")]

@@ -127,6 +127,7 @@ fn local_options(configuration: &dyn Configuration) -> Result<LocalStoreOptions,
         require_signatures: configuration.is_on("require-sigs"),
         trusted_keys: caches::trusted_keys(configuration)?,
         secret_keys: caches::secret_keys(configuration)?,
+        content_rules: super::content_rules(configuration)?,
         space_guard: SpaceGuard {
             min_free: configuration.integer("min-free"),
             max_free: configuration.integer("max-free"),

@@ -113,6 +113,7 @@ impl RemotePlace {
         let real = place.real_store_dir().unwrap_or_else(|| store_dir.as_str().into());
         let mut options = DaemonStoreOptions::new(store_dir.clone());
         options.log = Arc::clone(&opener.log);
+        options.content_rules = place.options.content_rules;
         let daemon = |store: DaemonStore| {
             let store = Arc::new(store);
             OpenedStore { store: store.clone(), local: None, service: Some(store) }
@@ -173,7 +174,7 @@ const NOT_SENT: &[&str] = &[
     "trusted-users", "allowed-users", "nix-path", "pure-eval", "restrict-eval", "eval-system", "eval-cache", "allow-import-from-derivation", "allowed-uris",
     "error-style", "warn-dirty", "tarball-ttl", "flake-registry", "use-registries", "accept-flake-config", "access-tokens", "abort-on-warn", "max-call-depth",
     "trace-verbose", "trace-function-calls", "debugger-on-trace", "debugger-on-warn", "bash-prompt", "bash-prompt-prefix", "bash-prompt-suffix", "commit-lock-file-summary",
-    "nix-shell-always-looks-for-shell-nix", "nix-shell-shebang-arguments-relative-to-script", "warn-short-path-literals", "upgrade-nix-store-path-url",
+    "nix-shell-always-looks-for-shell-nix", "nix-shell-shebang-arguments-relative-to-script", "warn-short-path-literals", "content-address-rules", "upgrade-nix-store-path-url",
 ];
 
 /// Returns what a daemon is told of the settings: those that somebody has set.

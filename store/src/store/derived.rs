@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 use crate::hash::Algorithm;
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::PathInfo;
-use crate::realisation::{DerivationOutputId, Realisation};
+use crate::realisation::{DerivationKey, DerivationOutputId, Realisation};
 use crate::store::{Addressing, Store, Text};
 
 /// Parses the bytes of a derivation, with the path in the error.
@@ -49,6 +49,7 @@ pub(crate) fn static_outputs(
 /// store has realisations of them.
 pub(crate) fn add_realised_outputs<S: Store + ?Sized>(
     store: &S,
+    path: &StorePath,
     derivation: &Derivation,
     outputs: &mut BTreeMap<String, Option<StorePath>>,
 ) -> Result<()> {
@@ -56,15 +57,39 @@ pub(crate) fn add_realised_outputs<S: Store + ?Sized>(
     if unknown.is_empty() || derivation.kind() == Ok(DerivationType::Impure) {
         return Ok(());
     }
-    let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
-    let hash = derivation.hash_modulo(store.store_dir(), true, &mut HashMap::new(), &mut lookup);
-    let derivation_hash = hash.map_err(|error| StoreError::format("error hashing a derivation", error))?.hash;
-    let ids: Vec<DerivationOutputId> =
-        unknown.iter().map(|name| DerivationOutputId { derivation_hash, output: name.as_str().into() }).collect();
+    let key = store.content_rules().derivation_key(path, || {
+        let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
+        let hash = derivation.hash_modulo(store.store_dir(), true, &mut HashMap::new(), &mut lookup);
+        hash.map(|modulo| modulo.hash).map_err(|error| StoreError::format("error hashing a derivation", error))
+    })?;
+    let id = |name: &String| DerivationOutputId { derivation: key.clone(), output: name.as_str().into() };
+    let ids: Vec<DerivationOutputId> = unknown.iter().map(id).collect();
     for (name, realisation) in unknown.into_iter().zip(store.query_realisations(&ids)?) {
         outputs.insert(name, realisation.map(|realisation| realisation.path));
     }
     Ok(())
+}
+
+/// Returns what a store knows about an output: for a derivation's path also what it knows by the derivation's hash, if it has
+/// the derivation. Who asks by path is of 2.35, and what he gets then has no signatures, because those were made over the other
+/// form.
+pub(crate) fn realisation_in_either_form<S: Store + ?Sized>(store: &S, id: &DerivationOutputId) -> Result<Option<Realisation>> {
+    if let Some(known) = store.query_realisation(id)? {
+        return Ok(Some(known));
+    }
+    let DerivationKey::Path(path) = &id.derivation else { return Ok(None) };
+    if !path.is_derivation() || !store.is_valid(path)? {
+        return Ok(None);
+    }
+    let derivation = store.read_derivation(path)?;
+    if !derivation.outputs.contains_key(&id.output) {
+        return Ok(None);
+    }
+    let mut lookup = |path: &StorePath| Ok(store.read_derivation(path)?);
+    // A derivation whose inputs are not here has no hash here.
+    let Ok(hash) = derivation.hash_modulo(store.store_dir(), true, &mut HashMap::new(), &mut lookup) else { return Ok(None) };
+    let known = store.query_realisation(&DerivationOutputId::by_hash(hash.hash, id.output.clone()))?;
+    Ok(known.map(|known| Realisation { id: id.clone(), path: known.path, signatures: Default::default() }))
 }
 
 /// Returns the path and facts of a text.

@@ -22,6 +22,8 @@ pub enum GcAction {
         ignore_liveness: bool,
         /// Leave alone what is alive instead of refusing to delete anything.
         skip_live: bool,
+        /// Delete what refers to them too; it must be dead as well.
+        also_referrers: bool,
     },
 }
 

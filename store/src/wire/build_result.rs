@@ -1,7 +1,8 @@
 //! Results of builds on the wire.
 //!
 //! The surprising thing: a success carries an empty error message and a failure an empty map of outputs, because the
-//! layout is older than the idea that only one of them makes sense.
+//! layout is older than the idea that only one of them makes sense. And an output carries a realisation of the form that is
+//! spoken, though nobody reads more of it than its name and path: so one form can be made of the other.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,7 +13,9 @@ use super::derived_path::DerivedPath;
 use super::message::{Dialect, Message, Protocol};
 use super::path_info::read_time;
 use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
-use crate::realisation::{DerivationOutputId, Realisation, RealisationError};
+use crate::derivation::OutputName;
+use crate::path::StorePath;
+use crate::realisation::{DerivationKey, DerivationOutputId, Realisation, RealisationError, UnkeyedRealisation};
 
 /// How a build ended, in the numbering of both protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +110,44 @@ impl Message for BuildMode {
     }
 }
 
+/// An output that a build made or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltOutput {
+    /// Its path, and who says so.
+    pub made: UnkeyedRealisation,
+    /// What its realisation is called, if that is known: 2.35 does not say.
+    pub id: Option<DerivationOutputId>,
+}
+
+impl BuiltOutput {
+    /// Returns an output of which no more than the path is known.
+    pub fn new(path: StorePath) -> BuiltOutput {
+        BuiltOutput { made: UnkeyedRealisation { path, signatures: Default::default() }, id: None }
+    }
+
+    fn of(realisation: &Realisation) -> BuiltOutput {
+        BuiltOutput { made: realisation.unkeyed(), id: Some(realisation.id.clone()) }
+    }
+
+    /// Returns the realisation in the form of 2.34, if its name is known in that form.
+    fn by_hash(&self) -> Option<Realisation> {
+        let id = self.id.as_ref().filter(|id| matches!(id.derivation, DerivationKey::Hash(_)))?;
+        Some(self.made.clone().with_id(id.clone()))
+    }
+
+    /// Returns the JSON object: with the realisation's name if it has one in the form of 2.34.
+    fn to_json(&self) -> Value {
+        self.by_hash().map_or_else(|| self.made.to_json(), |realisation| realisation.to_json())
+    }
+
+    fn from_json(json: &Value) -> Result<BuiltOutput, RealisationError> {
+        if json.get("id").is_some() || json.get("key").is_some() {
+            return Ok(BuiltOutput::of(&Realisation::from_json(json)?));
+        }
+        Ok(BuiltOutput { made: UnkeyedRealisation::from_json(json)?, id: None })
+    }
+}
+
 /// The result of one build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildResult {
@@ -127,7 +168,7 @@ pub struct BuildResult {
     /// Processor time in the kernel, in microseconds.
     pub cpu_system_us: Option<i64>,
     /// What was built.
-    pub outputs: BTreeMap<DerivationOutputId, Realisation>,
+    pub outputs: BTreeMap<OutputName, BuiltOutput>,
 }
 
 impl BuildResult {
@@ -158,7 +199,7 @@ impl BuildResult {
             "stopTime": self.stop_time,
         });
         if self.status.is_success() {
-            let outputs = self.outputs.iter().map(|(id, made)| (id.output.to_string(), made.to_json()));
+            let outputs = self.outputs.iter().map(|(name, output)| (name.to_string(), output.to_json()));
             json["builtOutputs"] = Value::Object(outputs.collect());
         } else {
             json["errorMsg"] = self.error.as_str().into();
@@ -198,9 +239,8 @@ impl BuildResult {
             result.is_non_deterministic = flag("isNonDeterministic")?;
             return Ok(result);
         }
-        for made in json.get("builtOutputs").and_then(Value::as_object).ok_or(invalid("builtOutputs"))?.values() {
-            let made = Realisation::from_json(made)?;
-            result.outputs.insert(made.id.clone(), made);
+        for (name, output) in json.get("builtOutputs").and_then(Value::as_object).ok_or(invalid("builtOutputs"))? {
+            result.outputs.insert(name.as_str().into(), BuiltOutput::from_json(output)?);
         }
         Ok(result)
     }
@@ -238,7 +278,7 @@ impl Message for BuildResult {
             result.cpu_system_us = read_optional(source)?;
         }
         if layout.outputs {
-            result.outputs = Message::read(source, dialect)?;
+            result.outputs = read_outputs(source, dialect)?;
         }
         Ok(result)
     }
@@ -258,10 +298,50 @@ impl Message for BuildResult {
             write_optional(sink, self.cpu_system_us)?;
         }
         if layout.outputs {
-            self.outputs.write(sink, dialect)?;
+            write_outputs(sink, dialect, &self.outputs)?;
         }
         Ok(())
     }
+}
+
+fn read_outputs(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<BTreeMap<OutputName, BuiltOutput>, WireError> {
+    if dialect.protocol.has_realisations_by_path() {
+        let outputs: BTreeMap<OutputName, UnkeyedRealisation> = Message::read(source, dialect)?;
+        return Ok(outputs.into_iter().map(|(name, made)| (name, BuiltOutput { made, id: None })).collect());
+    }
+    let outputs: BTreeMap<DerivationOutputId, Realisation> = Message::read(source, dialect)?;
+    let output = |(id, realisation): (DerivationOutputId, Realisation)| {
+        let mut output = BuiltOutput::of(&realisation);
+        output.id = output.id.filter(|id| *id != DerivationOutputId::dummy(&id.output));
+        (id.output, output)
+    };
+    Ok(outputs.into_iter().map(output).collect())
+}
+
+fn write_outputs(
+    sink: &mut dyn Write,
+    dialect: &Dialect<'_>,
+    outputs: &BTreeMap<OutputName, BuiltOutput>,
+) -> Result<(), WireError> {
+    // In the old form their order is that of the names of realisations, all of one derivation.
+    sink.write_number(outputs.len() as u64)?;
+    for (name, output) in outputs {
+        if dialect.protocol.has_realisations_by_path() {
+            name.write(sink, dialect)?;
+            output.made.write(sink, dialect)?;
+            continue;
+        }
+        if let Some(realisation) = output.by_hash() {
+            realisation.id.write(sink, dialect)?;
+            realisation.write(sink, dialect)?;
+            continue;
+        }
+        let id = DerivationOutputId::dummy(name);
+        id.write(sink, dialect)?;
+        let json = serde_json::json!({ "id": id.to_string(), "outPath": output.made.path.base_name() });
+        sink.write_bytes(crate::json::to_string(&json).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Which parts a version has.

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn all_kinds_of_output_round_trip() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(WORKER_LATEST) };
         let path = StorePath::new([7; 20], "x").unwrap();
         let method = ContentAddressMethod::Nar;
         let hash = Hash::sha256([1; 32]);

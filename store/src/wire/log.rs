@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn messages_round_trip_and_break_off_cleanly() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(WORKER_LATEST) };
         for message in all() {
             let mut bytes = Vec::new();
             message.write(&mut bytes, &dialect).unwrap();
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn old_clients_get_lines() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(Number::new(1, 18)) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(Number::new(1, 18)) };
         let mut bytes = Vec::new();
         for message in &all()[..4] {
             message.write(&mut bytes, &dialect).unwrap();
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn hostile_messages() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(WORKER_LATEST) };
         let read = |numbers: &[u64]| {
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
             ServerMessage::read(&mut bytes.as_slice(), &dialect).unwrap_err()

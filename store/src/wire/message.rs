@@ -9,27 +9,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
-use super::version::Number;
+use super::version::{Feature, Features, Number};
 use super::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
 use crate::content_address::{ContentAddress, ContentAddressError, ContentAddressMethod};
 use crate::hash::Algorithm;
 use crate::path::{StoreDir, StorePath};
-use crate::realisation::{DerivationOutputId, Realisation};
+use crate::realisation::{DerivationKey, DerivationOutputId, Realisation, RealisationError, UnkeyedRealisation};
 use crate::signature::Signature;
 
 /// Which protocol is spoken, in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// The one of the daemon, also called worker protocol.
-    Worker(Number),
+    Worker {
+        /// The version.
+        number: Number,
+        /// What was agreed on besides.
+        features: Features,
+    },
     /// The one of `nix-store --serve`.
     Serve(Number),
 }
 
 impl Protocol {
+    /// The daemon's protocol without any feature.
+    pub const fn worker(number: Number) -> Protocol {
+        Protocol::Worker { number, features: Features::NONE }
+    }
+
+    /// Tells whether a feature of the daemon's protocol was agreed on.
+    pub fn has(self, feature: Feature) -> bool {
+        matches!(self, Protocol::Worker { features, .. } if features.has(feature))
+    }
+
+    /// Tells whether realisations travel in the form of 2.35, by the derivation's path.
+    pub fn has_realisations_by_path(self) -> bool {
+        self.has(Feature::RealisationsByPath) || self.is_serve_since(8)
+    }
+
     /// Tells whether this is the daemon's protocol, at least in version 1.`minor`.
     pub fn is_worker_since(self, minor: u8) -> bool {
-        matches!(self, Protocol::Worker(number) if number >= Number::new(1, minor))
+        matches!(self, Protocol::Worker { number, .. } if number >= Number::new(1, minor))
     }
 
     /// Tells whether this is the serve protocol, at least in version 2.`minor`.
@@ -274,23 +294,78 @@ pub fn write_signatures(sink: &mut dyn Write, signatures: &BTreeSet<String>) -> 
 }
 
 impl Message for DerivationOutputId {
-    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
-        let text = source.read_text(DEFAULT_LIMIT)?;
-        text.parse().map_err(|error| WireError::malformed("derivation output", error))
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        let malformed = |error| WireError::malformed("derivation output", error);
+        if dialect.protocol.has_realisations_by_path() {
+            let path = StorePath::read(source, dialect)?;
+            let output = source.read_text(DEFAULT_LIMIT)?;
+            return format!("{}^{output}", path.base_name()).parse().map_err(malformed);
+        }
+        let id: DerivationOutputId = source.read_text(DEFAULT_LIMIT)?.parse().map_err(malformed)?;
+        match id.derivation {
+            DerivationKey::Hash(_) => Ok(id),
+            DerivationKey::Path(_) => Err(malformed(RealisationError::InvalidId { text: id.to_string() })),
+        }
     }
 
-    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
-        Ok(sink.write_bytes(self.to_string().as_bytes())?)
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        match (&self.derivation, dialect.protocol.has_realisations_by_path()) {
+            (DerivationKey::Path(path), true) => {
+                path.write(sink, dialect)?;
+                Ok(sink.write_bytes(self.output.as_bytes())?)
+            }
+            (DerivationKey::Hash(_), false) => Ok(sink.write_bytes(self.to_string().as_bytes())?),
+            (DerivationKey::Path(_), false) => Err(WireError::Inexpressible { what: "a realisation of a derivation's path" }),
+            (DerivationKey::Hash(_), true) => Err(WireError::Inexpressible { what: "a realisation of a derivation's hash" }),
+        }
+    }
+}
+
+/// Only in the form of 2.35.
+impl Message for UnkeyedRealisation {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        Ok(UnkeyedRealisation { path: Message::read(source, dialect)?, signatures: read_signatures(source)? })
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        self.path.write(sink, dialect)?;
+        write_signatures(sink, &self.signatures)
+    }
+}
+
+impl Message for Option<UnkeyedRealisation> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        match source.read_number()? {
+            0 => Ok(None),
+            1 => UnkeyedRealisation::read(source, dialect).map(Some),
+            number => Err(WireError::OutOfRange { number }),
+        }
+    }
+
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        sink.write_flag(self.is_some())?;
+        self.as_ref().map_or(Ok(()), |realisation| realisation.write(sink, dialect))
     }
 }
 
 impl Message for Realisation {
-    fn read(source: &mut dyn Read, _dialect: &Dialect<'_>) -> Result<Self, WireError> {
+    fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
+        if dialect.protocol.has_realisations_by_path() {
+            let id = Message::read(source, dialect)?;
+            return Ok(UnkeyedRealisation::read(source, dialect)?.with_id(id));
+        }
         let text = source.read_text(DEFAULT_LIMIT)?;
         Realisation::parse(&text).map_err(|error| WireError::malformed("realisation", error))
     }
 
-    fn write(&self, sink: &mut dyn Write, _dialect: &Dialect<'_>) -> Result<(), WireError> {
+    fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
+        if dialect.protocol.has_realisations_by_path() {
+            self.id.write(sink, dialect)?;
+            return self.unkeyed().write(sink, dialect);
+        }
+        if matches!(self.id.derivation, DerivationKey::Path(_)) {
+            return Err(WireError::Inexpressible { what: "a realisation of a derivation's path" });
+        }
         Ok(sink.write_bytes(crate::json::to_string(&self.to_json()).as_bytes())?)
     }
 }
@@ -333,7 +408,7 @@ mod tests {
     #[test]
     fn methods_of_contents() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(WORKER_LATEST) };
         let check = |text: &str, expected: Option<ContentAddressMethod>| {
             let mut bytes = Vec::new();
             bytes.write_bytes(text.as_bytes()).unwrap();

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use super::message::{Dialect, Message};
+use super::version::Feature;
 use super::{WireError, WireRead, WireWrite};
 use crate::path::StorePath;
 
@@ -112,13 +113,23 @@ impl Message for GcAction {
     }
 }
 
+/// Some paths to collect among.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Among {
+    /// The paths.
+    pub paths: BTreeSet<StorePath>,
+    /// Whether what refers to them may be deleted too.
+    pub also_referrers: bool,
+}
+
 /// The request of [`Operation::CollectGarbage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcRequest {
     /// What to do.
     pub action: GcAction,
-    /// For [`GcAction::DeleteSpecific`].
-    pub paths: BTreeSet<StorePath>,
+    /// Among which paths; the whole store if there are none. Without [`Feature::CollectAmongPaths`] only for
+    /// [`GcAction::DeleteSpecific`], and without referrers.
+    pub among: Option<Among>,
     /// Delete what is alive too; daemons refuse.
     pub ignore_liveness: bool,
     /// Stop after so many bytes.
@@ -127,12 +138,18 @@ pub struct GcRequest {
 
 impl Message for GcRequest {
     fn read(source: &mut dyn Read, dialect: &Dialect<'_>) -> Result<Self, WireError> {
-        let request = GcRequest {
-            action: Message::read(source, dialect)?,
-            paths: Message::read(source, dialect)?,
-            ignore_liveness: source.read_flag()?,
-            max_freed: source.read_number()?,
+        let action = Message::read(source, dialect)?;
+        let among = if dialect.protocol.has(Feature::CollectAmongPaths) {
+            match source.read_number()? {
+                0 => Some(Among { paths: Message::read(source, dialect)?, also_referrers: source.read_flag()? }),
+                1 => None,
+                number => return Err(WireError::OutOfRange { number }),
+            }
+        } else {
+            let paths: BTreeSet<StorePath> = Message::read(source, dialect)?;
+            (action == GcAction::DeleteSpecific || !paths.is_empty()).then_some(Among { paths, also_referrers: false })
         };
+        let request = GcRequest { action, among, ignore_liveness: source.read_flag()?, max_freed: source.read_number()? };
         for _ in 0..3 {
             source.read_number()?;
         }
@@ -141,7 +158,22 @@ impl Message for GcRequest {
 
     fn write(&self, sink: &mut dyn Write, dialect: &Dialect<'_>) -> Result<(), WireError> {
         self.action.write(sink, dialect)?;
-        self.paths.write(sink, dialect)?;
+        match (&self.among, dialect.protocol.has(Feature::CollectAmongPaths)) {
+            (None, true) => sink.write_number(1)?,
+            (Some(among), true) => {
+                sink.write_number(0)?;
+                among.paths.write(sink, dialect)?;
+                sink.write_flag(among.also_referrers)?;
+            }
+            (None, false) => sink.write_number(0)?,
+            (Some(Among { also_referrers: true, .. }), false) => {
+                return Err(WireError::Inexpressible { what: "deleting what refers to some paths" });
+            }
+            (Some(_), false) if self.action != GcAction::DeleteSpecific => {
+                return Err(WireError::Inexpressible { what: "deleting what is dead among some paths" });
+            }
+            (Some(among), false) => among.paths.write(sink, dialect)?,
+        }
         sink.write_flag(self.ignore_liveness)?;
         sink.write_number(self.max_freed)?;
         for _ in 0..3 {
@@ -313,7 +345,7 @@ impl Message for SubstitutableInfo {
 #[cfg(test)]
 mod tests {
     use super::super::message::Protocol;
-    use super::super::version::WORKER_LATEST;
+    use super::super::version::{Version, WORKER_LATEST};
     use super::*;
     use crate::path::StoreDir;
 
@@ -330,7 +362,7 @@ mod tests {
     #[test]
     fn requests_round_trip() {
         let dir = StoreDir::default();
-        let dialect = Dialect { store_dir: &dir, protocol: Protocol::Worker(WORKER_LATEST) };
+        let dialect = Dialect { store_dir: &dir, protocol: Protocol::worker(WORKER_LATEST) };
         fn check<M: Message + PartialEq + std::fmt::Debug>(message: &M, dialect: &Dialect<'_>) {
             let mut bytes = Vec::new();
             message.write(&mut bytes, dialect).unwrap();
@@ -345,8 +377,19 @@ mod tests {
             check(&ClientOptions { verbose_build, overrides, cores: 3, ..ClientOptions::default() }, &dialect);
         }
         for action in [GcAction::ReturnLive, GcAction::ReturnDead, GcAction::DeleteDead, GcAction::DeleteSpecific] {
-            let paths = [path.clone()].into();
-            check(&GcRequest { action, paths, ignore_liveness: false, max_freed: u64::MAX }, &dialect);
+            let among = |also_referrers| Some(Among { paths: [path.clone()].into(), also_referrers });
+            let request = GcRequest { action, among: None, ignore_liveness: false, max_freed: u64::MAX };
+            let newer = Dialect { protocol: Version::of_client().protocol(), ..dialect };
+            for among in [None, among(false), among(true)] {
+                check(&GcRequest { among, ..request.clone() }, &newer);
+            }
+            // 2.34 can name paths only if they are what is to be deleted.
+            let is_specific = action == GcAction::DeleteSpecific;
+            check(&GcRequest { among: if is_specific { among(false) } else { None }, ..request.clone() }, &dialect);
+            for among in [(!is_specific).then(|| among(false)).flatten(), among(true)].into_iter().flatten() {
+                let refused = GcRequest { among: Some(among), ..request.clone() }.write(&mut Vec::new(), &dialect);
+                assert!(matches!(refused, Err(WireError::Inexpressible { .. })));
+            }
         }
         check(&Missing { unknown: [path.clone()].into(), nar_size: 5, ..Missing::default() }, &dialect);
         check(

@@ -4,9 +4,9 @@
 //! *features*; only what both have may be used. The surprising thing: features, not the number, decide about what came
 //! after 2.34, so a peer that says 1.38 may be any newer program, and Lix stays at 1.35 for ever.
 //!
-//! Format source: `worker-protocol-connection.cc`, `serve-protocol-connection.cc` of the reference (2.34.8).
+//! Format source: `worker-protocol-connection.cc`, `serve-protocol-connection.cc` of the reference (2.34.8, and its master
+//! after 2.35 for features and serve 2.8).
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Read, Write};
 
@@ -62,33 +62,106 @@ pub const WORKER_LATEST: Number = Number::new(1, 38);
 pub const WORKER_MINIMUM: Number = Number::new(1, 18);
 /// The oldest version of the daemon protocol that the client speaks: Nix 2.15 and Lix.
 pub const WORKER_CLIENT_MINIMUM: Number = Number::new(1, 35);
-/// The serve protocol's version that we speak.
-pub const SERVE_LATEST: Number = Number::new(2, 7);
+/// The serve protocol's version that we speak, that of Nix 2.35; 2.34 has 2.7, which is then agreed on.
+pub const SERVE_LATEST: Number = Number::new(2, 8);
 /// The oldest version of the serve protocol that the client speaks.
 pub const SERVE_CLIENT_MINIMUM: Number = Number::new(2, 5);
 
+/// A feature of the daemon protocol that is known here. Nix 2.34 has none of them, Nix 2.35 the first two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Feature {
+    /// Realisations travel in the form of 2.35: by the derivation's path.
+    RealisationsByPath = 1,
+    /// Collections may be of what is dead among some paths, and take those that refer to them too.
+    CollectAmongPaths = 2,
+    /// The daemon takes no settings: a builder's own.
+    NoSettings = 4,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Feature; 3] = [Feature::RealisationsByPath, Feature::CollectAmongPaths, Feature::NoSettings];
+
+    /// Returns the name that travels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Feature::RealisationsByPath => "realisation-with-path-not-hash",
+            Feature::CollectAmongPaths => "delete-dead-specific-referrers",
+            Feature::NoSettings => "disable-set-options",
+        }
+    }
+}
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features(u8);
+
+impl Features {
+    /// No feature.
+    pub const NONE: Features = Features(0);
+
+    /// Returns the set with one more.
+    #[must_use]
+    pub const fn with(self, feature: Feature) -> Features {
+        Features(self.0 | feature as u8)
+    }
+
+    /// Returns the set without one.
+    #[must_use]
+    pub const fn without(self, feature: Feature) -> Features {
+        Features(self.0 & !(feature as u8))
+    }
+
+    /// Tells whether a feature is in it.
+    pub const fn has(self, feature: Feature) -> bool {
+        self.0 & feature as u8 != 0
+    }
+
+    /// Returns what is in both.
+    #[must_use]
+    pub const fn common(self, other: Features) -> Features {
+        Features(self.0 & other.0)
+    }
+
+    /// Returns the names that travel, in the order in which they do.
+    pub fn names(self) -> Vec<&'static str> {
+        let mut names: Vec<_> = Feature::ALL.into_iter().filter(|feature| self.has(*feature)).map(Feature::name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Reads names. There are few, and those that nobody here knows are dropped: only what both sides have counts.
+    fn read(source: &mut dyn Read) -> Result<Features, WireError> {
+        let names = source.read_list(64 * 1024)?;
+        let known = Feature::ALL.into_iter().filter(|feature| names.iter().any(|name| name == feature.name().as_bytes()));
+        Ok(known.fold(Features::NONE, Features::with))
+    }
+}
+
 /// A version with its features.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The number.
     pub number: Number,
-    /// Names of features; none were in use in 2.34.
-    pub features: BTreeSet<String>,
+    /// Features besides.
+    pub features: Features,
 }
 
 impl Version {
-    /// What we speak.
-    pub fn latest() -> Version {
-        Version { number: WORKER_LATEST, features: BTreeSet::new() }
+    /// What a client of ours offers: everything.
+    pub fn of_client() -> Version {
+        Version { number: WORKER_LATEST, features: Feature::ALL.into_iter().fold(Features::NONE, Features::with) }
     }
 
-    fn agreed(&self, number: Number, theirs: &BTreeSet<String>) -> Version {
-        Version { number, features: self.features.intersection(theirs).cloned().collect() }
+    /// What a server of ours offers.
+    pub fn of_server() -> Version {
+        Version { features: Version::of_client().features.without(Feature::NoSettings), ..Version::of_client() }
     }
 
-    /// Tells whether a feature may be used.
-    pub fn has(&self, feature: &str) -> bool {
-        self.features.contains(feature)
+    /// Returns the protocol that this is a version of.
+    pub fn protocol(self) -> Protocol {
+        Protocol::Worker { number: self.number, features: self.features }
     }
 }
 
@@ -167,19 +240,18 @@ pub fn greet_daemon(
         return Err(GreetingError::Unsupported { found: theirs });
     }
     let number = theirs.min(ours.number);
-    let mut features = BTreeSet::new();
+    let mut features = Features::NONE;
     if number >= Number::new(1, 38) {
-        sink.write_list(&ours.features)?;
+        sink.write_list(ours.features.names())?;
         sink.flush()?;
-        features = read_features(source)?;
+        features = Features::read(source)?.common(ours.features);
     }
-    let version = ours.agreed(number, &features);
+    let version = Version { number, features };
     // Once a processor to run on, and whether to keep space.
     sink.write_number(0)?;
     sink.write_number(0)?;
     sink.flush()?;
-    let dialect = Dialect { store_dir, protocol: Protocol::Worker(number) };
-    let info = DaemonInfo::read(source, &dialect)?;
+    let info = DaemonInfo::read(source, &Dialect { store_dir, protocol: version.protocol() })?;
     Ok((version, info))
 }
 
@@ -202,19 +274,19 @@ pub fn greet_client(
         return Err(GreetingError::Unsupported { found: theirs });
     }
     let number = theirs.min(ours.number);
-    let mut features = BTreeSet::new();
+    let mut features = Features::NONE;
     if number >= Number::new(1, 38) {
-        features = read_features(source)?;
-        sink.write_list(&ours.features)?;
+        features = Features::read(source)?.common(ours.features);
+        sink.write_list(ours.features.names())?;
         sink.flush()?;
     }
+    let version = Version { number, features };
     if source.read_number()? != 0 {
         source.read_number()?;
     }
     source.read_number()?;
-    let dialect = Dialect { store_dir, protocol: Protocol::Worker(number) };
-    info.write(sink, &dialect)?;
-    Ok(ours.agreed(number, &features))
+    info.write(sink, &Dialect { store_dir, protocol: version.protocol() })?;
+    Ok(version)
 }
 
 /// Greets `nix-store --serve` and returns the version that both speak.
@@ -247,12 +319,6 @@ pub fn greet_serve_client(source: &mut dyn Read, sink: &mut dyn Write) -> Result
     Ok(theirs.min(SERVE_LATEST))
 }
 
-/// Names of features are short and few.
-fn read_features(source: &mut dyn Read) -> Result<BTreeSet<String>, WireError> {
-    let names = source.read_list(64 * 1024)?;
-    names.into_iter().map(|name| String::from_utf8(name).map_err(|_| WireError::NotUtf8)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,47 +331,85 @@ mod tests {
     fn the_real_daemon_is_understood() {
         let mut sent = Vec::new();
         let mut source = CAPTURED;
-        let (version, info) = greet_daemon(&mut source, &mut sent, &StoreDir::default(), &Version::latest()).unwrap();
-        assert_eq!(version, Version::latest());
+        let ours = Version::of_client();
+        let (version, info) = greet_daemon(&mut source, &mut sent, &StoreDir::default(), &ours).unwrap();
+        assert_eq!(version, Version { number: WORKER_LATEST, features: Features::NONE });
         assert_eq!(info, DaemonInfo { version: Some("2.34.8".into()), trust: Some(Trust::Trusted) });
         assert_eq!(source, b"stla\0\0\0\0");
-        // Magic, version, no features, and the two zeros of old.
-        assert_eq!(sent, [b"cxin\0\0\0\0\x26\x01\0\0\0\0\0\0".as_slice(), &[0; 24]].concat());
+        // Magic, version, names of features that it does not know, and the two zeros of old.
+        let mut features = Vec::new();
+        features.write_list(ours.features.names()).unwrap();
+        assert_eq!(sent, [b"cxin\0\0\0\0\x26\x01\0\0\0\0\0\0".as_slice(), &features, &[0; 16]].concat());
 
         let mut answered = Vec::new();
-        greet_client(&mut sent.as_slice(), &mut answered, &StoreDir::default(), &Version::latest(), &info).unwrap();
+        let none = Version { number: WORKER_LATEST, features: Features::NONE };
+        greet_client(&mut sent.as_slice(), &mut answered, &StoreDir::default(), &none, &info).unwrap();
         assert_eq!(answered, &CAPTURED[..CAPTURED.len() - 8]);
+    }
+
+    /// A client of the reference's master offers this; its names are in `worker-protocol.hh` there.
+    #[test]
+    fn newer_programs_are_understood() {
+        let names = ["add-to-store-scanning", "delete-dead-specific-referrers", "disable-set-options", "realisation-with-path-not-hash", "submit-output"];
+        let mut sent = Vec::new();
+        sent.write_number(WORKER_MAGIC_CLIENT).unwrap();
+        sent.write_number(WORKER_LATEST.to_wire()).unwrap();
+        sent.write_list(names).unwrap();
+        sent.extend([0; 16]);
+        let mut answered = Vec::new();
+        let dir = StoreDir::default();
+        let info = DaemonInfo { version: Some("2.34.8".into()), trust: Some(Trust::Trusted) };
+        let agreed = greet_client(&mut sent.as_slice(), &mut answered, &dir, &Version::of_server(), &info).unwrap();
+        assert_eq!(agreed, Version::of_server());
+        assert_eq!(agreed.features.names(), ["delete-dead-specific-referrers", "realisation-with-path-not-hash"]);
+        // Lix says 1.35 and has never heard of features.
+        let mut old = Vec::new();
+        old.write_number(WORKER_MAGIC_CLIENT).unwrap();
+        old.write_number(Number::new(1, 35).to_wire()).unwrap();
+        old.extend([0; 16]);
+        let agreed = greet_client(&mut old.as_slice(), &mut Vec::new(), &dir, &Version::of_server(), &info).unwrap();
+        assert_eq!(agreed, Version { number: Number::new(1, 35), features: Features::NONE });
+        let mut answer = Vec::new();
+        for number in [WORKER_MAGIC_SERVER, Number::new(1, 35).to_wire()] {
+            answer.write_number(number).unwrap();
+        }
+        answer.write_bytes(b"2.96 (Lix)").unwrap();
+        answer.write_number(2).unwrap();
+        let (agreed, info) = greet_daemon(&mut answer.as_slice(), &mut Vec::new(), &dir, &Version::of_client()).unwrap();
+        assert_eq!(agreed, Version { number: Number::new(1, 35), features: Features::NONE });
+        assert_eq!(info.trust, Some(Trust::NotTrusted));
     }
 
     /// Each side has features that the other does not.
     #[test]
     fn only_common_features_are_used() {
-        let version = |names: &[&str]| Version {
+        use Feature::{CollectAmongPaths, NoSettings, RealisationsByPath};
+        let version = |features: &[Feature]| Version {
             number: WORKER_LATEST,
-            features: names.iter().map(|&name| name.to_owned()).collect(),
+            features: features.iter().copied().fold(Features::NONE, Features::with),
         };
         let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
         let info = DaemonInfo { version: Some("x".into()), trust: None };
         let expected = info.clone();
+        let theirs = version(&[CollectAmongPaths, NoSettings]);
         let answering = std::thread::spawn(move || {
             let (mut source, mut sink) = (&server, std::io::BufWriter::new(&server));
-            let agreed =
-                greet_client(&mut source, &mut sink, &StoreDir::default(), &version(&["b", "c"]), &info).unwrap();
+            let agreed = greet_client(&mut source, &mut sink, &StoreDir::default(), &theirs, &info).unwrap();
             sink.flush().unwrap();
             agreed
         });
         let (mut source, mut sink) = (&client, &client);
-        let (agreed, info) = greet_daemon(&mut source, &mut sink, &StoreDir::default(), &version(&["a", "b"])).unwrap();
-        assert_eq!(agreed, version(&["b"]));
+        let ours = version(&[RealisationsByPath, CollectAmongPaths]);
+        let (agreed, info) = greet_daemon(&mut source, &mut sink, &StoreDir::default(), &ours).unwrap();
+        assert_eq!(agreed, version(&[CollectAmongPaths]));
         assert_eq!(answering.join().unwrap(), agreed);
-        assert!(agreed.has("b") && !agreed.has("a"));
         assert_eq!(info, expected);
     }
 
     #[test]
     fn strangers_and_elders_are_refused() {
         let refused = |bytes: &[u8]| {
-            greet_daemon(&mut { bytes }, &mut Vec::new(), &StoreDir::default(), &Version::latest()).unwrap_err()
+            greet_daemon(&mut { bytes }, &mut Vec::new(), &StoreDir::default(), &Version::of_client()).unwrap_err()
         };
         assert!(matches!(refused(b"HTTP/1.1 400 Bad Request\r\n"), GreetingError::Magic));
         assert!(matches!(refused(b""), GreetingError::Wire(_)));
@@ -326,7 +430,8 @@ mod tests {
             let answer = [SERVE_MAGIC_SERVER.to_le_bytes(), number.to_wire().to_le_bytes()].concat();
             greet_serve_server(&mut answer.as_slice(), &mut sent)
         };
-        assert_eq!(greet(Number::new(2, 8)).unwrap(), SERVE_LATEST);
+        assert_eq!(greet(Number::new(2, 9)).unwrap(), SERVE_LATEST);
+        assert_eq!(greet(Number::new(2, 7)).unwrap(), Number::new(2, 7), "Nix 2.34");
         assert_eq!(greet(Number::new(2, 5)).unwrap(), Number::new(2, 5));
         assert!(greet(Number::new(2, 4)).is_err());
         assert!(greet(Number::new(3, 7)).is_err());

@@ -69,16 +69,18 @@ fn round_trip<M: Message>(data: &[u8], dialect: &Dialect<'_>) {
 
 pub(super) fn wire(data: &[u8]) {
     use nixlang_store::path_info::{PathInfo, UnkeyedPathInfo};
-    use nixlang_store::realisation::Realisation;
+    use nixlang_store::realisation::{Realisation, UnkeyedRealisation};
     use nixlang_store::wire::build_result::{BuildResult, KeyedBuildResult};
     use nixlang_store::wire::derived_path::DerivedPath;
     use nixlang_store::wire::log::ServerMessage;
     use nixlang_store::wire::operations::{ClientOptions, GcRequest, Missing};
+    use nixlang_store::wire::version::Version;
     let Some((&first, data)) = data.split_first() else { return };
     let store_dir = StoreDir::default();
-    let protocols = [Protocol::Worker(WORKER_LATEST), Protocol::Worker(WORKER_MINIMUM), Protocol::Worker(Number::new(1, 30)), Protocol::Serve(SERVE_LATEST)];
+    let newest = Version::of_client().protocol();
+    let protocols = [newest, Protocol::worker(WORKER_LATEST), Protocol::worker(WORKER_MINIMUM), Protocol::worker(Number::new(1, 30)), Protocol::Serve(SERVE_LATEST), Protocol::Serve(Number::new(2, 7))];
     let dialect = Dialect { store_dir: &store_dir, protocol: protocols[usize::from(first >> 4) % protocols.len()] };
-    match first % 11 {
+    match first % 12 {
         0 => round_trip::<UnkeyedPathInfo>(data, &dialect),
         1 => round_trip::<PathInfo>(data, &dialect),
         2 => round_trip::<BuildResult>(data, &dialect),
@@ -89,6 +91,7 @@ pub(super) fn wire(data: &[u8]) {
         7 => round_trip::<GcRequest>(data, &dialect),
         8 => round_trip::<Missing>(data, &dialect),
         9 => round_trip::<Realisation>(data, &dialect),
+        11 => round_trip::<Option<UnkeyedRealisation>>(data, &dialect),
         _ => round_trip::<Vec<String>>(data, &dialect),
     }
 }

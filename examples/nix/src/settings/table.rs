@@ -3,7 +3,8 @@
 //! (what `/bin/sh` is in the sandbox; empty for a static shell that is found), and `remote-execution` (a server that builds run on:
 //! `grpc://HOST:PORT?instance=NAME&cores=N&token-file=PATH`), `fixed-output-hosts` (hosts that fixed-output derivations may reach,
 //! `*` for all), `max-build-memory` (bytes), `max-build-cpu-percent` (of one processor) and `max-build-processes` (what a build may use, by
-//! its control group). A flat table.
+//! its control group), and `content-address-rules` (`2.34` or `2.35`: where objects that refer to themselves end up, and the form of
+//! realisations). A flat table.
 
 use super::{Kind, Setting};
 
@@ -35,6 +36,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("commit-lock-file-summary", Kind::Text, "", &["commit-lockfile-summary"]),
     Setting::new("compress-build-log", Kind::Bool, "true", &["build-compress-log"]),
     Setting::new("connect-timeout", Kind::Integer, "15", &[]),
+    Setting::new("content-address-rules", Kind::Text, "2.34", &[]),
     Setting::new("cores", Kind::Integer, "0", &["build-cores"]),
     Setting::new("debugger-on-trace", Kind::Bool, "false", &[]),
     Setting::new("debugger-on-warn", Kind::Bool, "false", &[]),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::content_rules::ContentRules;
 use crate::path::StoreDir;
 use crate::wire::log::LogSink;
 use crate::wire::operations::ClientOptions;
@@ -19,6 +20,9 @@ pub struct DaemonStoreOptions {
     pub log_dir: Option<PathBuf>,
     /// Whether the daemon makes links that are to be roots, rather than this process: on the machine where it is.
     pub daemon_makes_links: bool,
+    /// Which rules the daemon's derivations are thought to follow. For those of 2.35 the form of realisations that belongs to them is
+    /// offered to it, for others it is not: what is asked for in one form can't be kept by a store of the other.
+    pub content_rules: ContentRules,
     /// Takes what the daemon says while it works.
     pub log: Arc<dyn LogSink>,
 }
@@ -32,6 +36,7 @@ impl DaemonStoreOptions {
             settings: None,
             log_dir: None,
             daemon_makes_links: false,
+            content_rules: ContentRules::default(),
             log: Arc::new(()),
         }
     }

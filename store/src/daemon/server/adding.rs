@@ -152,7 +152,7 @@ impl Session<'_> {
             check_repair(is_trusted, &options)?;
             let dialect = Dialect {
                 store_dir: store.store_dir(),
-                protocol: Protocol::Worker(Number::new(1, 16)),
+                protocol: Protocol::worker(Number::new(1, 16)),
             };
             let mut frames = BufReader::with_capacity(64 * 1024, frames);
             for _ in 0..frames.read_number()? {
@@ -178,7 +178,8 @@ impl Session<'_> {
 
     /// Who is not trusted must bring a signature that counts.
     pub(super) fn register_realisation(&mut self) -> Result<()> {
-        let realisation = if self.tunnel.dialect().protocol.is_worker_since(31) {
+        let protocol = self.tunnel.dialect().protocol;
+        let realisation = if protocol.is_worker_since(31) || protocol.has_realisations_by_path() {
             self.read::<Realisation>()?
         } else {
             let id: DerivationOutputId = self.read()?;

@@ -9,6 +9,7 @@ use crate::error::{Result, StoreError};
 use crate::hash::nix32;
 use crate::path::StorePath;
 use crate::realisation::{DerivationOutputId, Realisation};
+use crate::store::realisation_in_either_form;
 use crate::wire::message::Message;
 use crate::wire::operations::Operation;
 use crate::wire::{DEFAULT_LIMIT, WireRead, WireWrite};
@@ -98,6 +99,10 @@ impl Session<'_> {
 
     fn realisation(&mut self) -> Result<()> {
         let id: DerivationOutputId = self.read()?;
+        if self.tunnel.dialect().protocol.has_realisations_by_path() {
+            let unkeyed = |known: Realisation| known.unkeyed();
+            return self.reply(|| Ok(realisation_in_either_form(self.store, &id)?.map(unkeyed)));
+        }
         if self.tunnel.dialect().protocol.is_worker_since(31) {
             self.reply(|| Ok(self.store.query_realisation(&id)?.into_iter().collect::<Vec<Realisation>>()))
         } else {

@@ -86,16 +86,25 @@ impl Session<'_> {
             let action = match request.action {
                 operations::GcAction::ReturnLive => GcAction::ReturnLive,
                 operations::GcAction::ReturnDead => GcAction::ReturnDead,
-                operations::GcAction::DeleteDead => GcAction::DeleteDead,
-                operations::GcAction::DeleteSpecific => GcAction::DeletePaths {
-                    paths: request.paths.clone(),
-                    ignore_liveness: false,
-                    skip_live: false,
+                operations::GcAction::DeleteDead | operations::GcAction::DeleteSpecific => match &request.among {
+                    Some(among) => GcAction::DeletePaths {
+                        paths: among.paths.clone(),
+                        ignore_liveness: false,
+                        skip_live: request.action == operations::GcAction::DeleteDead,
+                        also_referrers: among.also_referrers,
+                    },
+                    None if request.action == operations::GcAction::DeleteDead => GcAction::DeleteDead,
+                    None => return Err(refused("the whole store can't be deleted")),
                 },
             };
             let mut options = self.service.gc_options(action);
             options.max_freed = request.max_freed;
-            self.store.collect_garbage(&options, &mut |_| {})
+            let mut results = self.store.collect_garbage(&options, &mut |_| {})?;
+            if let (operations::GcAction::ReturnLive | operations::GcAction::ReturnDead, Some(among)) = (request.action, &request.among) {
+                let dir = self.store.store_dir();
+                results.paths.retain(|path| dir.parse(path).is_ok_and(|path| among.paths.contains(&path)));
+            }
+            Ok(results)
         })?;
         let Some(results) = results else { return Ok(()) };
         Ok(self.tunnel.answer(|sink, _| {

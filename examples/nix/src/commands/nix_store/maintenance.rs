@@ -56,7 +56,7 @@ pub(super) fn delete(call: &Call) -> Outcome<u8> {
     call.only(&["--ignore-liveness", "--skip-live"])?;
     let paths = call.paths()?.into_iter().collect();
     let (ignore_liveness, skip_live) = (call.has(&["--ignore-liveness"]), call.has(&["--skip-live"]));
-    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live }))?;
+    let results = collect(&call.context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live, also_referrers: false }))?;
     show_freed(&results);
     Ok(0)
 }

@@ -47,17 +47,18 @@ pub(in crate::commands) fn gc(mut invocation: Invocation) -> Outcome<u8> {
 
 /// `store delete [--ignore-liveness] [--skip-live] PATH…`
 pub(in crate::commands) fn delete(invocation: Invocation) -> Outcome<u8> {
-    let (mut ignore_liveness, mut skip_live) = (false, false);
+    let (mut ignore_liveness, mut skip_live, mut also_referrers) = (false, false, false);
     let (context, paths) = StorePaths::parse(invocation, |flag, _| {
         match flag {
             "--ignore-liveness" => ignore_liveness = true,
             "--skip-live" => skip_live = true,
+            "--also-referrers" => also_referrers = true,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let paths = paths.of(&context, &**context.store.open()?, false)?.into_iter().collect();
-    show_freed(&collect(&context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live }))?);
+    show_freed(&collect(&context, GcOptions::new(GcAction::DeletePaths { paths, ignore_liveness, skip_live, also_referrers }))?);
     Ok(0)
 }
 

@@ -1,7 +1,7 @@
 //! `store make-content-addressed`: paths under names that follow from their contents.
 
 use nixlang_store::make_content_addressed::make_content_addressed as rewrite;
-use nixlang_store::references::SelfReferenceRule;
+use nixlang_store::open::content_rules;
 
 use super::super::Invocation;
 use crate::failure::Outcome;
@@ -27,7 +27,7 @@ pub(in crate::commands) fn make_content_addressed(invocation: Invocation) -> Out
     };
     let (from, to) = (open(from)?, open(to)?);
     let paths = paths.of(&context, &*from, true)?;
-    let remapped = rewrite(&*from, &*to, &paths, SelfReferenceRule::default())?;
+    let remapped = rewrite(&*from, &*to, &paths, content_rules(&context.settings)?.self_references())?;
     let dir = from.store_dir();
     let pairs = paths.iter().map(|path| (dir.display(path), dir.display(&remapped[path])));
     if json {
