@@ -6,6 +6,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+mod lzip;
+
+use lzip::LzipEncoder;
+
 /// What a decoder may take in memory, in bytes. `xz -9` needs 65 MiB; nothing in use needs much more.
 const DECODER_MEMORY: u64 = 256 << 20;
 
@@ -30,8 +34,10 @@ pub enum Compression {
     Brotli,
     /// `lzma`, the format before xz
     Lzma,
-    /// `lzip`; it can only be read
+    /// `lzip`
     Lzip,
+    /// `lz4`, in frames
+    Lz4,
     /// `deflate` with the zlib header, which HTTP knows; it can only be read
     Zlib,
 }
@@ -48,6 +54,7 @@ impl Compression {
             "br" => Compression::Brotli,
             "lzma" => Compression::Lzma,
             "lzip" => Compression::Lzip,
+            "lz4" => Compression::Lz4,
             _ => return None,
         })
     }
@@ -70,6 +77,7 @@ impl Compression {
             [b'B', b'Z', b'h', ..] => Compression::Bzip2,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             [b'L', b'Z', b'I', b'P', ..] => Compression::Lzip,
+            [0x04, 0x22, 0x4d, 0x18, ..] => Compression::Lz4,
             [0x5d, 0, 0, ..] => Compression::Lzma,
             _ => Compression::None,
         }
@@ -86,6 +94,7 @@ impl Compression {
             Compression::Brotli => "br",
             Compression::Lzma => "lzma",
             Compression::Lzip => "lzip",
+            Compression::Lz4 => "lz4",
             Compression::Zlib => "deflate",
         }
     }
@@ -100,6 +109,7 @@ impl Compression {
             Compression::Zstd => ".zst",
             Compression::Brotli => ".br",
             Compression::Lzip => ".lzip",
+            Compression::Lz4 => ".lz4",
         }
     }
 }
@@ -134,7 +144,22 @@ pub fn decoder<'r>(compression: Compression, source: impl BufRead + Send + 'r) -
             Box::new(decoder)
         }
         Compression::Brotli => Box::new(brotli::Decompressor::new(source, 64 * 1024)),
+        Compression::Lz4 => Box::new(Lz4Frames(lz4_flex::frame::FrameDecoder::new(source))),
     })
+}
+
+/// Goes on to the next frame where one ends.
+struct Lz4Frames<R: Read>(lz4_flex::frame::FrameDecoder<R>);
+
+impl<R: BufRead> Read for Lz4Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.0.read(buffer)?;
+            if n > 0 || buffer.is_empty() || self.0.get_mut().fill_buf()?.is_empty() {
+                return Ok(n);
+            }
+        }
+    }
 }
 
 /// How something is compressed.
@@ -156,6 +181,8 @@ enum Inner<W: Write> {
     Gzip(flate2::write::GzEncoder<W>),
     Zstd(zstd::stream::write::Encoder<'static, W>),
     Brotli(Box<brotli::CompressorWriter<W>>),
+    Lzip(Box<LzipEncoder<W>>),
+    Lz4(Box<lz4_flex::frame::FrameEncoder<W>>),
 }
 
 impl<W: Write> Encoder<W> {
@@ -199,7 +226,13 @@ impl<W: Write> Encoder<W> {
                 let quality = clamped(11, 11);
                 Inner::Brotli(Box::new(brotli::CompressorWriter::new(sink, 64 * 1024, quality, 22)))
             }
-            Compression::Lzip | Compression::Zlib => {
+            Compression::Lzip => Inner::Lzip(Box::new(LzipEncoder::new(clamped(6, 9), sink)?)),
+            Compression::Lz4 => {
+                // It has no levels. Checksums show what is spoilt.
+                let info = lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB).content_checksum(true);
+                Inner::Lz4(Box::new(lz4_flex::frame::FrameEncoder::with_frame_info(info, sink)))
+            }
+            Compression::Zlib => {
                 return Err(io::Error::new(
                     io::ErrorKind::Unsupported,
                     format!("compression method '{}' can only be read", compression.name()),
@@ -223,6 +256,8 @@ impl<W: Write> Encoder<W> {
                 encoder.flush()?;
                 Ok(encoder.into_inner())
             }
+            Inner::Lzip(encoder) => encoder.finish(),
+            Inner::Lz4(encoder) => Ok(encoder.finish()?),
         }
     }
 
@@ -234,6 +269,8 @@ impl<W: Write> Encoder<W> {
             Inner::Gzip(encoder) => encoder,
             Inner::Zstd(encoder) => encoder,
             Inner::Brotli(encoder) => encoder,
+            Inner::Lzip(encoder) => encoder,
+            Inner::Lz4(encoder) => encoder,
         }
     }
 }
@@ -275,7 +312,7 @@ pub fn compress(compression: Compression, options: &EncoderOptions, bytes: &[u8]
 mod tests {
     use super::*;
 
-    const WRITABLE: [Compression; 7] = [
+    const WRITABLE: [Compression; 9] = [
         Compression::None,
         Compression::Xz,
         Compression::Bzip2,
@@ -283,6 +320,8 @@ mod tests {
         Compression::Zstd,
         Compression::Brotli,
         Compression::Lzma,
+        Compression::Lzip,
+        Compression::Lz4,
     ];
 
     fn text() -> Vec<u8> {
@@ -310,7 +349,7 @@ mod tests {
 
     #[test]
     fn streams_one_behind_the_other_are_one() {
-        for compression in [Compression::Xz, Compression::Bzip2, Compression::Gzip, Compression::Zstd] {
+        for compression in [Compression::Xz, Compression::Bzip2, Compression::Gzip, Compression::Zstd, Compression::Lzip, Compression::Lz4] {
             let mut bytes = compress(compression, &EncoderOptions::default(), b"one ").unwrap();
             bytes.extend(compress(compression, &EncoderOptions::default(), b"two").unwrap());
             assert_eq!(decompress(compression, &bytes, 100).unwrap(), b"one two", "{compression:?}");
@@ -327,6 +366,22 @@ mod tests {
                 assert!(result.is_err() || compression == Compression::Lzma, "{compression:?} {end}");
             }
             assert!(decompress(compression, b"\xff\xfe\xfd\xfc what is this, and why", 100).is_err(), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_reference_writes_is_read() {
+        // Caches of 2.34.8 with `compression=…`; the archive of a file that says hello.
+        for (compression, text) in [
+            (Compression::Lz4, "BCJNGGRwuWAAAAAiDQABAPICbml4LWFyY2hpdmUtMQAAAAEXACMAKAgAEwQIAEB0eXBlCwAQBwUAwQAAAHJlZ3VsYXIACA4AsAAAY29udGVudHMGDQCWAAAAaGVsbG8KUACAKQAAAAAAAAAAAAAAJjWtZg=="),
+            (Compression::Lzip, "TFpJUAEXAAaANh/vps6/droaek8r6qRTJO2hIwRx/1u/l2m68ym+JEmkcF2PMAtHKBMzvRezszyuOH2U7Eam+xwfZuTYK5wxi///a2wAAGiJBmt4AAAAAAAAAGMAAAAAAAAA"),
+            (Compression::Lzma, "XQAAgAD//////////wAGgDYf76bOv3a6GnpPK+qkUyTtoSMEcf9bv5dpuvMpviRJpHBdjzALRygTM70Xs7M8rjh9lOxGpvscH2bk2CucMYv//2tsAAA="),
+        ] {
+            let bytes = data_encoding::BASE64.decode(text.as_bytes()).unwrap();
+            assert_eq!(Compression::from_magic(&bytes), compression);
+            let mut archive = Vec::new();
+            crate::addressed::write_file_nar(&mut archive, b"hello\n").unwrap();
+            assert_eq!(decompress(compression, &bytes, 1000).unwrap(), archive);
         }
     }
 

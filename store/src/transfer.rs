@@ -7,7 +7,8 @@
 //! [`Response::body`] is the file's bytes, once each, however many connections that took; an error there is final.
 
 use std::fmt;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,9 +79,31 @@ pub enum Body<'b> {
     Bytes(&'b [u8]),
     /// The contents of this file.
     File(&'b Path),
+    /// `size` bytes of this file from `start` on, all of which there have to be.
+    Part {
+        /// The file.
+        file: &'b Path,
+        /// Position of the first byte.
+        start: u64,
+        /// Number of bytes.
+        size: u64,
+    },
 }
 
-impl Body<'_> {
+impl<'b> Body<'b> {
+    /// Returns `size` bytes of it from `start` on, which must be there.
+    #[must_use]
+    pub fn part(self, start: u64, size: u64) -> Body<'b> {
+        match self {
+            Body::Bytes(bytes) => {
+                let rest = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+                Body::Bytes(&rest[..usize::try_from(size).map_or(rest.len(), |size| size.min(rest.len()))])
+            }
+            Body::File(file) => Body::Part { file, start, size },
+            Body::Part { file, start: before, .. } => Body::Part { file, start: before.saturating_add(start), size },
+        }
+    }
+
     /// Returns the number of bytes.
     ///
     /// # Errors
@@ -89,6 +112,7 @@ impl Body<'_> {
         match self {
             Body::Bytes(bytes) => Ok(bytes.len() as u64),
             Body::File(path) => Ok(std::fs::metadata(path)?.len()),
+            Body::Part { size, .. } => Ok(*size),
         }
     }
 
@@ -96,12 +120,20 @@ impl Body<'_> {
     ///
     /// # Errors
     /// When there is no such file.
-    pub fn open(&self) -> std::io::Result<Box<dyn Read + Send + '_>> {
+    pub fn open(self) -> std::io::Result<Box<dyn Read + Send + 'b>> {
         match self {
-            Body::Bytes(bytes) => Ok(Box::new(*bytes)),
-            Body::File(path) => Ok(Box::new(std::fs::File::open(path)?)),
+            Body::Bytes(bytes) => Ok(Box::new(bytes)),
+            Body::File(path) => Ok(Box::new(File::open(path)?)),
+            Body::Part { file, start, size } => Ok(Box::new(open_part(file, start, size)?)),
         }
     }
+}
+
+/// Opens a part of a file.
+pub(crate) fn open_part(file: &Path, start: u64, size: u64) -> std::io::Result<std::io::Take<File>> {
+    let mut file = File::open(file)?;
+    file.seek(SeekFrom::Start(start))?;
+    Ok(file.take(size))
 }
 
 /// What is wanted.

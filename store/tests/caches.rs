@@ -19,13 +19,16 @@ use nixlang_store::signature::{SecretKey, TrustedKeys};
 use nixlang_store::store::{Addressing, Contents, Store};
 use nixlang_store::transfer::http::{HttpOptions, HttpTransport};
 
-const ALL: [Compression; 6] = [
+const ALL: [Compression; 9] = [
     Compression::None,
     Compression::Xz,
     Compression::Zstd,
     Compression::Bzip2,
     Compression::Gzip,
     Compression::Brotli,
+    Compression::Lz4,
+    Compression::Lzip,
+    Compression::Lzma,
 ];
 
 struct Scene {

@@ -98,6 +98,8 @@ fn what_is_copied_comes_back_with_every_compression() {
         Compression::Gzip,
         Compression::Zstd,
         Compression::Brotli,
+        Compression::Lz4,
+        Compression::Lzip,
     ];
     for compression in all {
         let directory = tempfile::tempdir().unwrap();

@@ -50,8 +50,12 @@ fn disk_cache(configuration: &dyn Configuration) -> Option<DiskCache> {
     DiskCache::open(&configuration.cache_dir().join(DiskCache::FILE_NAME), lifetimes)
 }
 
-fn compression(name: &str) -> Result<Compression, OpenError> {
-    Compression::from_name(name).filter(|_| !name.is_empty()).ok_or_else(|| OpenError::new(format!("unknown compression method '{name}'")))
+/// Reads the parameter `parameter`.
+fn compression(parameter: &str, name: &str) -> Result<Compression, OpenError> {
+    Compression::from_name(name).filter(|_| !name.is_empty()).ok_or_else(|| match name {
+        "compress" | "grzip" | "lrzip" | "lzop" => OpenError::new(format!("compression method '{name}' is not supported")),
+        _ => OpenError::new(format!("option '{parameter}' has invalid value '{name}'")),
+    })
 }
 
 /// Reads a file with a key that is signed with.
@@ -139,12 +143,12 @@ impl Opener {
             }
             let number = || value.parse().map_err(|_| OpenError::new(format!("setting '{name}' has invalid value '{value}'")));
             match name {
-                "compression" => options.compression = compression(&value)?,
+                "compression" => options.compression = compression(name, &value)?,
                 "compression-level" => options.encoder.level = Some(number()?).filter(|level| *level >= 0),
                 "parallel-compression" => options.encoder.parallel = is_on,
-                "narinfo-compression" => options.narinfo_compression = compression(&value)?,
-                "ls-compression" => options.listing_compression = compression(&value)?,
-                "log-compression" => options.log_compression = compression(&value)?,
+                "narinfo-compression" => options.narinfo_compression = compression(name, &value)?,
+                "ls-compression" => options.listing_compression = compression(name, &value)?,
+                "log-compression" => options.log_compression = compression(name, &value)?,
                 "write-nar-listing" => options.write_listing = is_on,
                 "index-debug-info" => options.index_debug_info = is_on,
                 "secret-key" => key_files.push(value),
@@ -160,6 +164,8 @@ impl Opener {
                 _ => self.observer.warn(&format!("unknown setting '{name}'")),
             }
         }
+        #[cfg(feature = "s3")]
+        bucket.as_ref().map_or(Ok(()), |bucket| bucket.check(&*self.observer))?;
         for file in key_files {
             options.secret_keys.push(secret_key(&file)?);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::OpenError;
+use super::{OpenError, OpenObserver};
 use crate::configuration::Configuration;
 use crate::transfer::Transport;
 use crate::transfer::s3::{AddressingStyle, S3Credentials, S3Options, S3Transport};
@@ -18,6 +18,7 @@ impl Bucket {
     /// Takes a parameter. Returns false if it is none of a bucket's.
     pub(super) fn parameter(&mut self, name: &str, value: &str) -> Result<bool, OpenError> {
         let given = Some(value.to_owned()).filter(|value| !value.is_empty());
+        let number = || value.parse().map_err(|_| OpenError::new(format!("setting '{name}' has invalid value '{value}'")));
         match name {
             "profile" => self.profile = given.filter(|profile| profile != "default"),
             "region" => self.options.region = value.to_owned(),
@@ -32,11 +33,20 @@ impl Bucket {
                     other => return Err(OpenError::new(format!("option 'addressing-style' has invalid value '{other}', expected 'auto', 'path', or 'virtual'"))),
                 }
             }
-            // Files are sent in one piece.
-            "multipart-upload" | "multipart-chunk-size" | "multipart-threshold" | "buffer-size" => {}
+            "multipart-upload" => self.options.multipart.is_enabled = matches!(value, "true" | "1" | "yes"),
+            "multipart-chunk-size" | "buffer-size" => self.options.multipart.part_size = number()?,
+            "multipart-threshold" => self.options.multipart.threshold = number()?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Checks what only all parameters together say.
+    pub(super) fn check(&self, observer: &dyn OpenObserver) -> Result<(), OpenError> {
+        if let Some(warning) = self.options.multipart.warning() {
+            observer.warn(&warning);
+        }
+        self.options.multipart.complaint().map_or(Ok(()), |complaint| Err(OpenError::new(complaint)))
     }
 
     /// Returns whether there is only one bucket of this name: where somebody else than Amazon keeps it there may be more.
@@ -49,5 +59,42 @@ impl Bucket {
         let variable = |name: &str| configuration.variable(name)?.into_string().ok();
         self.options.credentials = S3Credentials::find(self.profile.as_deref(), variable);
         Arc::new(S3Transport::new(http, self.options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::transfer::s3::MultipartOptions;
+
+    #[derive(Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl OpenObserver for Warnings {
+        fn warn(&self, message: &str) {
+            self.0.lock().unwrap().push(message.to_owned());
+        }
+    }
+
+    #[test]
+    fn sizes_of_parts_are_checked() {
+        let check = |parameters: &[(&str, &str)]| {
+            let (mut bucket, warnings) = (Bucket::default(), Warnings::default());
+            for (name, value) in parameters {
+                assert!(bucket.parameter(name, value).map_err(|error| error.to_string())?);
+            }
+            bucket.check(&warnings).map_err(|error| error.to_string())?;
+            Ok::<_, String>((bucket.options.multipart, warnings.0.into_inner().unwrap()))
+        };
+        // Messages of 2.34.8.
+        assert_eq!(check(&[("multipart-chunk-size", "1000")]).unwrap_err(), "multipart-chunk-size must be at least 5.0 MiB, got 1.0 KiB");
+        assert_eq!(check(&[("buffer-size", "9999999999")]).unwrap_err(), "multipart-chunk-size must be at most 5.0 GiB, got 9.3 GiB");
+        assert!(check(&[("multipart-threshold", "many")]).is_err());
+        let (options, warnings) = check(&[("multipart-upload", "true"), ("multipart-threshold", "1048576")]).unwrap();
+        assert!(options.is_enabled && options.threshold == 1 << 20);
+        assert!(warnings[0].starts_with("multipart-threshold (1.0 MiB) is less than multipart-chunk-size (5.0 MiB), which may"), "{warnings:?}");
+        assert_eq!(check(&[]).unwrap(), (MultipartOptions::default(), Vec::new()));
     }
 }

@@ -16,6 +16,10 @@ use super::{
     Transport, file,
 };
 
+mod multipart;
+
+pub use multipart::MultipartOptions;
+
 /// How long a signed address is good for: longer than any download takes, with all its attempts.
 const VALIDITY: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -45,6 +49,8 @@ pub struct S3Options {
     pub addressing_style: AddressingStyle,
     /// `storage-class` of what is written.
     pub storage_class: Option<String>,
+    /// When files are sent in parts.
+    pub multipart: MultipartOptions,
     /// Key, secret and session token; without them requests are not signed.
     pub credentials: Option<S3Credentials>,
 }
@@ -57,6 +63,7 @@ impl Default for S3Options {
             scheme: "https".into(),
             addressing_style: AddressingStyle::Auto,
             storage_class: None,
+            multipart: MultipartOptions::default(),
             credentials: None,
         }
     }
@@ -235,7 +242,19 @@ impl Transport for S3Transport {
         let signed = match method {
             SendMethod::Put => {
                 let class = self.options.storage_class.iter().map(|class| ("x-amz-storage-class", class.clone()));
-                self.signed(request, PutObject::new(&bucket, credentials, &key), &class.collect::<Vec<_>>())
+                let headers: Vec<_> = class.collect();
+                let failed = |reason: String| TransferError::during("upload", TransferErrorKind::Refused, &request.url, reason);
+                let size = body.size().map_err(|error| failed(error.to_string()))?;
+                let MultipartOptions { is_enabled, threshold, .. } = self.options.multipart;
+                if is_enabled && size > threshold {
+                    return multipart::send(self, (&bucket, &key), request, &headers, body, size);
+                }
+                if size > multipart::LARGEST_PART {
+                    let (size, most) = (multipart::rendered(size), multipart::rendered(multipart::LARGEST_PART));
+                    let reason = format!("file too large for S3 upload without multipart: {size} would exceed maximum size of {most}. Consider enabling multipart-upload.");
+                    return Err(failed(reason));
+                }
+                self.signed(request, PutObject::new(&bucket, credentials, &key), &headers)
             }
             SendMethod::Delete => self.signed(request, DeleteObject::new(&bucket, credentials, &key), &[]),
             SendMethod::Post => return Err(TransferError::new(TransferErrorKind::Refused, &request.url, "nothing is posted to a bucket")),

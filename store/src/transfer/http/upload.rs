@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::wait::Progress;
-use crate::transfer::Body;
+use crate::transfer::{Body, open_part};
 
 /// Size of a piece in bytes.
 const PIECE: u64 = 64 * 1024;
@@ -26,7 +26,8 @@ impl Upload {
         let left = body.size()?;
         let source: Box<dyn Read + Send + Sync> = match body {
             Body::Bytes(bytes) => Box::new(Cursor::new(bytes.to_vec())),
-            Body::File(path) => Box::new(std::fs::File::open(path)?),
+            Body::File(file) => Box::new(std::fs::File::open(file)?),
+            Body::Part { file, start, size } => Box::new(open_part(file, start, size)?),
         };
         Ok(Upload { source, left, progress: Arc::clone(progress) })
     }
