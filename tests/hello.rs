@@ -1,5 +1,5 @@
-//! Builds `examples/tiny` and, next to a real Nix (`REAL_NIX`), `examples/hello` with both: the same store paths, NAR
-//! hashes and references.
+//! Builds `examples/tiny` and, next to a real Nix (`REAL_NIX`), `examples/hello` with both, and with each on the other over
+//! ssh-ng: the same store paths, NAR hashes and references.
 
 use std::fs;
 use std::process::Command;
@@ -29,8 +29,10 @@ fn hello_is_the_same_as_the_real_nix_makes() {
         println!("skipped: REAL_NIX is not set, so there is nothing to compare examples/hello with");
         return;
     };
-    let compare = repository().join("examples/hello/compare");
-    let output = Command::new(&compare).env("REAL_NIX", real_nix).env("NIXLANG", nixlang().join(" ")).output().expect("compare runs");
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for script in ["compare", "elsewhere"] {
+        let script = repository().join("examples/hello").join(script);
+        let output = Command::new(&script).env("REAL_NIX", &real_nix).env("NIXLANG", nixlang().join(" ")).output().expect("the script runs");
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -23,12 +23,19 @@ pub enum BuildEvent<'e> {
         /// How it is isolated.
         isolation: Isolation,
     },
-    /// A build starts on another machine.
+    /// A build starts on another machine, or in a daemon.
     StartedElsewhere {
         /// What is built.
         derivation: &'e StorePath,
-        /// The address of the machine's store.
+        /// The address of the machine's store; empty for the machine that the daemon runs on.
         machine: &'e str,
+    },
+    /// Something is done for a build on another machine: a line for people who want to follow it.
+    Note {
+        /// What is built.
+        derivation: &'e StorePath,
+        /// The line.
+        message: &'e str,
     },
     /// Another process builds the same; waiting for it.
     WaitingForLock {

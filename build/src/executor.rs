@@ -75,8 +75,6 @@ pub enum End {
 pub struct Execution {
     /// How it ended.
     pub end: End,
-    /// The isolation that it really had.
-    pub isolation: Isolation,
     /// Processor time in user mode and in the kernel.
     pub cpu: (Duration, Duration),
 }
@@ -134,6 +132,11 @@ fn hint_suffix(hint: &str) -> String {
 
 /// Runs builds.
 pub trait Executor: Send + Sync {
+    /// Returns how a build is isolated when this executor runs it.
+    fn isolation(&self, request: &BuildRequest) -> Isolation {
+        request.sandbox.as_ref().map_or(Isolation::None, SandboxSpec::isolation)
+    }
+
     /// Runs one build to its end. `log` gets what it writes, as it comes.
     ///
     /// # Errors

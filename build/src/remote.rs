@@ -8,6 +8,7 @@
 pub(crate) mod asked;
 pub(crate) mod builders;
 mod convert;
+pub(crate) mod copying;
 pub mod machines;
 mod through;
 mod tunnel;

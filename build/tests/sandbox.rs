@@ -82,7 +82,7 @@ impl Fixture {
         Ok(Run {
             end: execution.end,
             log: String::from_utf8_lossy(&log).into_owned(),
-            isolation: execution.isolation,
+            isolation: executor.isolation(&request),
         })
     }
 

@@ -26,7 +26,6 @@ use crate::prepare::external::{self, SetupFilter};
 use crate::prepare::resolve::{is_resolved_first, resolve};
 use crate::prepare::{Task, prepare};
 use crate::result::{BuildResult, BuildStatus};
-use crate::sandbox::Isolation;
 use crate::users::{self, BuildUser};
 use crate::{hooks, lock_wait, outputs, prepare, recursive};
 
@@ -167,8 +166,8 @@ impl Run<'_> {
         let user = |n_ids: u32, sandboxed: bool| self.take_user(path, n_ids, sandboxed);
         let known = &self.known;
         let mut prepared = prepare(Task { store, options, known, shell, path, derivation, outputs, mode, limits_of: target.origin, spares: &self.spares, user: &user })?;
-        let planned = prepared.request.sandbox.as_ref().map_or(Isolation::None, |sandbox| sandbox.isolation());
-        self.observer.event(&BuildEvent::Started { derivation: path, isolation: planned });
+        let isolation = executor.isolation(&prepared.request);
+        self.observer.event(&BuildEvent::Started { derivation: path, isolation });
         for message in prepare::warnings(&prepared.options) {
             self.observer.event(&BuildEvent::Warning { derivation: path, message: &message });
         }
@@ -200,7 +199,7 @@ impl Run<'_> {
         result.stop_time = now();
         result.log_tail = log.finish(&mut sink);
         let execution = execution.map_err(|source| BuildError::Execute { source })?;
-        result.isolation = Some(execution.isolation);
+        result.isolation = Some(isolation);
         result.shell = match (&prepared.request.sandbox, shell) {
             (Some(_), Some(shell)) => Some(shell.to_string()),
             _ => None,

@@ -15,7 +15,7 @@ use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 use nixlang_store::wire::build_result::BuildMode as WireMode;
 use nixlang_store::wire::derived_path::{DerivedPath, OutputsSpec, SingleDerivedPath};
-use nixlang_store::wire::log::{Field, LogMessage, LogSink, result as wire_result};
+use nixlang_store::wire::log::{Field, LogMessage, LogSink, level as wire_level, result as wire_result};
 
 use super::run::Run;
 use crate::error::BuildError;
@@ -26,6 +26,7 @@ use crate::options::BuildMode;
 use crate::prepare;
 use crate::remote::asked::unless_cancelled;
 use crate::remote::builders::{Place, wake};
+use crate::remote::copying::Copying;
 use crate::remote::from_wire_result;
 use crate::result::{BuildResult, BuildStatus};
 
@@ -66,7 +67,7 @@ impl Run<'_> {
         result: &mut BuildResult,
     ) -> Result<(BuildStatus, OutputPaths), BuildError> {
         let options = &self.builder.options;
-        let machine = place.machine().store.clone();
+        let machine = place.machine().address();
         self.observer.event(&BuildEvent::StartedElsewhere { derivation: path, machine: &machine });
         let mut log = BuildLog::new(options.log_lines);
         if options.keep_log {
@@ -118,9 +119,10 @@ impl Run<'_> {
         copying.check_signatures = false;
         copying.substitute = builders.substitutes();
         let inputs: BTreeSet<StorePath> = prepare::input_closure(store, &self.known, path, derivation)?;
+        let there = Copying::new(self.observer, path, &**store, &*remote.store);
         {
             let _lock = builders.lock_uploads(machine);
-            copy(&**store, &*remote.store, &inputs, &copying, &())?;
+            copy(&**store, &*remote.store, &inputs, &copying, &there)?;
         }
         let is_content_addressed = derivation.kind().is_ok_and(|kind| kind.is_content_addressed());
         let is_trusted = remote.store.trusts_this_client()? != Some(false);
@@ -135,7 +137,7 @@ impl Run<'_> {
             unless_cancelled(&*remote.service, &self.cancel, build)?
         } else {
             let closure = store.closure(std::slice::from_ref(path))?;
-            copy(&**store, &*remote.store, &closure, &copying, &())?;
+            copy(&**store, &*remote.store, &closure, &copying, &there)?;
             let derivation = SingleDerivedPath::Opaque(path.clone());
             let wanted = DerivedPath::built(derivation, OutputsSpec::All);
             let build = || remote.service.build_paths(&[wanted], WireMode::Normal, log);
@@ -167,7 +169,7 @@ impl Run<'_> {
         drop(locks);
         copying.substitute = false;
         let wanted: BTreeSet<StorePath> = outputs.values().cloned().collect();
-        copy(&*remote.store, &**store, &wanted, &copying, &())?;
+        copy(&*remote.store, &**store, &wanted, &copying, &Copying::new(self.observer, path, &*remote.store, &**store))?;
         if is_content_addressed {
             self.known.register(path, derivation, &outputs, &self.builder.options.secret_keys)?;
         }
@@ -211,6 +213,10 @@ impl LogSink for ElsewhereLog<'_, '_> {
                 }
                 _ => {}
             },
+            LogMessage::StartActivity { level, text, .. } if *level <= wire_level::INFO && !text.is_empty() => {
+                let message = format!("{}...", String::from_utf8_lossy(text));
+                self.run.observer.event(&BuildEvent::Note { derivation: self.path, message: &message });
+            }
             LogMessage::StartActivity { .. } | LogMessage::StopActivity { .. } => {}
         }
     }

@@ -109,7 +109,7 @@ impl Builder {
                     continue;
                 }
             };
-            answer(answers, &format!("# accept\n{}\n", place.machine().store))?;
+            answer(answers, &format!("# accept\n{}\n", place.machine().address()))?;
             // Inputs are looked up here, and all missing outputs are fetched.
             for _ in ["inputs", "wanted outputs"] {
                 offers.read_list(LIMIT).map_err(wire)?;
@@ -134,7 +134,7 @@ impl Builder {
         let builder = Builder::with_executor(Arc::new(store), options, Arc::clone(&self.executor));
         let run = Run::new(&builder, Plan::default(), &(), cancel.child());
         let builders = place.builders().clone();
-        let machine = place.machine().store.clone();
+        let machine = place.machine().address();
         let Place { remote, mut said, slot, .. } = place;
         let sink = &LogFile(log);
         std::thread::scope(|scope| {

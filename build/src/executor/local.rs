@@ -15,7 +15,6 @@ use super::{BuildRequest, End, ExecuteError, Execution, Executor};
 use crate::event::CancelToken;
 use crate::sandbox::helper::launcher::{Launcher, Running};
 use crate::sandbox::helper::{Helper, Reply, Request, parse_replies, receive_with};
-use crate::sandbox::{Isolation, SandboxSpec};
 
 /// How long a builder may live that has closed its output, before it is killed. One that ends closes it an instant earlier.
 const LIFE_WITHOUT_LOG: Duration = Duration::from_secs(1);
@@ -78,14 +77,13 @@ impl Executor for LocalExecutor {
         if let Some(error) = setup_failure {
             return Err(error);
         }
-        let isolation = request.sandbox.as_ref().map_or(Isolation::None, SandboxSpec::isolation);
         let (end, cpu_us) = match (forced, finished) {
             (Some(end), finished) => (end, finished.map_or((0, 0), |(_, cpu)| cpu)),
             (None, Some((end, cpu))) => (end, cpu),
             (None, None) => return Err(ExecuteError::HelperDied),
         };
         let cpu = (Duration::from_micros(cpu_us.0), Duration::from_micros(cpu_us.1));
-        Ok(Execution { end, isolation, cpu })
+        Ok(Execution { end, cpu })
     }
 }
 

@@ -182,18 +182,26 @@ impl RemoteExecutor {
 }
 
 impl Executor for RemoteExecutor {
+    fn isolation(&self, request: &BuildRequest) -> Isolation {
+        if goes_there(request).is_some() { Isolation::Remote } else { self.local.isolation(request) }
+    }
+
     fn execute(&self, request: &BuildRequest, log: &mut dyn FnMut(&[u8]), cancel: &CancelToken) -> Result<Execution, ExecuteError> {
-        let is_remote = matches!(request.program, Program::Execute { .. });
-        let sandbox = request.sandbox.as_ref().filter(|sandbox| is_remote && sandbox.network == Network::Private);
-        let Some(sandbox) = sandbox else { return self.local.execute(request, log, cancel) };
+        let Some(sandbox) = goes_there(request) else { return self.local.execute(request, log, cancel) };
         let end = match self.run(request, sandbox, log, cancel) {
             Ok(end) => end,
             Err(Stopped::Cancelled) => End::Cancelled,
             Err(Stopped::TimedOut) => End::TimedOut(request.limits.timeout.unwrap_or_default()),
             Err(Stopped::Failed(error)) => return Err(remote(&self.options, error)),
         };
-        Ok(Execution { end, isolation: Isolation::Remote, cpu: (Duration::ZERO, Duration::ZERO) })
+        Ok(Execution { end, cpu: (Duration::ZERO, Duration::ZERO) })
     }
+}
+
+/// Returns the sandbox of a build that the server can run: a program, without network.
+fn goes_there(request: &BuildRequest) -> Option<&SandboxSpec> {
+    let is_program = matches!(request.program, Program::Execute { .. });
+    request.sandbox.as_ref().filter(|sandbox| is_program && sandbox.network == Network::Private)
 }
 
 fn remote(options: &RemoteOptions, error: RemoteError) -> ExecuteError {

@@ -111,7 +111,11 @@ impl LogSink for ObserverLog<'_> {
             LogMessage::StartActivity { id, kind: activity::BUILD, fields, .. } => {
                 let Some(Field::Text(path)) = fields.first() else { return };
                 let Ok(path) = self.store.store_dir().parse(path) else { return };
-                self.observer.event(&BuildEvent::StartedElsewhere { derivation: &path, machine: &self.store.address() });
+                let machine = match fields.get(1) {
+                    Some(Field::Text(machine)) => String::from_utf8_lossy(machine),
+                    _ => "".into(),
+                };
+                self.observer.event(&BuildEvent::StartedElsewhere { derivation: &path, machine: &machine });
                 self.builds.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, path);
             }
             LogMessage::StopActivity { id } => {

@@ -136,7 +136,7 @@ impl RemoteBuilders {
                     let mut text = String::new();
                     let _ = std::io::Read::read_to_string(&mut { said }, &mut text);
                     let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim_end()) };
-                    warn(format!("cannot build on '{}': {error}{said}", machine.store));
+                    warn(format!("cannot build on '{}': {error}{said}", machine.address()));
                     self.is_down.lock().unwrap_or_else(PoisonError::into_inner)[index] = true;
                     self.freed.notify_all();
                 }

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use nixlang_store::open::StoreReference;
+
 /// A machine that builds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
@@ -26,6 +28,13 @@ pub struct Machine {
     pub mandatory_features: BTreeSet<String>,
     /// Its public key, in base 64 once more; empty if it is known otherwise.
     pub public_host_key: String,
+}
+
+impl Machine {
+    /// Returns the address of its store as messages have it: in its standard form, parameters in order.
+    pub fn address(&self) -> String {
+        StoreReference::parse(&self.store).map_or_else(|_| self.store.clone(), |reference| reference.to_string())
+    }
 }
 
 /// What is wrong with a description.

@@ -16,6 +16,7 @@ use nixlang_store::wire::build_result::BuildMode as WireMode;
 
 use super::asked::{ObserverLog, unless_cancelled};
 use super::builders::{Place, RemoteBuilders, wake};
+use super::copying::Copying;
 use super::from_wire_result;
 use crate::error::BuildError;
 use crate::event::{BuildEvent, CancelToken, Observer};
@@ -290,7 +291,7 @@ impl Through<'_> {
         let Some(place) = place else {
             return Err(BuildError::Limit { message: NO_LOCAL_STORE.into(), status: BuildStatus::InputRejected });
         };
-        let machine = place.machine().store.clone();
+        let machine = place.machine().address();
         let builders = place.builders().clone();
         self.observer.event(&BuildEvent::StartedElsewhere { derivation: path, machine: &machine });
         let Place { remote, said, slot, .. } = place;
@@ -344,7 +345,7 @@ impl Through<'_> {
         copying.substitute = builders.substitutes();
         {
             let _lock = builders.lock_uploads(machine);
-            copy(self.store, &*remote.store, &inputs, &copying, &())?;
+            copy(self.store, &*remote.store, &inputs, &copying, &Copying::new(self.observer, &item.path, self.store, &*remote.store))?;
         }
         let mut basic = derivation.clone();
         if !basic.input_derivations.is_empty() {
@@ -362,7 +363,7 @@ impl Through<'_> {
         }
         copying.substitute = false;
         let outputs: BTreeSet<StorePath> = item.outputs.values().cloned().collect();
-        copy(&*remote.store, self.store, &outputs, &copying, &())?;
+        copy(&*remote.store, self.store, &outputs, &copying, &Copying::new(self.observer, &item.path, &*remote.store, self.store))?;
         result.outputs = item.outputs.clone();
         Ok(result)
     }

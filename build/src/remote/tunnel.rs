@@ -59,8 +59,10 @@ impl Observer for LogObserver<'_> {
             BuildEvent::StartedElsewhere { derivation, machine } => {
                 let path = self.store_dir.display(derivation);
                 let fields = vec![path.as_str().into(), (*machine).into(), 1.into(), 1.into()];
-                self.start(derivation, activity::BUILD, format!("building '{path}' on '{machine}'"), fields);
+                let on = if machine.is_empty() { String::new() } else { format!(" on '{machine}'") };
+                self.start(derivation, activity::BUILD, format!("building '{path}'{on}"), fields);
             }
+            BuildEvent::Note { message, .. } => self.log.log(&LogMessage::Text(format!("{message}\n").into_bytes())),
             BuildEvent::LogLine { derivation, line } => {
                 self.result(derivation, activity::BUILD, result::BUILD_LOG_LINE, line);
             }

@@ -191,7 +191,9 @@ impl Shared {
         let mut start = |path: &StorePath, level: Verbosity, kind: u32, text: &str, fields: &[Value]| {
             state.n_activities += 1;
             let id = activity_id(2 + state.n_activities);
-            state.activities.insert((path.clone(), kind), id);
+            if let Some(earlier) = state.activities.insert((path.clone(), kind), id) {
+                self.ui.activity(|| json_log::stop(earlier));
+            }
             self.ui.activity(|| json_log::start(id, level.0, kind, text, fields));
         };
         match event {
@@ -201,7 +203,7 @@ impl Shared {
             }
             BuildEvent::StartedElsewhere { derivation, machine } => {
                 let path = display(derivation);
-                start(derivation, Verbosity::INFO, activity::BUILD, &format!("building '{path}' on '{machine}'"), &[path.clone().into(), (*machine).into(), 1.into(), 1.into()]);
+                start(derivation, Verbosity::INFO, activity::BUILD, &building(&path, machine), &[path.clone().into(), (*machine).into(), 1.into(), 1.into()]);
             }
             BuildEvent::Resolved { derivation, resolved } => {
                 let (from, to) = (display(derivation), display(resolved));
@@ -252,6 +254,10 @@ impl Shared {
     }
 }
 
+fn building(path: &str, machine: &str) -> String {
+    if machine.is_empty() { format!("building '{path}'") } else { format!("building '{path}' on '{machine}'") }
+}
+
 impl Observer for Progress {
     fn event(&self, event: &BuildEvent<'_>) {
         let shared = &*self.shared;
@@ -264,6 +270,12 @@ impl Observer for Progress {
                 shared.line(state, Verbosity::INFO.more(1), &format!("'{path}' is built with this isolation: {isolation}"));
                 state.running.insert((*derivation).clone(), Running { since: Instant::now(), phase: String::new(), line: String::new() });
             }
+            BuildEvent::StartedElsewhere { derivation, machine } => {
+                let path = shared.store_dir.display(derivation);
+                shared.text(state, Verbosity::INFO, &format!("{}...", building(&path, machine)));
+                state.running.insert((*derivation).clone(), Running { since: Instant::now(), phase: String::new(), line: String::new() });
+            }
+            BuildEvent::Note { message, .. } => shared.line(state, Verbosity::INFO, message),
             BuildEvent::Fetching { path, from, .. } => {
                 let text = nixlang_store::copy::message(from, "local", &shared.store_dir.display(path));
                 shared.line(state, Verbosity::INFO, &format!("{text}..."));
