@@ -181,6 +181,14 @@ impl BinaryCache {
         self.query_narinfos(std::slice::from_ref(path))?.pop().flatten().ok_or_else(|| self.invalid(path))
     }
 
+    /// Forgets what the cache said about a path.
+    fn forget(&self, path: &StorePath) {
+        self.lookups.forget(&path.hash_part());
+        if let Some((disk_cache, id)) = self.disk_cache() {
+            disk_cache.forget_narinfo(id, &path.hash_part());
+        }
+    }
+
     fn disk_cache(&self) -> Option<(&DiskCache, i64)> {
         Some((self.options.disk_cache.as_deref()?, self.disk_cache_id?))
     }

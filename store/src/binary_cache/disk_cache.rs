@@ -191,6 +191,11 @@ impl DiskCache {
         let _ = transaction.commit();
     }
 
+    /// Forgets the answer about a hash part.
+    pub(super) fn forget_narinfo(&self, cache: i64, hash_part: &[u8; 20]) {
+        let _ = self.lock().execute("delete from NARs where cache = ?1 and hashPart = ?2", params![cache, nix32::encode(hash_part)]);
+    }
+
     /// Returns what is known about an output.
     pub(super) fn realisation(&self, cache: i64, id: &DerivationOutputId) -> Option<Option<Realisation>> {
         let content: Option<String> = self

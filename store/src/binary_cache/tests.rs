@@ -250,6 +250,30 @@ fn answers_are_asked_for_once() {
 }
 
 #[test]
+fn what_was_remembered_is_asked_again_where_nothing_is_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, one, _) = source();
+    let server = Arc::new(Server::default());
+    let open = |compression| {
+        let disk_cache = DiskCache::open(&directory.path().join(DiskCache::FILE_NAME), disk_cache::Lifetimes::default()).map(Arc::new);
+        BinaryCache::open(URL, Arc::<Server>::clone(&server), BinaryCacheOptions { compression, disk_cache, ..zstd() }).unwrap()
+    };
+    copy_closure(&store, &open(Compression::Zstd), &[one.clone()]).unwrap();
+    let old = open(Compression::Zstd).narinfo(&one).unwrap();
+    // Somebody else compresses it in another way.
+    let other = BinaryCache::open(URL, Arc::<Server>::clone(&server), BinaryCacheOptions { compression: Compression::Lz4, ..zstd() }).unwrap();
+    other.add_nar(&store.path_info(&one).unwrap(), &mut nar_of(&store, &one).as_slice(), &AddOptions { repair: true, ..AddOptions::default() }).unwrap();
+    server.files.lock().unwrap().remove(&format!("{URL}/{}", old.url));
+    assert_eq!(nar_of(&open(Compression::Zstd), &one), nar_of(&store, &one));
+    assert_eq!(open(Compression::Zstd).narinfo(&one).unwrap().compression, "lz4");
+    // And somebody deletes it.
+    server.files.lock().unwrap().retain(|url, _| !url.contains("/nar/"));
+    assert!(matches!(open(Compression::Zstd).write_nar(&one, &mut Vec::new()), Err(StoreError::Gone { .. })));
+    server.files.lock().unwrap().retain(|url, _| !url.ends_with(".narinfo"));
+    assert!(!open(Compression::Zstd).is_valid(&one).unwrap());
+}
+
+#[test]
 fn signatures_are_made_and_added() {
     let (store, one, _) = source();
     let server = Arc::new(Server::default());

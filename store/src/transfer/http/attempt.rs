@@ -16,8 +16,11 @@ use super::error;
 use crate::transfer::netrc::Netrc;
 use crate::transfer::{Body, Request, TransferError, TransferErrorKind, TransferResult, file};
 
-/// How often a file is sent on to another address.
+/// How often a server may point elsewhere.
 const MOST_REDIRECTIONS: usize = 10;
+
+/// Headers that are for the server that was asked, and for none that it points to.
+const SECRETS: [&str; 4] = ["authorization", "cookie", "private-token", "proxy-authorization"];
 
 /// What the copies of a transport, and the bodies that it gave, have in common.
 pub(super) struct Shared {
@@ -48,22 +51,30 @@ impl Shared {
         Shared { options, client: OnceLock::new(), netrc: OnceLock::new(), gate: Gate::default() }
     }
 
-    /// Makes one attempt.
+    /// Makes one attempt, following the server to other addresses.
     pub(super) fn attempt(self: &Arc<Shared>, request: &Request, attempt: Attempt<'_>) -> TransferResult<Answer> {
         let refused = |reason: String| TransferError::during(attempt.activity, TransferErrorKind::Refused, &request.url, reason);
         let (address, user) = split_user(&request.url);
         let mut url = Url::parse(&address).map_err(|error| refused(error.to_string()))?;
-        let mut authorization = self.authorization(url.host_str().unwrap_or_default(), user.as_deref());
+        let mut headers = request.headers.clone();
+        if !headers.iter().any(|(name, _)| AUTHORIZATION == *name.to_ascii_lowercase()) {
+            headers.extend(self.authorization(&url, user.as_deref()));
+        }
+        let mut attempt = attempt;
         for _ in 0..=MOST_REDIRECTIONS {
-            let answer = self.ask(request, attempt, &url, authorization.as_deref())?;
-            match answer.status() {
-                200..300 | 304 => return Ok(answer),
-                // The client follows by itself where there is no body, and can't send one again.
-                307 | 308 if attempt.body.is_some() => {
-                    let next = answer.header(LOCATION).and_then(|location| url.join(location).ok());
-                    let Some(next) = next else { return Err(error::refusal(attempt.activity, request, answer)) };
+            let answer = self.ask(request, attempt, &url, &headers)?;
+            let status = answer.status();
+            let next = answer.header(LOCATION).and_then(|location| url.join(location).ok());
+            match (status, next) {
+                (200..=299 | 304, _) => return Ok(answer),
+                (301 | 302 | 303 | 307 | 308, Some(next)) => {
+                    if status == 303 || status < 303 && *attempt.method == Method::POST {
+                        attempt = Attempt { method: if *attempt.method == Method::HEAD { attempt.method } else { &Method::GET }, body: None, ..attempt };
+                    }
                     if next.origin() != url.origin() {
-                        authorization = None;
+                        // What opens a door there is nobody else's business.
+                        headers.retain(|(name, _)| !SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret)));
+                        headers.extend(self.authorization(&next, None));
                     }
                     url = next;
                 }
@@ -73,7 +84,7 @@ impl Shared {
         Err(refused("too many redirects".into()))
     }
 
-    fn ask(self: &Arc<Shared>, request: &Request, attempt: Attempt<'_>, url: &Url, authorization: Option<&str>) -> TransferResult<Answer> {
+    fn ask(self: &Arc<Shared>, request: &Request, attempt: Attempt<'_>, url: &Url, headers: &[(String, String)]) -> TransferResult<Answer> {
         let Attempt { activity, method, offset, body } = attempt;
         let failed = |kind, reason: String| TransferError::during(activity, kind, &request.url, reason);
         if request.interrupt.is_interrupted() {
@@ -81,12 +92,8 @@ impl Shared {
         }
         let client = self.client(request, url)?;
         let mut builder = client.http.request(method.clone(), url.clone());
-        for (name, value) in &request.headers {
+        for (name, value) in headers {
             builder = builder.header(name, value);
-        }
-        let has_authorization = request.headers.iter().any(|(name, _)| AUTHORIZATION == *name.to_ascii_lowercase());
-        if let Some(authorization) = authorization.filter(|_| !has_authorization) {
-            builder = builder.header(AUTHORIZATION, authorization);
         }
         builder = builder.header("accept-encoding", if request.allows_encoding { "zstd, br, gzip, deflate, xz, bzip2" } else { "identity" });
         if let Some(tag) = &request.known_tag {
@@ -115,7 +122,9 @@ impl Shared {
                 Ok(Answer { shared: Arc::clone(self), request: request.clone(), inner })
             }
             Err(error) => {
-                self.broken(&request.url);
+                if let Some(server) = &server {
+                    self.gate.broken(server);
+                }
                 Err(error::failed(activity, request, &error))
             }
         }
@@ -157,18 +166,20 @@ impl Shared {
         })
     }
 
-    fn authorization(&self, host: &str, user: Option<&str>) -> Option<String> {
+    /// Returns the header with name and password for an address, of which `user` was taken.
+    fn authorization(&self, url: &Url, user: Option<&str>) -> Option<(String, String)> {
         let (name, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
             Some((name, password)) if !password.is_empty() => (decoded(name), decoded(password)),
             user => {
                 let login = user.map(|(name, _)| decoded(name));
-                match self.netrc().credentials(host, login.as_deref()) {
+                match self.netrc().credentials(url.host_str().unwrap_or_default(), login.as_deref()) {
                     Some(credentials) => (credentials.login.clone(), credentials.password.clone()),
                     None => (login?, String::new()),
                 }
             }
         };
-        Some(format!("Basic {}", data_encoding::BASE64.encode(format!("{name}:{password}").as_bytes())))
+        let basic = format!("Basic {}", data_encoding::BASE64.encode(format!("{name}:{password}").as_bytes()));
+        Some(("authorization".into(), basic))
     }
 }
 

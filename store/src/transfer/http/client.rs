@@ -46,8 +46,8 @@ impl Client {
             .tls_backend_preconfigured(tls)
             // Those of the environment are among the options, or not wanted.
             .no_proxy()
-            .redirect(Policy::limited(10))
-            .referer(false)
+            // Followed where it is known what may be said to whom.
+            .redirect(Policy::none())
             .user_agent(user_agent)
             .pool_max_idle_per_host(options.n_connections.max(1))
             .http2_initial_stream_window_size(WINDOW)

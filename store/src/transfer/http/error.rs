@@ -52,7 +52,6 @@ pub(super) fn stopped(activity: &str, request: &Request, stopped: Stopped) -> Tr
 /// Makes an error of one of the client's.
 pub(super) fn failed(activity: &str, request: &Request, error: &reqwest::Error) -> TransferError {
     let is_final = error.is_builder()
-        || error.is_redirect()
         || find::<rustls::Error>(error).is_some()
         // What answers there does not speak HTTP, or says more than anybody would.
         || find::<hyper::Error>(error).is_some_and(|error| error.is_parse());

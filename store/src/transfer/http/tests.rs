@@ -221,14 +221,19 @@ fn names_and_passwords_go_to_their_host_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let netrc = scratch.path().join("netrc");
     std::fs::write(&netrc, "machine 127.0.0.1 login u password p").unwrap();
-    let transport = HttpTransport::new(HttpOptions { netrc: Some(netrc), ..quick() });
-    let answer = transport.get(&Request::new(&url)).unwrap();
+    let transport = HttpTransport::new(HttpOptions { netrc: Some(netrc.clone()), ..quick() });
+    let answer = transport.get(&Request::new(&url).header("Private-Token", "secret").header("X-Other", "x")).unwrap();
     assert!(answer.url.ends_with("/x"), "{}", answer.url);
     {
         let heads = seen.lock().unwrap();
-        assert!(heads[0].contains("authorization: basic dtpw"), "{}", heads[0]);
-        assert!(!heads[1].contains("authorization"), "{}", heads[1]);
+        assert!(heads[0].contains("authorization: basic dtpw") && heads[0].contains("private-token"), "{}", heads[0]);
+        assert!(!heads[1].contains("authorization") && !heads[1].contains("private-token"), "{}", heads[1]);
+        assert!(heads[1].contains("x-other: x"), "{}", heads[1]);
     }
+    // The other host has its own, if the file says so.
+    std::fs::write(&netrc, "machine 127.0.0.1 login u password p machine localhost login v password q").unwrap();
+    HttpTransport::new(HttpOptions { netrc: Some(netrc), ..quick() }).get(&Request::new(&url)).unwrap();
+    assert!(seen.lock().unwrap().drain(2..).nth(1).unwrap().contains("authorization: basic djpx"));
     transport.get(&Request::new(url.replace("http://", "http://n%41me:word@"))).unwrap();
     let expected = data_encoding::BASE64.encode(b"nAme:word").to_lowercase();
     assert!(seen.lock().unwrap()[2].contains(&format!("authorization: basic {expected}")));
@@ -272,6 +277,43 @@ fn a_slow_download_is_a_slow_download() {
     assert_eq!(text(&transport, &Request::new(url)).unwrap(), "0123456789");
     // A machine that is slow makes it longer, none makes it shorter.
     assert!(begin.elapsed() >= Duration::from_millis(100));
+}
+
+#[test]
+fn redirections_are_followed_as_far_as_that_makes_sense() {
+    let url = serve(|head, body, stream| {
+        let (method, rest) = head.split_once(" /").unwrap();
+        let status: u16 = rest[..3].parse().unwrap_or(0);
+        if status > 0 {
+            return write(stream, &format!("HTTP/1.1 {status} X\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", "../end"));
+        }
+        let body = format!("{method} {}", String::from_utf8_lossy(body));
+        write(stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    });
+    let transport = HttpTransport::new(quick());
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "contents").unwrap();
+    for (method, status, expected) in [
+        (SendMethod::Put, 301, "PUT contents"),
+        (SendMethod::Put, 307, "PUT contents"),
+        (SendMethod::Put, 308, "PUT contents"),
+        (SendMethod::Put, 303, "GET "),
+        (SendMethod::Post, 302, "GET "),
+        (SendMethod::Post, 307, "POST contents"),
+    ] {
+        let answer = transport.send(method, &Request::new(format!("{url}/{status}")), Body::File(&file)).unwrap();
+        assert_eq!(answer.bytes(100).unwrap(), expected.as_bytes(), "{method:?} {status}");
+    }
+    for status in [301, 302, 303, 307, 308] {
+        assert_eq!(text(&transport, &Request::new(format!("{url}/{status}"))).unwrap(), "GET ", "{status}");
+    }
+    let circle = serve(|_, _, stream| write(stream, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"));
+    assert!(text(&transport, &Request::new(circle)).unwrap_err().message.ends_with("too many redirects"));
+    let local = serve(|_, _, stream| write(stream, "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"));
+    assert!(text(&transport, &Request::new(local)).unwrap_err().message.ends_with("scheme 'file' is not supported"));
+    let nowhere = serve(|_, _, stream| write(stream, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"));
+    assert!(text(&transport, &Request::new(nowhere)).unwrap_err().message.ends_with("HTTP error 302"));
 }
 
 #[test]
