@@ -38,6 +38,8 @@ mod toml;
 mod types;
 mod versions;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod text_tests;
 
 use std::cell::RefCell;

@@ -164,7 +164,9 @@ pub trait Host {
     fn read_derivation(&self, path: &StorePath) -> HostResult<Derivation>;
 
     /// Serves import from derivation: builds or fetches outputs, and returns the path of each.
-    fn realise(&self, outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>>;
+    fn realise(&self, _outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
+        Err(no_store("build derivations"))
+    }
 
     /// As [`realise`](Self::realise), but need not wait: `None` says that it goes on in the background, and to ask for the same again later. Only
     /// [`Evaluator::interleaved`](crate::eval::Evaluator::interleaved) asks this way. By default it waits.
@@ -179,20 +181,28 @@ pub trait Host {
     fn ensure_path(&self, path: &StorePath) -> HostResult<()>;
 
     /// Serves sources with a known hash: whether a store path is there already. No is a safe answer.
-    fn is_valid(&self, path: &StorePath) -> bool;
+    fn is_valid(&self, _path: &StorePath) -> bool {
+        false
+    }
 
     /// Serves contexts of whole derivations: the closure of a store path.
-    fn closure(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>>;
+    fn closure(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        Err(no_store("query references"))
+    }
 
     /// Serves reading of files inside the store: the references of the store object that a path lies in.
-    fn references(&self, path: &StorePath) -> HostResult<BTreeSet<StorePath>>;
+    fn references(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
+        Err(no_store("query references"))
+    }
 
     /// Serves `fetchurl` and `fetchTarball`: fetches, checks against `sha256` if given, and returns the store path.
-    fn fetch(&self, request: &FetchRequest) -> HostResult<StorePath>;
+    fn fetch(&self, _request: &FetchRequest) -> HostResult<StorePath> {
+        Err(no_store("fetch files"))
+    }
 
     /// Serves `fetchTree`, `fetchGit` and `fetchMercurial`: fetches, checks against what the input says already, and puts the tree into the store.
     fn fetch_input(&self, input: &Input) -> HostResult<FetchedInput> {
-        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot fetch '{input}'") })
+        Err(no_store(&format!("fetch '{input}'")))
     }
 
     /// Serves `fetchTree` of `flake:nixpkgs` and the like, and flakes: returns what the registries have for a name, always a direct input, and
@@ -245,12 +255,12 @@ pub trait Host {
 
     /// Serves `fetchClosure`: copies a path and all that it refers to from the store of this address.
     fn copy_closure(&self, address: &str, _path: &StorePath) -> HostResult<()> {
-        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot copy from '{address}'") })
+        Err(no_store(&format!("copy from '{address}'")))
     }
 
     /// Serves `fetchClosure`: as [`copy_closure`](Host::copy_closure), but the copies are content-addressed. Returns the new path.
     fn rewrite_closure(&self, address: &str, _path: &StorePath) -> HostResult<StorePath> {
-        Err(HostError::Unsupported { message: format!("this evaluation has no store, so it cannot copy from '{address}'") })
+        Err(no_store(&format!("copy from '{address}'")))
     }
 
     /// Serves `fetchClosure`: whether a valid path follows from its contents.
@@ -263,6 +273,10 @@ pub trait Host {
 
     /// Serves `trace`, `warn` and the evaluator's own warnings: shows a line to the user (without a prefix for [`Message::Trace`]).
     fn message(&self, kind: Message, text: &str);
+}
+
+fn no_store(what: &str) -> HostError {
+    HostError::Unsupported { message: format!("this evaluation has no store, so it cannot {what}") }
 }
 
 /// What [`Host::message`] shows.

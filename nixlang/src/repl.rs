@@ -208,7 +208,7 @@ impl<'e, 'h> Repl<'e, 'h> {
             }
             Command::Type => {
                 let value = self.evaluate(argument)?;
-                show(Output::Text(format!("{}\n", describe::type_of(value)).as_bytes()));
+                show(Output::Text(format!("{}\n", value.described_type()).as_bytes()));
                 return Ok(Step::Done);
             }
             Command::Print => {

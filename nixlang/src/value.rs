@@ -52,26 +52,35 @@ impl Value<'_> {
         }
     }
 
-    /// Returns the type as error messages name it, with its article.
-    pub fn described_type(self) -> Cow<'static, str> {
-        Cow::Borrowed(match self.kind() {
+    /// Returns the type with its article, where the kind of function and the context of a string don't matter.
+    pub fn plain_type(self) -> &'static str {
+        match self.kind() {
             Kind::Thunk(_) => "a thunk",
             Kind::Null => "null",
             Kind::Bool(_) => "a Boolean",
             Kind::Int(_) => "an integer",
             Kind::Float(_) => "a float",
-            Kind::String(string) if string.context().is_some() => "a string with context",
             Kind::String(_) => "a string",
             Kind::Path(_) => "a path",
             Kind::Attrs(_) => "a set",
             Kind::List(_) => "a list",
-            Kind::Lambda(_) => "a function",
-            Kind::External(external) => return Cow::Owned(external.described_type()),
-            Kind::Builtin(builtin) => return Cow::Owned(format!("the built-in function '{}'", builtin.name)),
+            Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => "a function",
+            Kind::External(_) => "an external value",
+        }
+    }
+
+    /// Returns the type as error messages name it, with its article: what kind of function, which external value.
+    pub fn described_type(self) -> Cow<'static, str> {
+        let builtin = |kind: &str, name: &str| Cow::Owned(format!("the {kind}built-in function '{name}'"));
+        match self.kind() {
+            Kind::String(string) if string.context().is_some() => Cow::Borrowed("a string with context"),
+            Kind::External(external) => Cow::Owned(external.described_type()),
+            Kind::Builtin(it) => builtin("", it.name),
             Kind::Partial(partial) => match partial.function.kind() {
-                Kind::Builtin(builtin) => return Cow::Owned(format!("the partially applied built-in function '{}'", builtin.name)),
-                _ => "a function",
+                Kind::Builtin(it) => builtin("partially applied ", it.name),
+                _ => Cow::Borrowed(self.plain_type()),
             },
-        })
+            _ => Cow::Borrowed(self.plain_type()),
+        }
     }
 }

@@ -40,6 +40,7 @@ mod search;
 mod serve;
 mod shell;
 mod source;
+mod sources;
 mod store;
 mod upgrade_nix;
 mod why_depends;

@@ -350,7 +350,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
     }
 
     fn wrong_type(&self, path: &str, wanted: &str, found: Value<'h>) -> Stop {
-        let found = type_of(found);
+        let found = if let Kind::Builtin(_) = found.kind() { "a built-in function" } else { found.plain_type() };
         let message = format!("the expression selected by the selection path '{path}' should be a {wanted} but is {found}");
         EvalError::new(ErrorKind::Type, message).into()
     }
@@ -358,23 +358,6 @@ impl<'e, 'h> Evaluation<'e, 'h> {
 
 fn missing(message: String, suggestions: Vec<String>) -> Stop {
     EvalError::new(ErrorKind::MissingAttribute, message).suggest(suggestions).into()
-}
-
-/// Returns what error messages call a value.
-fn type_of(value: Value<'_>) -> &'static str {
-    match value.kind() {
-        Kind::Null => "null",
-        Kind::Bool(_) => "a Boolean",
-        Kind::Int(_) => "an integer",
-        Kind::Float(_) => "a float",
-        Kind::String(_) => "a string",
-        Kind::Path(_) => "a path",
-        Kind::Attrs(_) => "a set",
-        Kind::List(_) => "a list",
-        Kind::Builtin(_) => "a built-in function",
-        Kind::Lambda(_) | Kind::Partial(_) => "a function",
-        _ => "a thunk",
-    }
 }
 
 /// Splits an attribute path at dots outside of double quotes.

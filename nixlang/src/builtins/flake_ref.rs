@@ -102,23 +102,7 @@ fn to_string<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResu
 
 #[cfg(test)]
 mod tests {
-    use crate::eval::{EvalOptions, session};
-    use crate::host::MemoryHost;
-    use crate::source::Origin;
-
-    fn answer(expression: &str) -> String {
-        let options = EvalOptions { experimental_features: vec!["flakes".into()], ..Default::default() };
-        let evaluate = |eval: &crate::eval::Evaluator<'_>| {
-            let value = eval.eval_text(expression.as_bytes(), Origin::String, b"/")?;
-            eval.force_deep(value)?;
-            eval.print_plain(value)
-        };
-        let result = session(|| Box::new(MemoryHost::default()), options, evaluate).expect("there is memory for a stack");
-        match result {
-            Ok(printed) => String::from_utf8_lossy(&printed).into_owned(),
-            Err(error) => format!("error: {}", error.data().message),
-        }
-    }
+    use super::super::testing::answer;
 
     /// Expressions, each followed by what Nix 2.34.8 says to it.
     #[test]
@@ -128,7 +112,7 @@ mod tests {
         assert!(cases.len() > 100 && rest.is_empty());
         let wrong: Vec<String> = cases
             .iter()
-            .map(|[expression, expected]| (expression, expected.trim_start(), answer(expression)))
+            .map(|[expression, expected]| (expression, expected.trim_start(), answer(expression, "flakes")))
             .filter(|(_, expected, actual)| actual != expected)
             .map(|(expression, expected, actual)| format!("{expression}\n  expected {expected}\n  got      {actual}"))
             .collect();

@@ -1,22 +1,6 @@
 //! Builtins on text: expressions with what Nix 2.34.8 prints for them, or the last line of its error.
 
-use crate::eval::{EvalOptions, session};
-use crate::host::MemoryHost;
-use crate::source::Origin;
-
-fn answer(expression: &str) -> String {
-    let options = EvalOptions { experimental_features: vec!["parse-toml-timestamps".into()], ..Default::default() };
-    let evaluate = |eval: &crate::eval::Evaluator<'_>| {
-        let value = eval.eval_text(expression.as_bytes(), Origin::String, b"/")?;
-        eval.force_deep(value)?;
-        eval.print_plain(value)
-    };
-    let result = session(|| Box::new(MemoryHost::default()), options, evaluate).expect("there is memory for a stack");
-    match result {
-        Ok(printed) => String::from_utf8_lossy(&printed).into_owned(),
-        Err(error) => format!("error: {}", error.data().message.lines().next().unwrap_or_default()),
-    }
-}
+use super::testing::answer;
 
 const CASES: &[(&str, &str)] = &[
     (r#"builtins.match "a(b)?c" "ac""#, "[ null ]"),
@@ -92,7 +76,7 @@ const CASES: &[(&str, &str)] = &[
 fn answers() {
     let wrong: Vec<String> = CASES
         .iter()
-        .map(|(expression, expected)| (expression, expected, answer(expression)))
+        .map(|(expression, expected)| (expression, expected, answer(expression, "parse-toml-timestamps")))
         .filter(|(_, expected, actual)| actual != **expected)
         .map(|(expression, expected, actual)| format!("{expression}\n  expected {expected}\n  got      {actual}"))
         .collect();

@@ -34,25 +34,8 @@ fn build<'h>(eval: &Evaluator<'h>, value: Value<'h>, pos: Pos) -> EvalResult<Val
     }
 }
 
-/// Returns the type as messages name it where the kind of function and the context of a string don't matter.
-fn plain_type(value: Value<'_>) -> &'static str {
-    match value.kind() {
-        Kind::Thunk(_) => "a thunk",
-        Kind::Null => "null",
-        Kind::Bool(_) => "a Boolean",
-        Kind::Int(_) => "an integer",
-        Kind::Float(_) => "a float",
-        Kind::String(_) => "a string",
-        Kind::Path(_) => "a path",
-        Kind::Attrs(_) => "a set",
-        Kind::List(_) => "a list",
-        Kind::Lambda(_) | Kind::Builtin(_) | Kind::Partial(_) => "a function",
-        Kind::External(_) => "an external value",
-    }
-}
-
 fn unexpected(eval: &Evaluator<'_>, expected: &str, found: Value<'_>, pos: Pos) -> EvalError {
-    wrong(format!("expected {expected} but got {} at {}", plain_type(found), eval.show_pos(pos)))
+    wrong(format!("expected {expected} but got {} at {}", found.plain_type(), eval.show_pos(pos)))
 }
 
 fn attrs_at<'h>(eval: &Evaluator<'h>, value: Value<'h>, pos: Pos) -> EvalResult<AttrsValue<'h>> {
@@ -207,7 +190,7 @@ impl<'h> Reading<'_, 'h> {
                 }
                 Ok(format!("path:{}", relative(&lossy(&self.directory), &lossy(path))))
             }
-            _ => Err(wrong(format!("expected a string or a path but got {} at {}", plain_type(value), self.eval.show_pos(entry_pos)))),
+            _ => Err(wrong(format!("expected a string or a path but got {} at {}", value.plain_type(), self.eval.show_pos(entry_pos)))),
         }
     }
 

@@ -43,10 +43,6 @@ fn not_found(path: &[u8]) -> HostError {
     HostError::NotFound { path: String::from_utf8_lossy(path).into_owned() }
 }
 
-fn unsupported(what: &str) -> HostError {
-    HostError::Unsupported { message: format!("a host in memory cannot {what}") }
-}
-
 impl Host for MemoryHost {
     fn read_file(&self, path: &[u8]) -> HostResult<Vec<u8>> {
         self.files.get(path).cloned().ok_or_else(|| not_found(path))
@@ -105,29 +101,9 @@ impl Host for MemoryHost {
         self.derivations.borrow().get(path).cloned().ok_or_else(|| not_found(self.store_dir.display(path).as_bytes()))
     }
 
-    fn realise(&self, _outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
-        Err(unsupported("build derivations"))
-    }
-
     fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
         let file = self.store_dir.display(path);
         self.file_type(file.as_bytes())?.map(drop).ok_or_else(|| not_found(file.as_bytes()))
-    }
-
-    fn is_valid(&self, _path: &StorePath) -> bool {
-        false
-    }
-
-    fn closure(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        Err(unsupported("query references"))
-    }
-
-    fn references(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        Err(unsupported("query references"))
-    }
-
-    fn fetch(&self, _request: &FetchRequest) -> HostResult<StorePath> {
-        Err(unsupported("fetch files"))
     }
 
     fn message(&self, kind: Message, text: &str) {

@@ -133,31 +133,11 @@ impl Host for OsHost {
         parsed.map_err(|e| HostError::Failed { message: format!("error parsing derivation '{file}': {e}") })
     }
 
-    fn realise(&self, _outputs: &[WantedOutput]) -> HostResult<Vec<StorePath>> {
-        Err(no_store("build derivations"))
-    }
-
     fn ensure_path(&self, path: &StorePath) -> HostResult<()> {
         match self.file_type(self.store_dir.display(path).as_bytes())? {
             Some(_) => Ok(()),
             None => Err(HostError::Failed { message: format!("path '{path}' is not valid") }),
         }
-    }
-
-    fn is_valid(&self, _path: &StorePath) -> bool {
-        false
-    }
-
-    fn closure(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        Err(no_store("query references"))
-    }
-
-    fn references(&self, _path: &StorePath) -> HostResult<BTreeSet<StorePath>> {
-        Err(no_store("query references"))
-    }
-
-    fn fetch(&self, _request: &FetchRequest) -> HostResult<StorePath> {
-        Err(no_store("fetch files"))
     }
 
     fn message(&self, kind: Message, text: &str) {
@@ -168,8 +148,4 @@ impl Host for OsHost {
         };
         eprintln!("{prefix}{text}");
     }
-}
-
-fn no_store(what: &str) -> HostError {
-    HostError::Unsupported { message: format!("this evaluation has no store, so it cannot {what}") }
 }

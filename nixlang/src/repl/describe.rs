@@ -9,28 +9,6 @@ use crate::lower::expr::{AttrName, Expr, Lambda, Select};
 use crate::source::{Origin, Pos};
 use crate::tools::documentation;
 
-/// Returns what `:t` calls a value.
-pub(super) fn type_of(value: Value<'_>) -> String {
-    match value.kind() {
-        Kind::Null => "null".into(),
-        Kind::Bool(_) => "a Boolean".into(),
-        Kind::Int(_) => "an integer".into(),
-        Kind::Float(_) => "a float".into(),
-        Kind::String(string) => if string.context().is_some() { "a string with context" } else { "a string" }.into(),
-        Kind::Path(_) => "a path".into(),
-        Kind::Attrs(_) => "a set".into(),
-        Kind::List(_) => "a list".into(),
-        Kind::Builtin(builtin) => format!("the built-in function '{}'", builtin.name),
-        Kind::Partial(partial) => match partial.function.kind() {
-            Kind::Builtin(builtin) => format!("the partially applied built-in function '{}'", builtin.name),
-            _ => "a function".into(),
-        },
-        Kind::Lambda(_) => "a function".into(),
-        Kind::External(external) => external.described_type(),
-        Kind::Thunk(_) => "a thunk".into(),
-    }
-}
-
 /// Returns the logical path of the derivation that a value is.
 pub(super) fn derivation_path<'h>(eval: &Evaluator<'h>, value: Value<'h>) -> EvalResult<String> {
     let Kind::Attrs(attrs) = value.kind() else { return Err(no_derivation()) };

@@ -8,6 +8,7 @@ use nixlang::heap::Value;
 use nixlang::source::{Origin, Pos};
 use nixlang::value::XmlOptions;
 
+use super::sources::Sources;
 use super::{Context, Invocation};
 use crate::derivations::find_derivations;
 use crate::evaluation::{Evaluation, Step, evaluate, working_directory};
@@ -26,10 +27,7 @@ enum Output {
 
 #[derive(Debug, Default)]
 struct Flags {
-    files: Vec<String>,
-    attributes: Vec<String>,
-    stdin: bool,
-    expressions: bool,
+    sources: Sources,
     find_file: bool,
     eval: bool,
     parse: bool,
@@ -45,13 +43,10 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
     let files = invocation.words(|flag, args| {
         match flag {
-            "-" => flags.stdin = true,
-            "-E" | "--expr" => flags.expressions = true,
             "--eval" | "--eval-only" => flags.eval = true,
             "--read-write-mode" => flags.read_write = true,
             "--parse" | "--parse-only" => flags.parse = true,
             "--find-file" => flags.find_file = true,
-            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
             "--add-root" => flags.root = Some(args.value(flag)?.into()),
             "--indirect" => {}
             "--raw" => flags.output = Output::Raw,
@@ -60,16 +55,13 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             "--no-location" => flags.no_location = true,
             "--strict" => flags.strict = true,
             "--dry-run" => flags.dry_run = true,
-            _ => return Ok(false),
+            _ => return flags.sources.flag(flag, args),
         }
         Ok(true)
     })?;
-    flags.files = files;
-    if flags.attributes.is_empty() {
-        flags.attributes.push(String::new());
-    }
-    if flags.files.is_empty() && !flags.stdin && !flags.expressions {
-        flags.files.push("./default.nix".into());
+    flags.sources.complete(files);
+    if flags.sources.is_empty() {
+        flags.sources.words.push("./default.nix".into());
     }
     let context = invocation.context()?;
     let read_write = !flags.dry_run && (!(flags.eval || flags.parse) || flags.read_write);
@@ -80,11 +72,11 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
         if flags.find_file {
             return command.find_files();
         }
-        if flags.stdin {
+        if flags.sources.stdin {
             command.process(&Input::Stdin)?;
         }
-        for file in &flags.files {
-            command.process(&if flags.expressions { Input::Text(file) } else { Input::File(file) })?;
+        for file in &flags.sources.words {
+            command.process(&if flags.sources.expressions { Input::Text(file) } else { Input::File(file) })?;
         }
         Ok(())
     })?;
@@ -106,7 +98,7 @@ struct Command<'c, 'e, 'h> {
 
 impl<'h> Command<'_, '_, 'h> {
     fn find_files(&self) -> Step<()> {
-        for name in &self.flags.files {
+        for name in &self.flags.sources.words {
             print(&self.evaluation.find_file(name)?)?;
             print(b"\n")?;
         }
@@ -122,7 +114,7 @@ impl<'h> Command<'_, '_, 'h> {
             Input::Text(text) => self.evaluation.text(text.as_bytes())?,
             Input::File(file) => self.evaluation.file(file)?,
         };
-        for attribute in &self.flags.attributes {
+        for attribute in &self.flags.sources.attributes {
             let value = self.evaluation.select(root, attribute)?;
             if self.flags.eval {
                 let value = if self.evaluation.has_auto_arguments { self.evaluation.auto_call(value)? } else { value };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use nixlang_store::path::StorePath;
 
+use super::sources::Sources;
 use super::{Context, Invocation};
 use crate::building::{BuildFlags, build, output, output_path};
 use crate::derivations::{FoundDerivation, find_derivations};
@@ -14,38 +15,28 @@ use crate::failure::{Failure, Outcome};
 
 #[derive(Debug)]
 struct Flags {
-    files: Vec<String>,
-    attributes: Vec<String>,
-    stdin: bool,
-    expressions: bool,
+    sources: Sources,
     build: BuildFlags,
     link: Option<PathBuf>,
 }
 
 pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
-    let mut flags =
-        Flags { files: Vec::new(), attributes: Vec::new(), stdin: false, expressions: false, build: BuildFlags::default(), link: Some("result".into()) };
+    let mut flags = Flags { sources: Sources::default(), build: BuildFlags::default(), link: Some("result".into()) };
     let files = invocation.words(|flag, args| {
         match flag {
-            "-" => flags.stdin = true,
-            "-E" | "--expr" => flags.expressions = true,
-            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
             "-o" | "--out-link" | "--add-root" => flags.link = Some(args.value(flag)?.into()),
             "--no-out-link" | "--no-link" => flags.link = None,
             "--drv-link" => drop(args.value(flag)?),
             "--add-drv-link" | "--indirect" => {}
             "--dry-run" => flags.build.dry_run = true,
             "--check" => flags.build.check = true,
-            _ => return Ok(false),
+            _ => return flags.sources.flag(flag, args),
         }
         Ok(true)
     })?;
-    flags.files = files;
-    if flags.attributes.is_empty() {
-        flags.attributes.push(String::new());
-    }
-    if flags.files.is_empty() && !flags.stdin && !flags.expressions {
-        flags.files.push("./default.nix".into());
+    flags.sources.complete(files);
+    if flags.sources.is_empty() {
+        flags.sources.words.push("./default.nix".into());
     }
     let context = invocation.context()?;
     let found = derivations(&context, &flags)?;
@@ -117,11 +108,11 @@ fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDeriva
     evaluate(context, true, |evaluation| {
         let mut found = Vec::new();
         let mut inputs = Vec::new();
-        if flags.stdin {
+        if flags.sources.stdin {
             inputs.push(evaluation.stdin()?);
         }
-        for file in &flags.files {
-            if flags.expressions {
+        for file in &flags.sources.words {
+            if flags.sources.expressions {
                 inputs.push(evaluation.text(file.as_bytes())?);
                 continue;
             }
@@ -131,7 +122,7 @@ fn derivations(context: &Arc<Context>, flags: &Flags) -> Outcome<Vec<FoundDeriva
             }
             inputs.push(evaluation.file(file)?);
         }
-        let wanted: Vec<_> = inputs.iter().flat_map(|root| flags.attributes.iter().map(|attribute| (*root, attribute))).collect();
+        let wanted: Vec<_> = inputs.iter().flat_map(|root| flags.sources.attributes.iter().map(|attribute| (*root, attribute))).collect();
         let find = |i: usize| find_derivations(evaluation, evaluation.select(wanted[i].0, wanted[i].1)?);
         found.extend(evaluation.eval.interleaved(wanted.len(), find, Stop::is_waiting)?.into_iter().flatten());
         Ok(found)

@@ -18,6 +18,7 @@ use nixlang_store::derivation::Derivation;
 use nixlang_store::path::StorePath;
 
 use super::nix_build::made_before;
+use super::sources::Sources;
 use super::{Context, Invocation};
 use crate::args::Args;
 use crate::building::{BuildFlags, build, output, output_path};
@@ -37,10 +38,7 @@ const KEPT: &[&str] = &[
 
 #[derive(Debug, Default)]
 struct Flags {
-    words: Vec<String>,
-    attributes: Vec<String>,
-    stdin: bool,
-    expressions: bool,
+    sources: Sources,
     packages: bool,
     pure: bool,
     build: BuildFlags,
@@ -63,10 +61,7 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
     let mut flags = Flags::default();
     let plain = invocation.words(|flag, args| {
         match flag {
-            "-" => flags.stdin = true,
-            "-E" | "--expr" => flags.expressions = true,
             "-p" | "--packages" => flags.packages = true,
-            "-A" | "--attr" => flags.attributes.push(args.value(flag)?),
             "--pure" => flags.pure = true,
             "--impure" => flags.pure = false,
             "--exclude" => flags.exclude.push(args.value(flag)?),
@@ -85,16 +80,13 @@ pub(super) fn run(mut invocation: Invocation) -> Outcome<u8> {
             "--check" => flags.build.check = true,
             "--add-drv-link" | "--indirect" | "--no-out-link" | "--no-link" => {}
             "-o" | "--out-link" | "--drv-link" => drop(args.value(flag)?),
-            _ => return Ok(false),
+            _ => return flags.sources.flag(flag, args),
         }
         Ok(true)
     })?;
-    flags.words = plain;
-    if flags.packages && flags.expressions {
+    flags.sources.complete(plain);
+    if flags.packages && flags.sources.expressions {
         return Err(Failure::Usage("'-p' and '-E' are mutually exclusive".into()));
-    }
-    if flags.attributes.is_empty() {
-        flags.attributes.push(String::new());
     }
     let relative_to_script = invocation.common.settings.is_on("nix-shell-shebang-arguments-relative-to-script");
     let script_directory = match &script {
@@ -127,18 +119,18 @@ fn interpreter(interpreter: &str, script: &Path, arguments: &[String]) -> String
 /// Turns packages into an expression, and adds what is meant when nothing is named.
 fn complete_words(flags: &mut Flags, always_shell_nix: bool) -> Outcome<()> {
     if flags.packages {
-        let packages: String = flags.words.iter().map(|word| format!("({word}) ")).collect();
+        let packages: String = flags.sources.words.iter().map(|word| format!("({word}) ")).collect();
         let expression = format!(
             "{{...}}@args: with import <nixpkgs> args; (pkgs.runCommandCC or pkgs.runCommand) \"shell\" {{ buildInputs = [ {packages}]; }} \"\""
         );
-        flags.words = vec![expression];
-        flags.expressions = true;
-    } else if !flags.expressions && !flags.stdin && flags.words.is_empty() {
+        flags.sources.words = vec![expression];
+        flags.sources.expressions = true;
+    } else if flags.sources.is_empty() {
         let (shell, default) = (Path::new("shell.nix").exists(), Path::new("default.nix").exists());
         if !shell && !default {
             return Err(Failure::new("no argument specified and no 'shell.nix' or 'default.nix' file found in the working directory"));
         }
-        flags.words.push(if shell && !always_shell_nix { "shell.nix" } else { "." }.to_owned());
+        flags.sources.words.push(if shell && !always_shell_nix { "shell.nix" } else { "." }.to_owned());
     }
     Ok(())
 }
@@ -154,11 +146,11 @@ fn find(context: &Arc<Context>, flags: &Flags, script_directory: Option<&Path>) 
     evaluate(context, true, |evaluation| {
         let mut found = Vec::new();
         let mut roots = Vec::new();
-        if flags.stdin {
+        if flags.sources.stdin {
             roots.push(evaluation.stdin()?);
         } else {
-            for word in &flags.words {
-                if flags.expressions {
+            for word in &flags.sources.words {
+                if flags.sources.expressions {
                     roots.push(evaluation.text(word.as_bytes())?);
                 } else if let Some(derivation) = made_before(context, word)? {
                     found.push(derivation.path);
@@ -175,7 +167,7 @@ fn find(context: &Arc<Context>, flags: &Flags, script_directory: Option<&Path>) 
         }
         let in_shell = evaluation.with_argument("inNixShell", Value::bool(true));
         for root in roots {
-            for attribute in &flags.attributes {
+            for attribute in &flags.sources.attributes {
                 let value = if takes_in_nix_shell(evaluation, root)? { in_shell.select(root, attribute)? } else { evaluation.select(root, attribute)? };
                 found.extend(ask_packages(if takes_in_nix_shell(evaluation, value)? { &in_shell } else { evaluation }, value, |package| package.require_derivation_path())?);
             }
