@@ -91,7 +91,10 @@ impl Shared {
             return Err(failed(TransferErrorKind::Interrupted, String::new()));
         }
         let client = self.client(request, url)?;
-        let mut builder = client.http.request(method.clone(), url.clone());
+        let server = self.server(url);
+        let pass = server.as_deref().map(|server| self.gate.enter(server, &request.interrupt));
+        let http = if pass.as_ref().is_some_and(|pass| pass.is_http2) { &client.http2 } else { &client.http };
+        let mut builder = http.request(method.clone(), url.clone());
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
@@ -110,9 +113,7 @@ impl Shared {
             let upload = Upload::new(body, &progress).map_err(|error| failed(TransferErrorKind::Refused, error.to_string()))?;
             builder = builder.body(reqwest::Body::wrap(upload));
         }
-        let server = self.server(url);
         let _entered = client.enter();
-        let pass = server.as_deref().map(|server| self.gate.enter(server, &request.interrupt));
         let answer = wait(builder.send(), &request.interrupt, &progress).map_err(|stopped| error::stopped(activity, request, stopped))?;
         match answer {
             Ok(inner) => {
@@ -122,8 +123,8 @@ impl Shared {
                 Ok(Answer { shared: Arc::clone(self), request: request.clone(), inner })
             }
             Err(error) => {
-                if let Some(server) = &server {
-                    self.gate.broken(server);
+                if let Some(pass) = pass.filter(|_| error.is_connect()) {
+                    pass.failed();
                 }
                 Err(error::failed(activity, request, &error))
             }
@@ -142,16 +143,9 @@ impl Shared {
         }
     }
 
-    /// Returns which connection a request would like to share, `None` if it has to have its own.
+    /// Returns the server whose connection a request may share, `None` where there is no HTTP/2.
     fn server(&self, url: &Url) -> Option<String> {
         (self.options.http2 && url.scheme() == "https").then(|| url.origin().ascii_serialization())
-    }
-
-    /// Notes that a connection to an address broke.
-    pub(super) fn broken(&self, url: &str) {
-        if let Some(server) = Url::parse(url).ok().and_then(|url| self.server(&url)) {
-            self.gate.broken(&server);
-        }
     }
 
     /// Returns whether the server of an address is known to speak HTTP/2.

@@ -71,10 +71,7 @@ impl ResumingBody {
                 Err(TransferError::new(TransferErrorKind::Transient, url, reason))
             }
             Ok(n) => Ok(n),
-            Err(error) => {
-                self.shared.broken(url);
-                Err(TransferError::from_io(url, error))
-            }
+            Err(error) => Err(TransferError::from_io(url, error)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP client itself: its threads, certificates and proxies, as the options want them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{NoProxy, Proxy};
@@ -19,9 +20,16 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 /// Size of an answer's headers in bytes, at most.
 const HEADER_LIMIT: u32 = 64 << 10;
 
+/// How often a connection with requests on it is asked whether it stands, and how long the answer may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A client with threads of its own, which run as long as it lives.
 pub(super) struct Client {
+    /// For servers of which nothing is known yet, or that don't speak HTTP/2.
     pub(super) http: reqwest::Client,
+    /// For those that do. It makes one connection at a time to a server, where the other can't know that it will not need more.
+    pub(super) http2: reqwest::Client,
     /// Why certificates can't be checked. Nobody is asked over TLS then.
     pub(super) tls_error: Option<String>,
     /// There until it is dropped.
@@ -37,36 +45,9 @@ impl Client {
             Ok(roots) => (tls(options, roots)?, None),
             Err(reason) => (tls(options, RootCertStore::empty())?, Some(reason)),
         };
-        let mut user_agent = format!("nixlang/{}", env!("CARGO_PKG_VERSION"));
-        if !options.user_agent_suffix.is_empty() {
-            user_agent.push(' ');
-            user_agent.push_str(&options.user_agent_suffix);
-        }
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            // Those of the environment are among the options, or not wanted.
-            .no_proxy()
-            // Followed where it is known what may be said to whom.
-            .redirect(Policy::none())
-            .user_agent(user_agent)
-            .pool_max_idle_per_host(options.n_connections.max(1))
-            .http2_initial_stream_window_size(WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(HEADER_LIMIT);
-        if let Some(timeout) = options.connect_timeout.filter(|timeout| !timeout.is_zero()) {
-            builder = builder.connect_timeout(timeout);
-        }
-        if !options.http2 {
-            builder = builder.http1_only();
-        }
-        for (text, make) in [(&options.http_proxy, Proxy::http as fn(String) -> _), (&options.https_proxy, Proxy::https)] {
-            let Some(text) = text else { continue };
-            let address = if text.contains("://") { text.clone() } else { format!("http://{text}") };
-            let proxy: Proxy = make(address).map_err(|error| format!("proxy '{text}': {}", super::error::cause(&error)))?;
-            builder = builder.proxy(proxy.no_proxy(options.no_proxy.as_deref().and_then(NoProxy::from_string)));
-        }
-        let http = builder.build().map_err(|error| super::error::cause(&error))?;
-        Ok(Client { http, tls_error, runtime: Some(runtime) })
+        let http = make(options, &tls, if options.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] })?;
+        let http2 = make(options, &tls, &["h2"])?;
+        Ok(Client { http, http2, tls_error, runtime: Some(runtime) })
     }
 
     /// Makes this thread one that may use the client, until what is returned is dropped.
@@ -82,6 +63,46 @@ impl Drop for Client {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Makes a client that offers servers these protocols, by their names in TLS.
+fn make(options: &HttpOptions, tls: &ClientConfig, protocols: &[&str]) -> Result<reqwest::Client, String> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let mut user_agent = format!("nixlang/{}", env!("CARGO_PKG_VERSION"));
+    if !options.user_agent_suffix.is_empty() {
+        user_agent.push(' ');
+        user_agent.push_str(&options.user_agent_suffix);
+    }
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        // Those of the environment are among the options, or not wanted.
+        .no_proxy()
+        // Followed where it is known what may be said to whom.
+        .redirect(Policy::none())
+        .user_agent(user_agent)
+        .pool_max_idle_per_host(options.n_connections.max(1))
+        .http2_initial_stream_window_size(WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEADER_LIMIT)
+        // A connection that nobody ends, such as one through a router that forgot it, would hold up all that share it.
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT);
+    if let Some(timeout) = options.connect_timeout.filter(|timeout| !timeout.is_zero()) {
+        builder = builder.connect_timeout(timeout);
+    }
+    match protocols {
+        ["h2"] => builder = builder.http2_prior_knowledge(),
+        ["http/1.1"] => builder = builder.http1_only(),
+        _ => {}
+    }
+    for (text, make) in [(&options.http_proxy, Proxy::http as fn(String) -> _), (&options.https_proxy, Proxy::https)] {
+        let Some(text) = text else { continue };
+        let address = if text.contains("://") { text.clone() } else { format!("http://{text}") };
+        let proxy: Proxy = make(address).map_err(|error| format!("proxy '{text}': {}", super::error::cause(&error)))?;
+        builder = builder.proxy(proxy.no_proxy(options.no_proxy.as_deref().and_then(NoProxy::from_string)));
+    }
+    builder.build().map_err(|error| super::error::cause(&error))
 }
 
 /// Reads the certificates that are trusted.
@@ -103,15 +124,13 @@ fn tls(options: &HttpOptions, roots: RootCertStore) -> Result<ClientConfig, Stri
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
-    let mut config = match &options.client_certificate {
-        None => builder.with_no_client_auth(),
+    match &options.client_certificate {
+        None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| "the file of the TLS private key has none".to_owned())?;
-            builder.with_client_auth_cert(certificates(certificate)?, key).map_err(|error| error.to_string())?
+            builder.with_client_auth_cert(certificates(certificate)?, key).map_err(|error| error.to_string())
         }
-    };
-    config.alpn_protocols = if options.http2 { vec![b"h2".into(), b"http/1.1".into()] } else { vec![b"http/1.1".into()] };
-    Ok(config)
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

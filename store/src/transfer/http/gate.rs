@@ -1,8 +1,8 @@
-//! The first request to a server goes alone.
+//! What is known of servers: whether they speak HTTP/2, which shows with the first answer.
 //!
-//! Whether a server speaks HTTP/2 shows when a connection to it stands. Until then every request would make a connection
-//! of its own, and hundreds at the same moment hundreds of them; so they wait for the first one's answer and then share
-//! its connection. What they wait is bounded: a slow answer shall not hold up what has nothing to do with it.
+//! Until then every request would make a connection of its own, and hundreds at the same moment hundreds of them. So the
+//! first one goes alone, and the others wait until it is known which client is theirs. What they wait is bounded: a slow
+//! answer shall not hold up what has nothing to do with it.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,6 @@ use crate::transfer::Interrupt;
 
 /// How long others wait for the first.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// After so long without a request the connection may be gone.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(super) struct Gate {
@@ -31,54 +28,45 @@ impl Default for Gate {
 
 #[derive(Default)]
 struct Server {
-    /// When somebody began to make the first connection, as long as that goes on.
-    connecting_since: Option<Instant>,
-    /// When a connection was last known to stand.
-    connected_at: Option<Instant>,
-    is_http2: bool,
+    /// When somebody began to find out, as long as that goes on.
+    asked_since: Option<Instant>,
+    is_http2: Option<bool>,
 }
 
-/// A request that is on its way. To be told how it went; without that it went wrong.
+/// A request that may go. To be told how it went; without that nothing is known.
 pub(super) struct Pass<'g> {
     gate: &'g Gate,
     server: &'g str,
     is_first: bool,
+    /// Whether the server is known to speak HTTP/2.
+    pub(super) is_http2: bool,
 }
 
 impl Gate {
     /// Waits until a request to `server` may go.
     pub(super) fn enter<'g>(&'g self, server: &'g str, interrupt: &Interrupt) -> Pass<'g> {
+        let pass = |is_first, is_http2| Pass { gate: self, server, is_first, is_http2 };
         let mut servers = self.lock();
-        let is_first = loop {
+        loop {
             let state = servers.entry(server.to_owned()).or_default();
-            if state.connected_at.is_some_and(|at| at.elapsed() < IDLE) {
-                break false;
-            }
-            match state.connecting_since {
-                None => {
-                    state.connecting_since = Some(Instant::now());
-                    break true;
+            match (state.is_http2, state.asked_since) {
+                (Some(is_http2), _) => return pass(false, is_http2),
+                (None, None) => {
+                    state.asked_since = Some(Instant::now());
+                    return pass(true, false);
                 }
-                Some(since) if since.elapsed() >= self.patience || interrupt.is_interrupted() => break false,
-                Some(_) => {
+                (None, Some(since)) if since.elapsed() >= self.patience || interrupt.is_interrupted() => return pass(false, false),
+                (None, Some(_)) => {
                     let waited = self.changed.wait_timeout(servers, Duration::from_millis(100));
                     servers = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
-        };
-        Pass { gate: self, server, is_first }
-    }
-
-    /// Notes that a connection to `server` broke: the next request goes alone again.
-    pub(super) fn broken(&self, server: &str) {
-        if let Some(state) = self.lock().get_mut(server) {
-            state.connected_at = None;
         }
     }
 
     /// Returns whether `server` is known to speak HTTP/2.
     pub(super) fn is_http2(&self, server: &str) -> bool {
-        self.lock().get(server).is_some_and(|state| state.is_http2)
+        self.lock().get(server).is_some_and(|state| state.is_http2 == Some(true))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
@@ -90,8 +78,14 @@ impl Pass<'_> {
     /// Notes that the server answered.
     pub(super) fn answered(self, is_http2: bool) {
         if let Some(state) = self.gate.lock().get_mut(self.server) {
-            state.connected_at = Some(Instant::now());
-            state.is_http2 = is_http2;
+            state.is_http2 = Some(is_http2);
+        }
+    }
+
+    /// Notes that no connection was made: somebody else may be there by now.
+    pub(super) fn failed(self) {
+        if let Some(state) = self.gate.lock().get_mut(self.server) {
+            state.is_http2 = None;
         }
     }
 }
@@ -100,7 +94,7 @@ impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.is_first {
             if let Some(state) = self.gate.lock().get_mut(self.server) {
-                state.connecting_since = None;
+                state.asked_since = None;
             }
             self.gate.changed.notify_all();
         }
@@ -117,21 +111,20 @@ mod tests {
         let gate = Gate { patience: Duration::MAX, ..Gate::default() };
         let n_through = AtomicUsize::new(0);
         let first = gate.enter("server", &Interrupt::default());
-        assert!(!gate.enter("another", &Interrupt::default()).gate.is_http2("server"));
+        assert!(first.is_first && gate.enter("another", &Interrupt::default()).is_first);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let pass = gate.enter("server", &Interrupt::default());
                     // Whoever comes through before the answer is known is one too many.
-                    assert!(gate.is_http2("server"));
+                    let pass = gate.enter("server", &Interrupt::default());
+                    assert!(pass.is_http2 && !pass.is_first);
                     n_through.fetch_add(1, Ordering::SeqCst);
-                    pass.answered(true);
                 });
             }
             first.answered(true);
         });
         assert_eq!(n_through.into_inner(), 8);
-        gate.broken("server");
+        gate.enter("server", &Interrupt::default()).failed();
         assert!(gate.enter("server", &Interrupt::default()).is_first);
         // The one before did not get an answer, so the next is the first again.
         assert!(gate.enter("server", &Interrupt::default()).is_first);
