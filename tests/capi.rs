@@ -16,8 +16,10 @@ static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = std::env::current_exe().expect("this program").parent().and_then(Path::parent).expect("it lies in deps/").to_owned();
     let profile: &[&str] = if target.ends_with("release") { &["--release"] } else { &[] };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let status = Command::new(cargo).current_dir(repository()).args(["build", "-q", "-p", "nixlang-ffi", "-p", "nixlang-build"]).args(profile).status();
-    assert!(status.expect("cargo runs").success(), "the library builds");
+    let mut build = Command::new(cargo);
+    build.current_dir(repository()).args(["build", "-q", "-p", "nixlang-ffi", "-p", "nixlang-build"]).args(profile);
+    nixlang_tests::without_cargo_variables(&mut build);
+    assert!(build.status().expect("cargo runs").success(), "the library builds");
     let prefix = target.join("capi-prefix");
     let installed = Command::new(target.join("nixlang-ffi-install")).arg("--nix-c-api").arg(&prefix).status().expect("the installer runs");
     assert!(installed.success(), "the library is installed");

@@ -52,9 +52,21 @@ pub fn nixlang() -> &'static [String] {
             build.arg("--release");
         }
         build.env("CARGO_TARGET_DIR", target());
+        without_cargo_variables(&mut build);
         assert!(build.status().expect("cargo runs").success(), "the command line does not build");
         vec![profile.join("nixlang").to_str().expect("the path of the repository is UTF-8").to_owned()]
     })
+}
+
+/// Takes from a command's environment what cargo tells a test about its own package. A cargo that finds it builds again all packages
+/// that look at such variables, `ring` and with it the command line among them.
+pub fn without_cargo_variables(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let is_of_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if name.to_str().is_some_and(|name| is_of_package.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Returns a command that runs the one under test with these arguments, in this directory, with no standard input and

@@ -71,12 +71,17 @@ pub fn serve(
             error => StoreError::format("greeting a client", error),
         })?;
     let tunnel = Tunnel::new(sink, store.store_dir(), version.protocol());
-    let mut session = Session { store, service, options, source, tunnel };
-    let result = session.run();
-    if let Err(error) = &result {
-        session.tunnel.last_words(error);
-    }
-    result
+    std::thread::scope(|scope| {
+        scope.spawn(|| tunnel.flush_late());
+        // A thread that waits must hear of the end, whatever it is.
+        let _closing = Closing(&tunnel);
+        let mut session = Session { store, service, options, source, tunnel: &tunnel };
+        let result = session.run();
+        if let Err(error) = &result {
+            tunnel.last_words(error);
+        }
+        result
+    })
 }
 
 struct Session<'s> {
@@ -84,7 +89,16 @@ struct Session<'s> {
     service: &'s dyn DaemonService,
     options: &'s ServerOptions,
     source: BufReader<Box<dyn Read + Send>>,
-    tunnel: Tunnel<'s>,
+    tunnel: &'s Tunnel<'s>,
+}
+
+/// Closes a tunnel when it is dropped.
+struct Closing<'c>(&'c Tunnel<'c>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Session<'_> {
@@ -173,7 +187,7 @@ impl Session<'_> {
                 }
                 let Session { service, tunnel, .. } = self;
                 let (is_trusted, is_recursive) = (self.options.is_trusted, self.options.is_recursive);
-                tunnel.work(|| if is_recursive { Ok(()) } else { service.set_options(&options, is_trusted, tunnel) })?;
+                tunnel.work(|| if is_recursive { Ok(()) } else { service.set_options(&options, is_trusted, *tunnel) })?;
                 Ok(())
             }
         }

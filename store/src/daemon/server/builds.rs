@@ -15,7 +15,7 @@ impl Session<'_> {
         if mode == BuildMode::Repair {
             self.require_trust(NO_REPAIR)?;
         }
-        self.service.build_paths(wanted, mode, &self.tunnel)
+        self.service.build_paths(wanted, mode, self.tunnel)
     }
 
     pub(super) fn build_paths(&mut self) -> Result<()> {
@@ -55,7 +55,7 @@ impl Session<'_> {
                 (false, false) => return Err(refused("you are not privileged to build input-addressed derivations")),
                 (false, true) => self.store.write_derivation(&derivation)?,
             };
-            self.service.build_derivation(&path, &derivation, mode, &self.tunnel)
+            self.service.build_derivation(&path, &derivation, mode, self.tunnel)
         })
     }
 
@@ -63,13 +63,13 @@ impl Session<'_> {
         let path: StorePath = self.read()?;
         self.confirm(|| {
             self.store.add_temp_roots(std::slice::from_ref(&path))?;
-            if self.store.is_valid(&path)? { Ok(()) } else { self.service.ensure_path(&path, &self.tunnel) }
+            if self.store.is_valid(&path)? { Ok(()) } else { self.service.ensure_path(&path, self.tunnel) }
         })
     }
 
     pub(super) fn query_missing(&mut self) -> Result<()> {
         let wanted: Vec<DerivedPath> = self.read()?;
-        self.reply(|| self.service.query_missing(&wanted, &self.tunnel))
+        self.reply(|| self.service.query_missing(&wanted, self.tunnel))
     }
 }
 

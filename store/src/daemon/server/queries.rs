@@ -50,7 +50,7 @@ impl Session<'_> {
             }
             Operation::QuerySubstitutablePaths => {
                 let paths: Vec<StorePath> = self.read()?;
-                self.reply(|| self.service.available_paths(&paths, &self.tunnel))
+                self.reply(|| self.service.available_paths(&paths, self.tunnel))
             }
             Operation::QueryDeriver => {
                 let path: StorePath = self.read()?;
@@ -89,7 +89,7 @@ impl Session<'_> {
         let substitute = self.tunnel.dialect().protocol.is_worker_since(27) && self.source.read_flag()?;
         self.reply(|| {
             if substitute {
-                self.service.substitute_paths(&paths, &self.tunnel)?;
+                self.service.substitute_paths(&paths, self.tunnel)?;
             }
             let valid = self.store.are_valid(&paths)?;
             let valid = paths.iter().zip(valid).filter(|(_, valid)| *valid).map(|(path, _)| path.clone());
@@ -123,7 +123,7 @@ impl Session<'_> {
         if operation == Operation::QuerySubstitutablePathInfo {
             let path: StorePath = self.read()?;
             let wanted = [(path.clone(), None)].into();
-            let infos = self.tunnel.work(|| self.service.substitutable_infos(&wanted, &self.tunnel))?;
+            let infos = self.tunnel.work(|| self.service.substitutable_infos(&wanted, self.tunnel))?;
             let Some(mut infos) = infos else { return Ok(()) };
             return Ok(self.tunnel.answer(|sink, dialect| {
                 let info = infos.remove(&path);
@@ -137,6 +137,6 @@ impl Session<'_> {
             } else {
                 self.read::<Vec<StorePath>>()?.into_iter().map(|path| (path, None)).collect()
             };
-        self.reply(|| self.service.substitutable_infos(&wanted, &self.tunnel))
+        self.reply(|| self.service.substitutable_infos(&wanted, self.tunnel))
     }
 }
