@@ -11,6 +11,7 @@
 mod client;
 mod connection;
 pub(crate) mod hang_up;
+pub(crate) mod pool;
 mod server;
 mod service;
 mod transport;

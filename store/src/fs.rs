@@ -14,13 +14,16 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, RawDir};
 
-pub use dump::{dump, dump_with};
+pub use dump::{dump, dump_into_file, dump_with};
 pub use remove::{remove_tree, remove_tree_at};
-pub use restore::{Metadata, restore, restore_with};
+pub use restore::{Metadata, restore, restore_from_file, restore_with};
 
 /// What follows a name on disk, with a number behind, where the file system takes it and another one for the same. In
 /// archives the name is without it.
 pub const CASE_HACK: &str = "~nix~case~hack~";
+
+/// Contents of at least this size, in bytes, are moved by the kernel where it can: below that one more call costs more than copying.
+const LARGE: u64 = 256 * 1024;
 
 /// How many directories may be nested below each other: what an archive allows.
 pub(crate) const MAX_DEPTH: usize = crate::nar::MAX_DEPTH - 1;

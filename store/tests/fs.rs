@@ -1,11 +1,11 @@
 //! Trees to archives and back, and what must not be followed, overwritten or believed on the way.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use nixlang_store::error::StoreError;
-use nixlang_store::fs::{Metadata, dump, restore};
+use nixlang_store::fs::{Metadata, dump, dump_into_file, restore, restore_from_file};
 use nixlang_store::nar::NarWriter;
 
 /// An archive out of the format's words, right ones or wrong ones.
@@ -187,6 +187,69 @@ fn a_file_that_changes_its_size_meanwhile_is_an_error() {
         let error = dump(&path, None, &mut Meddler { path: &path, n_written: 0, grow }).unwrap_err();
         assert!(matches!(error, StoreError::SizeChanged { expected: 1_000_000, .. }), "{error}");
     }
+}
+
+/// The same where the kernel copies: the reader of a pipe changes the file.
+#[test]
+fn a_large_file_that_changes_its_size_meanwhile_is_an_error() {
+    for new_size in [3_000_000, 5_000_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, vec![7; 4_000_000]).unwrap();
+        let (mut source, sink) = std::io::pipe().unwrap();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                source.read_exact(&mut [0; 200]).unwrap();
+                std::fs::File::options().write(true).open(&path).unwrap().set_len(new_size).unwrap();
+                std::io::copy(&mut source, &mut std::io::sink()).unwrap();
+            });
+            let sink = std::fs::File::from(std::os::fd::OwnedFd::from(sink));
+            dump_into_file(&path, false, &sink).unwrap_err()
+        });
+        assert!(matches!(error, StoreError::SizeChanged { expected: 4_000_000, .. }), "{error}");
+    }
+}
+
+/// Files and pipes, at either end, give what memory gives.
+#[test]
+fn large_files_go_through_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for size in [5, 262_143, 262_144, 262_145, 3_000_001] {
+        let bytes: Vec<u8> = (0..size).map(|idx| (idx % 251) as u8).collect();
+        std::fs::write(tree.join(size.to_string()), bytes).unwrap();
+    }
+    let mut expected = Vec::new();
+    dump(&tree, None, &mut expected).unwrap();
+
+    let path = dir.path().join("nar");
+    dump_into_file(&tree, false, &std::fs::File::create(&path).unwrap()).unwrap();
+    assert!(std::fs::read(&path).unwrap() == expected);
+    // The kernel does not send to such a file.
+    std::fs::write(&path, b"").unwrap();
+    dump_into_file(&tree, false, &std::fs::File::options().append(true).open(&path).unwrap()).unwrap();
+    assert!(std::fs::read(&path).unwrap() == expected);
+
+    let again = |nar: &std::fs::File, name: &str| {
+        let copy = dir.path().join(name);
+        restore_from_file(nar, &copy, Metadata::Ordinary, false).unwrap();
+        let mut nar = Vec::new();
+        dump(&copy, None, &mut nar).unwrap();
+        assert!(nar == expected, "{name}");
+    };
+    again(&std::fs::File::open(&path).unwrap(), "from-file");
+    let (source, sink) = std::io::pipe().unwrap();
+    std::thread::scope(|scope| {
+        let tree = &tree;
+        scope.spawn(move || dump_into_file(tree, false, &std::fs::File::from(std::os::fd::OwnedFd::from(sink))).unwrap());
+        again(&std::fs::File::from(std::os::fd::OwnedFd::from(source)), "from-pipe");
+    });
+
+    // An archive that ends in the middle of a file.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(2_000_000).unwrap();
+    let cut = restore_from_file(&std::fs::File::open(&path).unwrap(), &dir.path().join("cut"), Metadata::Ordinary, false);
+    assert!(matches!(cut, Err(StoreError::Format { .. })), "{cut:?}");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! REAL_NIX runs the command line behind it with the real Nix in its PATH. Everything happens below DIRECTORY, which that
 //! Nix must see: a tree of 53 000 small files (generated, the same every time), one file of 1 GiB, rooted stores and binary
 //! caches. Each run is a process of its own, ours and theirs in turn; what is made before (a store to collect in) is not
-//! counted. What REAL_NIX itself costs is measured with `true` and taken off.
+//! counted. What REAL_NIX itself costs is measured with `true` and taken off. At the end it says whether our peak memory was at most
+//! 64 MiB wherever there is a NAR, and fails if it was not.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -34,6 +35,16 @@ struct Workload {
     /// The goal: ours may need at most this part of their CPU time.
     goal: f64,
 }
+
+impl Workload {
+    /// Whether there is an archive in it, of whatever size.
+    fn has_nar(&self) -> bool {
+        self.command.contains("{tree") || self.command.contains("{big") || self.stdin.is_some()
+    }
+}
+
+/// The goal for our peak memory wherever there is a NAR, in MiB.
+const PEAK_GOAL_MIB: f64 = 64.0;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
@@ -272,12 +283,17 @@ fn main_with(mut arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     bench.prepare(workloads.iter().any(|workload| workload.name.starts_with("big-")))?;
     println!("runs: {}   taken off theirs for REAL_NIX itself: {:.0} ms\n", bench.n_runs, bench.wrapper_s * 1000.0);
     println!("{:14} {:22} {:22} {:20} {:>5}  {:10} {:10}", "", "CPU s: ours", "theirs", "ratio", "goal", "MiB: ours", "theirs");
+    let mut peaks: Vec<(f64, &str)> = Vec::new();
     for workload in workloads {
         // One run that does not count fills the page cache.
         bench.run(workload, true)?;
         let mut pairs = Vec::new();
         for _ in 0..bench.n_runs {
             pairs.push((bench.run(workload, true)?, bench.run(workload, false)?));
+        }
+        let peak = pairs.iter().map(|(ours, _)| ours.peak_mib).fold(0.0, f64::max);
+        if workload.has_nar() {
+            peaks.push((peak, workload.name));
         }
         let spread = |of: &dyn Fn(&(Run, Run)) -> f64| Spread::of(pairs.iter().map(of)).expect("at least one pair was run");
         println!(
@@ -292,7 +308,9 @@ fn main_with(mut arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
         );
     }
     println!("\nmedian (smallest–largest); a ratio is of one pair of runs: below 1 ours needs less");
-    Ok(())
+    let Some((peak, name)) = peaks.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
+    println!("peak memory of ours with any NAR: {peak:.0} MiB ({name}), goal: at most {PEAK_GOAL_MIB:.0} MiB");
+    if peak > PEAK_GOAL_MIB { Err("the goal for peak memory is missed".into()) } else { Ok(()) }
 }
 
 fn main() -> ExitCode {

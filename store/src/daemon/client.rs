@@ -7,11 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection::{Connection, ReadAnswer, Write1};
-use super::hang_up::Waiting;
-use super::transport::Connector;
+use super::pool::Pool;
+use super::transport::{Connector, Transport};
 use crate::addressed::{Tee, parse_nar};
 use crate::content_rules::ContentRules;
 use crate::error::{Result, StoreError};
@@ -23,7 +22,7 @@ use crate::store::{
     Roots, RootsEvent, Store, Text, VerifyEvent, VerifyOptions, WriteNarOf,
 };
 use crate::wire::log::LogSink;
-use crate::wire::message::{Dialect, Message, Protocol, Trust, write_signatures};
+use crate::wire::message::{Dialect, Message, Trust, write_signatures};
 use crate::wire::operations::{GcRequest, Operation};
 use crate::wire::version::{DaemonInfo, Feature, Number, Version};
 use crate::wire::{DEFAULT_LIMIT, WireError, WireRead, WireWrite};
@@ -48,22 +47,20 @@ pub use options::DaemonStoreOptions;
 /// # Ok::<(), nixlang_store::error::StoreError>(())
 /// ```
 pub struct DaemonStore {
-    connector: Box<dyn Connector>,
+    connections: Pool<Connection>,
     options: DaemonStoreOptions,
-    idle: Mutex<Vec<Connection>>,
-    waiting: Waiting,
 }
 
 impl std::fmt::Debug for DaemonStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DaemonStore").field("address", &self.connector.address()).finish_non_exhaustive()
+        f.debug_struct("DaemonStore").field("address", &self.connections.address()).finish_non_exhaustive()
     }
 }
 
 impl DaemonStore {
     /// Returns a store. The daemon is connected to when it is needed first.
     pub fn new(connector: impl Connector + 'static, options: DaemonStoreOptions) -> DaemonStore {
-        DaemonStore { connector: Box::new(connector), options, idle: Mutex::new(Vec::new()), waiting: Waiting::default() }
+        DaemonStore { connections: Pool::new(connector), options }
     }
 
     /// Returns what the daemon says of itself, and the protocol's version that is spoken.
@@ -71,31 +68,7 @@ impl DaemonStore {
     /// # Errors
     /// When it can't be reached.
     pub fn daemon_info(&self) -> Result<(DaemonInfo, Number)> {
-        let connection = self.take()?;
-        let info = (connection.info.clone(), connection.version.number);
-        self.give_back(connection);
-        Ok(info)
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Result<Connection> {
-        let idle = self.idle().pop();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => {
-                let transport = self.connector.connect()?;
-                let dir = &self.options.store_dir;
-                let log = &*self.options.log;
-                let mut connection = Connection::open(transport, &self.connector.address(), dir, &self.offered(), log)?;
-                if let Some(settings) = self.options.settings.as_ref().filter(|_| !connection.protocol().has(Feature::NoSettings)) {
-                    connection.set_options(dir, log, settings)?;
-                }
-                Ok(connection)
-            }
-        }
+        self.with(|connection| Ok((connection.info.clone(), connection.version.number)))
     }
 
     /// What is offered to the daemon.
@@ -107,17 +80,17 @@ impl DaemonStore {
         offered
     }
 
-    fn give_back(&self, connection: Connection) {
-        if connection.is_sound {
-            self.idle().push(connection);
+    fn open(&self, transport: Transport) -> Result<Connection> {
+        let (dir, log) = (&self.options.store_dir, &*self.options.log);
+        let mut connection = Connection::open(transport, &self.connections.address(), dir, &self.offered(), log)?;
+        if let Some(settings) = self.options.settings.as_ref().filter(|_| !connection.protocol().has(Feature::NoSettings)) {
+            connection.set_options(dir, log, settings)?;
         }
+        Ok(connection)
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        let mut connection = self.take()?;
-        let result = use_it(&mut connection);
-        self.give_back(connection);
-        result
+        self.connections.with(|transport| self.open(transport), use_it)
     }
 
     fn request<T>(&self, operation: Operation, write: &Write1<'_>, read: &ReadAnswer<'_, T>) -> Result<T> {
@@ -131,11 +104,7 @@ impl DaemonStore {
         write: &Write1<'_>,
         read: &ReadAnswer<'_, T>,
     ) -> Result<T> {
-        self.with(|connection| {
-            let hang_up = Arc::clone(&connection.hang_up);
-            let _waiting = self.waiting.enter(&hang_up);
-            connection.request(&self.options.store_dir, log, operation, write, read)
-        })
+        self.with(|connection| connection.request(&self.options.store_dir, log, operation, write, read))
     }
 
     /// Asks the same about many paths, which costs one round trip.
@@ -196,7 +165,7 @@ impl Store for DaemonStore {
     }
 
     fn address(&self) -> String {
-        self.connector.address()
+        self.connections.address()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -349,11 +318,9 @@ impl Store for DaemonStore {
         self.upload(
             Operation::AddToStoreNar,
             &|sink, dialect| {
-                // The same as the message, but always with everything.
-                let dialect = Dialect { protocol: Protocol::worker(Number::new(1, 16)), ..*dialect };
-                info.write(sink, &dialect)?;
-                options.repair.write(sink, &dialect)?;
-                (!options.check_signatures).write(sink, &dialect)
+                info.write(sink, &Dialect::before_archives(dialect.store_dir))?;
+                options.repair.write(sink, dialect)?;
+                (!options.check_signatures).write(sink, dialect)
             },
             &mut |sink| parse_nar(&mut Tee::new(&mut nar, sink)),
             &|_, _| Ok(()),
@@ -364,8 +331,7 @@ impl Store for DaemonStore {
         if infos.is_empty() {
             return Ok(());
         }
-        let dialect =
-            Dialect { store_dir: &self.options.store_dir, protocol: Protocol::worker(Number::new(1, 16)) };
+        let dialect = Dialect::before_archives(&self.options.store_dir);
         self.upload(
             Operation::AddMultipleToStore,
             &|sink, dialect| {

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hang_up::HangUp;
+use super::pool::Pooled;
 use super::transport::Transport;
 use crate::error::{Result, StoreError};
 use crate::path::StoreDir;
@@ -28,13 +29,23 @@ pub(super) type ReadAnswer<'r, T> = dyn Fn(&mut dyn Read, &Dialect<'_>) -> Resul
 pub(super) struct Connection {
     source: BufReader<Box<dyn Read + Send>>,
     sink: BufWriter<Box<dyn Write + Send>>,
-    pub(super) hang_up: HangUp,
+    hang_up: HangUp,
     pub(super) version: Version,
     pub(super) info: DaemonInfo,
     /// Whether it stands between two requests.
-    pub(super) is_sound: bool,
+    is_sound: bool,
     /// Dropped last: the child at the other end sees the end of its input first.
     _guard: Option<Box<dyn Send>>,
+}
+
+impl Pooled for Connection {
+    fn is_sound(&self) -> bool {
+        self.is_sound
+    }
+
+    fn hang_up(&self) -> &HangUp {
+        &self.hang_up
+    }
 }
 
 impl Connection {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
 use crate::fs::restore::TreeWriter;
-use crate::fs::{CASE_HACK, MAX_DEPTH, list};
+use crate::fs::{CASE_HACK, LARGE, MAX_DEPTH, list};
 use crate::nar::{NarError, NarWriter};
 use crate::store::{FileKind, Filter};
 
@@ -37,6 +37,18 @@ pub fn dump(path: &Path, filter: Option<&mut Filter<'_>>, sink: &mut dyn Write) 
 pub fn dump_with(path: &Path, filter: Option<&mut Filter<'_>>, case_hack: bool, sink: &mut dyn Write) -> Result<()> {
     let (dir, name) = parent_and_name(path)?;
     dump_tree(dir.as_fd(), &name, path, filter, case_hack, sink)
+}
+
+/// As [`dump_with`], into a descriptor. Contents of large files need not pass through this process.
+///
+/// # Errors
+/// As [`dump_with`].
+pub fn dump_into_file(path: &Path, case_hack: bool, file: &File) -> Result<()> {
+    let (dir, name) = parent_and_name(path)?;
+    let mut sink = file;
+    let mut walk = Walk { nar: NarWriter::new(&mut sink), filter: None, case_hack, copy: None, direct: Some(file), buffer: vec![0; 64 * 1024] };
+    walk.run(dir.as_fd(), &name, path)?;
+    walk.nar.finish().map_err(nar_error).map(drop)
 }
 
 /// Opens the directory that a path lies in; returns it with the path's name there.
@@ -72,7 +84,7 @@ pub(crate) fn dump_and_copy(
     copy: TreeWriter<'_>,
 ) -> Result<()> {
     let (dir, name) = parent_and_name(path)?;
-    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack: false, copy: Some(copy), buffer: vec![0; 64 * 1024] };
+    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack: false, copy: Some(copy), direct: None, buffer: vec![0; 64 * 1024] };
     walk.run(dir.as_fd(), &name, path)?;
     walk.nar.finish().map_err(nar_error).map(drop)
 }
@@ -85,7 +97,7 @@ fn dump_tree(
     case_hack: bool,
     sink: &mut dyn Write,
 ) -> Result<()> {
-    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack, copy: None, buffer: vec![0; 64 * 1024] };
+    let mut walk = Walk { nar: NarWriter::new(sink), filter, case_hack, copy: None, direct: None, buffer: vec![0; 64 * 1024] };
     walk.run(dir, name, path)?;
     walk.nar.finish().map_err(nar_error).map(drop)
 }
@@ -95,6 +107,8 @@ struct Walk<'s, 'f, 'g, 'c> {
     filter: Option<&'f mut Filter<'g>>,
     case_hack: bool,
     copy: Option<TreeWriter<'c>>,
+    /// What the archive goes into, if that is a descriptor that nobody keeps bytes back from.
+    direct: Option<&'s File>,
     buffer: Vec<u8>,
 }
 
@@ -198,6 +212,9 @@ impl<'s> Walk<'s, '_, '_, '_> {
         let mut copied = self.copy.as_mut().map(|copy| copy.start_file(executable)).transpose()?;
         let mut file = File::from(fd);
         let mut got = 0u64;
+        if let Some(direct) = self.direct.filter(|_| size >= LARGE) {
+            self.nar.put_contents(|_, left| send(&file, direct, left).inspect(|sent| got = *sent)).map_err(nar_error)?;
+        }
         loop {
             // Asking for one byte more than is left shows a file that grew; a shorter answer is the end of the file
             // once everything is there, which saves the call that would return nothing.
@@ -222,6 +239,23 @@ impl<'s> Walk<'s, '_, '_, '_> {
         }
         self.nar(NarWriter::end_file)
     }
+}
+
+/// Lets the kernel move bytes from a file to anything. Returns how many it moved; fewer where it can't, or the file ends.
+fn send(file: &File, to: &File, n_bytes: u64) -> std::io::Result<u64> {
+    let mut n_sent = 0;
+    while n_sent < n_bytes {
+        let count = usize::try_from(n_bytes - n_sent).unwrap_or(usize::MAX).min(1 << 30);
+        match rustix::fs::sendfile(to, file, None, count) {
+            Ok(0) => break,
+            Ok(n) => n_sent += n as u64,
+            Err(Errno::INTR) => {}
+            // Not between these two, or not without waiting: then as ever.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::AGAIN | Errno::OPNOTSUPP) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(n_sent)
 }
 
 /// Returns a name as it stands in archives.

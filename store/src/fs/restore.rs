@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, StoreError};
-use crate::fs::{CASE_HACK, MAX_DEPTH};
+use crate::fs::{CASE_HACK, LARGE, MAX_DEPTH};
 use crate::local::canonicalise::{TIMES, canonical_mode};
 use crate::nar::{Event, NarReader};
 
@@ -42,16 +42,47 @@ pub fn restore(nar: &mut dyn Read, path: &Path, metadata: Metadata) -> Result<()
 /// # Errors
 /// As [`restore`], and when a name of the archive is one that was made up for another.
 pub fn restore_with(nar: &mut dyn Read, path: &Path, metadata: Metadata, case_hack: bool) -> Result<()> {
+    restore_any(&mut BufReader::with_capacity(64 * 1024, nar) as &mut dyn BufRead, path, metadata, case_hack)
+}
+
+/// As [`restore_with`], from a descriptor. Contents of large files need not pass through this process.
+///
+/// # Errors
+/// As [`restore_with`].
+pub fn restore_from_file(nar: &File, path: &Path, metadata: Metadata, case_hack: bool) -> Result<()> {
+    restore_any(BufReader::with_capacity(64 * 1024, nar), path, metadata, case_hack)
+}
+
+fn restore_any(nar: impl Archive, path: &Path, metadata: Metadata, case_hack: bool) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(StoreError::io("creating", path, Errno::EXIST));
     };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let dir = rustix::fs::open(parent, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| StoreError::io("opening", parent, error))?;
-    let mut nar = BufReader::with_capacity(64 * 1024, nar);
     let mut tree = TreeWriter::new(dir.as_fd(), parent, name, metadata, false);
     tree.used_names = case_hack.then(Vec::new);
-    restore_tree(&mut nar, tree)
+    restore_tree(nar, tree)
+}
+
+/// Where an archive comes from.
+trait Archive: BufRead {
+    /// Puts at most so many of the next bytes into a file without looking at them. Returns how many it put there.
+    fn move_into(&mut self, file: &mut File, n_bytes: u64) -> std::io::Result<u64>;
+}
+
+/// Nothing is known of it, so all has to be read.
+impl Archive for &mut dyn BufRead {
+    fn move_into(&mut self, _file: &mut File, _n_bytes: u64) -> std::io::Result<u64> {
+        Ok(0)
+    }
+}
+
+impl Archive for BufReader<&File> {
+    fn move_into(&mut self, file: &mut File, n_bytes: u64) -> std::io::Result<u64> {
+        // Knows what is a file and what a pipe, and asks the kernel to copy between them.
+        std::io::copy(&mut Read::take(self, n_bytes), file)
+    }
 }
 
 /// As [`restore`], in a directory that is held open. `sync` syncs each file's contents.
@@ -66,7 +97,7 @@ pub(crate) fn restore_at(
     restore_tree(nar, TreeWriter::new(dir, dir_path, name, metadata, sync))
 }
 
-fn restore_tree(nar: &mut dyn BufRead, mut tree: TreeWriter<'_>) -> Result<()> {
+fn restore_tree(nar: impl Archive, mut tree: TreeWriter<'_>) -> Result<()> {
     let mut file: Option<(File, bool)> = None;
     let mut reader = NarReader::new(nar);
     while let Some(event) = reader.next_event().map_err(|error| StoreError::format("reading a NAR", error))? {
@@ -74,7 +105,15 @@ fn restore_tree(nar: &mut dyn BufRead, mut tree: TreeWriter<'_>) -> Result<()> {
             Event::Directory => tree.start_directory()?,
             Event::Entry(name) => tree.entry(name)?,
             Event::EndDirectory => tree.end_directory()?,
-            Event::File { executable, .. } => file = Some((tree.start_file(executable)?, executable)),
+            Event::File { executable, size } => {
+                let mut started = tree.start_file(executable)?;
+                if size >= LARGE {
+                    reader
+                        .take_contents(|source, left| source.move_into(&mut started, left))
+                        .map_err(|error| StoreError::format("copying out of a NAR", error))?;
+                }
+                file = Some((started, executable));
+            }
             Event::Contents(bytes) => {
                 let (file, _) = file.as_mut().expect("contents come inside of a file");
                 file.write_all(bytes).map_err(|error| StoreError::io("writing", tree.path(), error))?;

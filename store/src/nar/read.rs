@@ -117,6 +117,23 @@ impl<R: BufRead> NarReader<R> {
         }
     }
 
+    /// Lets contents of the file that has just begun be taken from the source by other means than events: `take` gets the source and how
+    /// many bytes are left, and returns how many it took. What it leaves comes as events.
+    ///
+    /// # Errors
+    /// When `take` fails, says that it took more than there was, or no file has begun.
+    pub fn take_contents(&mut self, take: impl FnOnce(&mut R, u64) -> io::Result<u64>) -> Result<(), NarError> {
+        self.take_lent();
+        let State::Contents { left, size } = std::mem::replace(&mut self.state, State::Failed) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        };
+        let taken = take(&mut self.source, left)?;
+        let left = left.checked_sub(taken).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.position += taken;
+        self.state = State::Contents { left, size };
+        Ok(())
+    }
+
     /// Returns the number of bytes taken so far. Right after [`Event::File`] this is the offset of
     /// the file's contents in the archive.
     pub fn position(&self) -> u64 {

@@ -185,6 +185,25 @@ impl<W: Write> NarWriter<W> {
         self.flush_if_full()
     }
 
+    /// Lets contents of a file be put into the sink by other means: `put` gets the sink, into which all that was written before has gone,
+    /// and how many bytes are left, and returns how many it put there.
+    ///
+    /// # Errors
+    /// When a sink fails, `put` says that it put more than there was, or no file has begun.
+    pub fn put_contents(&mut self, put: impl FnOnce(&mut W, u64) -> io::Result<u64>) -> Result<(), NarError> {
+        let State::Contents { left, size } = self.state else {
+            return Err(self.misplaced("contents"));
+        };
+        self.flush()?;
+        let length = put(&mut self.sink, left)?;
+        let Some(left) = left.checked_sub(length) else {
+            return Err(NarError::WrongSize { found: size - left + length, expected: size });
+        };
+        self.n_written += length;
+        self.state = State::Contents { left, size };
+        Ok(())
+    }
+
     /// Ends a file, all of whose bytes must have come.
     pub fn end_file(&mut self) -> Result<(), NarError> {
         match self.state {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use crate::addressed::{Spool, Tee, address, parse_nar, write_file_nar};
-use crate::daemon::hang_up::{HangUp, Waiting};
+use crate::daemon::hang_up::HangUp;
+use crate::daemon::pool::{Pool, Pooled};
 use crate::daemon::{Connector, DaemonService, Transport};
 use crate::derivation::Derivation;
 use crate::error::{Result, StoreError};
-use crate::hash::{Algorithm, Hash, HashFormat};
+use crate::hash::{Algorithm, Hash};
 use crate::path::{StoreDir, StorePath};
 use crate::path_info::{PathInfo, UnkeyedPathInfo};
 use crate::store::{AddOptions, Addressing, Capabilities, Contents, Store, Text, text_info};
@@ -19,25 +19,23 @@ use crate::wire::build_result::{BuildMode, BuildResult, BuildStatus, KeyedBuildR
 use crate::wire::derivation::write_derivation;
 use crate::wire::derived_path::{DerivedPath, OutputsSpec, SingleDerivedPath};
 use crate::wire::log::{LogSink, RemoteError};
-use crate::wire::message::{Dialect, Message, Protocol, write_signatures};
+use crate::wire::message::{Dialect, Message, Protocol};
 use crate::wire::serve::{Command, ServeBuildOptions};
 use crate::wire::version::{GreetingError, Number, greet_serve_server};
 use crate::wire::{WireError, WireRead, WireWrite};
 
 /// A store behind `nix-store --serve`.
 pub struct ServeStore {
-    connector: Box<dyn Connector>,
+    connections: Pool<Connection>,
     store_dir: StoreDir,
     /// Names the machine in errors.
     host: String,
     build_options: ServeBuildOptions,
-    idle: Mutex<Vec<Connection>>,
-    waiting: Waiting,
 }
 
 impl std::fmt::Debug for ServeStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServeStore").field("address", &self.connector.address()).finish_non_exhaustive()
+        f.debug_struct("ServeStore").field("address", &self.connections.address()).finish_non_exhaustive()
     }
 }
 
@@ -50,6 +48,16 @@ struct Connection {
     _guard: Option<Box<dyn Send>>,
 }
 
+impl Pooled for Connection {
+    fn is_sound(&self) -> bool {
+        self.is_sound
+    }
+
+    fn hang_up(&self) -> &HangUp {
+        &self.hang_up
+    }
+}
+
 impl ServeStore {
     /// Returns a store. The server is started when it is needed first.
     pub fn new(
@@ -58,8 +66,7 @@ impl ServeStore {
         host: impl Into<String>,
         build_options: ServeBuildOptions,
     ) -> ServeStore {
-        let idle = Mutex::new(Vec::new());
-        ServeStore { connector: Box::new(connector), store_dir, host: host.into(), build_options, idle, waiting: Waiting::default() }
+        ServeStore { connections: Pool::new(connector), store_dir, host: host.into(), build_options }
     }
 
     /// Returns the protocol's version that is spoken.
@@ -67,14 +74,11 @@ impl ServeStore {
     /// # Errors
     /// When the server can't be reached.
     pub fn version(&self) -> Result<Number> {
-        self.with(|connection, _| {
-            connection.is_sound = true;
-            Ok(connection.version)
-        })
+        self.with(|connection, _| Ok(connection.version))
     }
 
-    fn connect(&self) -> Result<Connection> {
-        let Transport { source, sink, guard, hang_up } = self.connector.connect()?;
+    fn open(&self, transport: Transport) -> Result<Connection> {
+        let Transport { source, sink, guard, hang_up } = transport;
         let mut source = BufReader::with_capacity(64 * 1024, source);
         let mut sink = BufWriter::with_capacity(64 * 1024, sink);
         let failed = |message: String| StoreError::Remote { source: RemoteError::new(message) };
@@ -90,22 +94,16 @@ impl ServeStore {
 
     /// A command that fails ends the connection; so a connection is sound only after one that did not.
     fn with<T>(&self, use_it: impl FnOnce(&mut Connection, &Dialect<'_>) -> Result<T>) -> Result<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect()?,
-        };
-        let dialect = Dialect { store_dir: &self.store_dir, protocol: Protocol::Serve(connection.version) };
-        connection.is_sound = false;
-        let hang_up = HangUp::clone(&connection.hang_up);
-        let waiting = self.waiting.enter(&hang_up);
-        let result = use_it(&mut connection, &dialect);
-        drop(waiting);
-        if result.is_ok() {
-            connection.is_sound = true;
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-        result
+        self.connections.with(
+            |transport| self.open(transport),
+            |connection| {
+                let dialect = Dialect { store_dir: &self.store_dir, protocol: Protocol::Serve(connection.version) };
+                connection.is_sound = false;
+                let result = use_it(connection, &dialect);
+                connection.is_sound = result.is_ok();
+                result
+            },
+        )
     }
 
     fn request<T>(
@@ -153,15 +151,7 @@ impl ServeStore {
             let sink = &mut connection.sink;
             (|| -> Result<(), WireError> {
                 sink.write_number(Command::AddToStoreNar as u64)?;
-                info.path.write(sink, dialect)?;
-                info.deriver.write(sink, dialect)?;
-                sink.write_bytes(info.nar_hash.format(HashFormat::Base16, false).as_bytes())?;
-                info.references.write(sink, dialect)?;
-                sink.write_number(info.registration_time.cast_unsigned())?;
-                sink.write_number(info.nar_size)?;
-                sink.write_flag(info.ultimate)?;
-                write_signatures(sink, &info.signatures)?;
-                info.content_address.write(sink, dialect)
+                info.write(sink, &Dialect::before_archives(dialect.store_dir))
             })()?;
             send(sink)?;
             sink.flush().map_err(WireError::from)?;
@@ -187,7 +177,7 @@ impl Store for ServeStore {
     }
 
     fn address(&self) -> String {
-        self.connector.address()
+        self.connections.address()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -328,7 +318,7 @@ impl Store for ServeStore {
 
 impl DaemonService for ServeStore {
     fn hang_up(&self, thread: ThreadId) {
-        self.waiting.hang_up(thread);
+        self.connections.hang_up(thread);
     }
 
     fn build_paths(

@@ -10,14 +10,13 @@ use crate::closure::{Follow, closure};
 use crate::daemon::{DaemonService, error_text, first_failure};
 use crate::error::{Result, StoreError};
 use crate::path::StorePath;
-use crate::path_info::{PathInfo, UnkeyedPathInfo};
+use crate::path_info::PathInfo;
 use crate::store::{AddOptions, Store};
 use crate::wire::build_result::BuildMode;
 use crate::wire::derivation::read_derivation;
 use crate::wire::derived_path::DerivedPath;
 use crate::wire::log::LogSink;
-use crate::wire::message::{Dialect, Message, Protocol, read_signatures};
-use crate::wire::path_info::{read_nar_hash, read_time};
+use crate::wire::message::{Dialect, Message, Protocol};
 use crate::wire::serve::{Command, ServeBuildOptions};
 use crate::wire::version::{GreetingError, greet_serve_client};
 use crate::wire::{WireError, WireRead, WireWrite};
@@ -183,21 +182,12 @@ impl Session<'_> {
 
     fn add_nar(&mut self) -> Result<()> {
         self.check_write("importing paths is not allowed")?;
-        let path: StorePath = self.read()?;
-        let deriver: Option<StorePath> = self.read()?;
-        let mut info = UnkeyedPathInfo::new(read_nar_hash(&mut self.source)?, 0);
-        info.deriver = deriver;
-        info.references = self.read()?;
-        info.registration_time = read_time(&mut self.source)?;
-        info.nar_size = self.source.read_number()?;
-        info.ultimate = self.source.read_flag()?;
-        info.signatures = read_signatures(&mut self.source)?;
-        info.content_address = self.read()?;
+        let info = PathInfo::read(&mut self.source, &Dialect::before_archives(self.dialect.store_dir))?;
         if info.nar_size == 0 {
             return Err(StoreError::format("adding a path", "the size of its NAR is missing"));
         }
         let mut nar = (&mut self.source).take(info.nar_size);
-        self.store.add_nar(&PathInfo { path, info }, &mut nar, &AddOptions::trusted())?;
+        self.store.add_nar(&info, &mut nar, &AddOptions::trusted())?;
         std::io::copy(&mut nar, &mut std::io::sink()).map_err(WireError::from)?;
         Ok(self.sink.write_number(1).map_err(WireError::from)?)
     }

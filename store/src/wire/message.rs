@@ -67,6 +67,13 @@ pub struct Dialect<'d> {
     pub protocol: Protocol,
 }
 
+impl<'d> Dialect<'d> {
+    /// Returns the dialect of facts that an archive follows: in both protocols, and in every version, those of 1.16, with everything.
+    pub fn before_archives(store_dir: &'d StoreDir) -> Dialect<'d> {
+        Dialect { store_dir, protocol: Protocol::worker(Number::new(1, 16)) }
+    }
+}
+
 /// A value that travels.
 pub trait Message: Sized {
     /// Reads one.

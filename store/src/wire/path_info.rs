@@ -60,13 +60,13 @@ impl Message for PathInfo {
 }
 
 /// Reads the hash of a NAR as the daemon protocol has it: SHA-256 in any notation, without its name.
-pub fn read_nar_hash(source: &mut dyn Read) -> Result<Hash, WireError> {
+fn read_nar_hash(source: &mut dyn Read) -> Result<Hash, WireError> {
     let text = source.read_text(DEFAULT_LIMIT)?;
     Hash::parse(&text, Some(Algorithm::Sha256)).map_err(|error| WireError::malformed("hash", error))
 }
 
 /// Reads seconds since 1970.
-pub fn read_time(source: &mut dyn Read) -> Result<i64, WireError> {
+pub(super) fn read_time(source: &mut dyn Read) -> Result<i64, WireError> {
     let number = source.read_number()?;
     i64::try_from(number).map_err(|_| WireError::OutOfRange { number })
 }

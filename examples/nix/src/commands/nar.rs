@@ -1,6 +1,7 @@
 //! `nar …`: archives, made from and looked into as files.
 
 use std::io::{BufReader, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nixlang_store::nar::{Event, Listing, NarReader};
@@ -18,9 +19,8 @@ pub(super) fn pack(mut invocation: Invocation) -> Outcome<u8> {
         context.ui.warn("'nar dump-path' is a deprecated alias for 'nar pack'");
     }
     let [word] = &words[..] else { return Err(Failure::Usage("'nar pack' requires one path".into())) };
-    let mut stdout = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    nixlang_store::fs::dump(Path::new(word), None, &mut stdout)?;
-    stdout.flush()?;
+    let stdout = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    nixlang_store::fs::dump_into_file(Path::new(word), false, &stdout)?;
     Ok(0)
 }
 

@@ -22,7 +22,7 @@ use crate::wire::version::Number;
 
 impl DaemonService for DaemonStore {
     fn hang_up(&self, thread: ThreadId) {
-        self.waiting.hang_up(thread);
+        self.connections.hang_up(thread);
     }
 
     fn build_paths(

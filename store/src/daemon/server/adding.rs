@@ -9,12 +9,10 @@ use crate::content_address::ContentAddressMethod;
 use crate::error::{Result, StoreError};
 use crate::hash::Algorithm;
 use crate::path::StorePath;
-use crate::path_info::{PathInfo, UnkeyedPathInfo};
+use crate::path_info::PathInfo;
 use crate::realisation::{DerivationOutputId, Realisation};
 use crate::store::{AddOptions, Addressing, Contents, Store};
-use crate::wire::message::{Dialect, Message, MethodAndAlgorithm, Protocol, read_signatures};
-use crate::wire::path_info::{read_nar_hash, read_time};
-use crate::wire::version::Number;
+use crate::wire::message::{Dialect, Message, MethodAndAlgorithm, read_signatures};
 use crate::wire::{DEFAULT_LIMIT, FramedReader, WireError, WireRead};
 
 /// A file whose size is not known is kept in memory up to this size, in bytes, then on disk.
@@ -100,18 +98,9 @@ impl Session<'_> {
 
     pub(super) fn add_nar(&mut self) -> Result<()> {
         let dialect = self.tunnel.dialect();
-        let path: StorePath = self.read()?;
-        let deriver: Option<StorePath> = self.read()?;
-        let mut info = UnkeyedPathInfo::new(read_nar_hash(&mut self.source)?, 0);
-        info.deriver = deriver;
-        info.references = self.read()?;
-        info.registration_time = read_time(&mut self.source)?;
-        info.nar_size = self.source.read_number()?;
-        info.ultimate = self.source.read_flag()? && self.options.is_trusted;
-        info.signatures = read_signatures(&mut self.source)?;
-        info.content_address = self.read()?;
+        let mut info = PathInfo::read(&mut self.source, &Dialect::before_archives(dialect.store_dir))?;
+        info.info.ultimate &= self.options.is_trusted;
         let options = self.add_options()?;
-        let info = PathInfo { path, info };
         let is_trusted = self.options.is_trusted;
         if dialect.protocol.is_worker_since(23) {
             self.framed(|store, frames| {
@@ -150,10 +139,7 @@ impl Session<'_> {
         let is_trusted = self.options.is_trusted;
         self.framed(|store, frames| {
             check_repair(is_trusted, &options)?;
-            let dialect = Dialect {
-                store_dir: store.store_dir(),
-                protocol: Protocol::worker(Number::new(1, 16)),
-            };
+            let dialect = Dialect::before_archives(store.store_dir());
             let mut frames = BufReader::with_capacity(64 * 1024, frames);
             for _ in 0..frames.read_number()? {
                 let mut info = PathInfo::read(&mut frames, &dialect)?;
