@@ -159,10 +159,9 @@ impl DiskCache {
             let answer = statement.query_row(key, |row| {
                 if row.get::<_, i64>(0)? == 0 { Ok(Some(None)) } else { Ok(from_row(hash_part, row).map(Some)) }
             });
-            match answer {
-                Ok(Some(answer)) => drop(known.insert(*hash_part, answer.map(Arc::new))),
-                // Not there, or not to be understood.
-                _ => {}
+            // Otherwise it is not there, or not to be understood.
+            if let Ok(Some(answer)) = answer {
+                known.insert(*hash_part, answer.map(Arc::new));
             }
         }
         known

@@ -68,12 +68,13 @@ fn by_hash_parts(cache: &BinaryCache, hash_parts: &[[u8; 20]]) -> Result<Answers
         });
     }
     if let Some((disk_cache, id)) = cache.disk_cache() {
-        let known = disk_cache.narinfos(id, &missing);
-        missing.retain(|hash_part| !known.contains_key(hash_part));
-        for (hash_part, answer) in known {
-            cache.lookups.remember(hash_part, answer.clone());
-            answers.insert(hash_part, answer);
-        }
+        let mut known = disk_cache.narinfos(id, &missing);
+        missing.retain(|hash_part| {
+            let Some(answer) = known.remove(hash_part) else { return true };
+            cache.lookups.remember(*hash_part, answer.clone());
+            answers.insert(*hash_part, answer);
+            false
+        });
     }
     let fetched = in_parallel(cache, &missing, &|hash_part| fetch(cache, hash_part))?;
     if let Some((disk_cache, id)) = cache.disk_cache() {

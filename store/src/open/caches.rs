@@ -183,7 +183,7 @@ impl Opener {
                 if !bucket.is_unique() {
                     options.disk_cache = None;
                 }
-                bucket.transport(configuration, transport)
+                bucket.transport(&self.configuration, transport)
             }
             None => transport,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{OpenError, OpenObserver};
 use crate::configuration::Configuration;
 use crate::transfer::Transport;
-use crate::transfer::s3::{AddressingStyle, S3Credentials, S3Options, S3Transport};
+use crate::transfer::s3::{AddressingStyle, CredentialChain, S3Options, S3Transport};
 
 /// What the parameters of an address say.
 #[derive(Default)]
@@ -55,10 +55,10 @@ impl Bucket {
     }
 
     /// Returns how to reach the bucket, over HTTP.
-    pub(super) fn transport(mut self, configuration: &dyn Configuration, http: Arc<dyn Transport>) -> Arc<dyn Transport> {
-        let variable = |name: &str| configuration.variable(name)?.into_string().ok();
-        self.options.credentials = S3Credentials::find(self.profile.as_deref(), variable);
-        Arc::new(S3Transport::new(http, self.options))
+    pub(super) fn transport(self, configuration: &Arc<dyn Configuration>, http: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        let configuration = Arc::clone(configuration);
+        let chain = CredentialChain::new(self.profile, move |name| configuration.variable(name)?.into_string().ok());
+        Arc::new(S3Transport::new(http, self.options).chain(chain))
     }
 }
 

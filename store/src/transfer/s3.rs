@@ -4,7 +4,6 @@
 //! are those of the transport beneath. The surprising thing: a signed address is as good as a password for hours, so it
 //! is never shown; errors and observers get to see the `s3://` one.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +15,10 @@ use super::{
     Transport, file,
 };
 
+mod credentials;
 mod multipart;
 
+pub use credentials::{CredentialChain, S3Credentials};
 pub use multipart::MultipartOptions;
 
 /// How long a signed address is good for: longer than any download takes, with all its attempts.
@@ -51,7 +52,7 @@ pub struct S3Options {
     pub storage_class: Option<String>,
     /// When files are sent in parts.
     pub multipart: MultipartOptions,
-    /// Key, secret and session token; without them requests are not signed.
+    /// Key, secret and session token; without them, and without a chain that finds some, requests are not signed.
     pub credentials: Option<S3Credentials>,
 }
 
@@ -69,75 +70,35 @@ impl Default for S3Options {
     }
 }
 
-/// What requests are signed with.
-#[derive(Clone, PartialEq, Eq)]
-pub struct S3Credentials {
-    /// `AWS_ACCESS_KEY_ID`
-    pub key: String,
-    /// `AWS_SECRET_ACCESS_KEY`
-    pub secret: String,
-    /// `AWS_SESSION_TOKEN`
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for S3Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Credentials").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl S3Credentials {
-    /// Looks where Amazon's own programs look first: in variables of the environment (unless a profile is named), then in
-    /// the file of shared credentials. `None` if there are none.
-    pub fn find(profile: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Option<S3Credentials> {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        if profile.is_none()
-            && let (Some(key), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"))
-        {
-            return Some(S3Credentials { key, secret, token: variable("AWS_SESSION_TOKEN") });
-        }
-        let named = variable("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from);
-        let file = named.or_else(|| Some(Path::new(&variable("HOME")?).join(".aws/credentials")))?;
-        let profile = profile.map(str::to_owned).or_else(|| variable("AWS_PROFILE")).unwrap_or_else(|| "default".into());
-        S3Credentials::read(&std::fs::read_to_string(file).ok()?, &profile)
-    }
-
-    /// Reads a profile in the text of a file of shared credentials.
-    pub fn read(text: &str, profile: &str) -> Option<S3Credentials> {
-        let mut is_inside = false;
-        let (mut key, mut secret, mut token) = (None, None, None);
-        for line in text.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                is_inside = name.trim() == profile;
-            } else if let (true, Some((name, value))) = (is_inside, line.split_once('=')) {
-                let value = Some(value.trim().to_owned());
-                match name.trim() {
-                    "aws_access_key_id" => key = value,
-                    "aws_secret_access_key" => secret = value,
-                    "aws_session_token" => token = value,
-                    _ => {}
-                }
-            }
-        }
-        Some(S3Credentials { key: key?, secret: secret?, token })
-    }
-}
-
 /// See the module.
 pub struct S3Transport {
     beneath: Arc<dyn Transport>,
     options: S3Options,
-    credentials: Option<Credentials>,
+    chain: Option<CredentialChain>,
 }
 
 impl S3Transport {
     /// Returns one that asks through `beneath`, which must know HTTP.
     pub fn new(beneath: Arc<dyn Transport>, options: S3Options) -> S3Transport {
-        let credentials = options.credentials.as_ref().map(|S3Credentials { key, secret, token }| match token {
+        S3Transport { beneath, options, chain: None }
+    }
+
+    /// Looks for credentials when the first request needs some, and again when they may be too old.
+    #[must_use]
+    pub fn chain(self, chain: CredentialChain) -> S3Transport {
+        S3Transport { chain: Some(chain), ..self }
+    }
+
+    fn credentials(&self) -> TransferResult<Option<Credentials>> {
+        let found = match (&self.options.credentials, &self.chain) {
+            (Some(fixed), _) => Some(fixed.clone()),
+            (None, Some(chain)) => chain.credentials(&*self.beneath)?,
+            (None, None) => None,
+        };
+        Ok(found.map(|S3Credentials { key, secret, token }| match token {
             Some(token) => Credentials::new_with_token(key, secret, token),
             None => Credentials::new(key, secret),
-        });
-        S3Transport { beneath, options, credentials }
+        }))
     }
 
     /// Returns the bucket and the key of an address.
@@ -226,19 +187,20 @@ impl std::io::Read for HidingBody {
 impl Transport for S3Transport {
     fn get(&self, request: &Request) -> TransferResult<Response> {
         let (bucket, key) = self.split(&request.url)?;
-        let signed = self.signed(request, GetObject::new(&bucket, self.credentials.as_ref(), &key), &[]);
+        let signed = self.signed(request, GetObject::new(&bucket, self.credentials()?.as_ref(), &key), &[]);
         shown(self.beneath.get(&signed), &request.url, signed.url)
     }
 
     fn head(&self, request: &Request) -> TransferResult<Response> {
         let (bucket, key) = self.split(&request.url)?;
-        let signed = self.signed(request, HeadObject::new(&bucket, self.credentials.as_ref(), &key), &[]);
+        let signed = self.signed(request, HeadObject::new(&bucket, self.credentials()?.as_ref(), &key), &[]);
         shown(self.beneath.head(&signed), &request.url, signed.url)
     }
 
     fn send(&self, method: SendMethod, request: &Request, body: Body<'_>) -> TransferResult<Response> {
         let (bucket, key) = self.split(&request.url)?;
-        let credentials = self.credentials.as_ref();
+        let credentials = self.credentials()?;
+        let credentials = credentials.as_ref();
         let signed = match method {
             SendMethod::Put => {
                 let class = self.options.storage_class.iter().map(|class| ("x-amz-storage-class", class.clone()));
@@ -326,16 +288,5 @@ mod tests {
         check(S3Options { region: "eu-west-1".into(), ..S3Options::default() }, "s3://b/x", "s3://b/x false");
         let error = S3Transport::new(Arc::new(Nowhere), S3Options::default()).get(&Request::new("s3://b")).unwrap_err();
         assert_eq!(error.kind, TransferErrorKind::Refused);
-    }
-
-    #[test]
-    fn credentials_come_from_the_environment_or_a_file() {
-        let text = "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[other]\naws_access_key_id=c\naws_secret_access_key=d\naws_session_token=e\n";
-        let credentials = |profile| S3Credentials::read(text, profile).map(|found| (found.key, found.secret, found.token));
-        assert_eq!(credentials("default"), Some(("a".into(), "b".into(), None)));
-        assert_eq!(credentials("other"), Some(("c".into(), "d".into(), Some("e".into()))));
-        assert_eq!(credentials("missing"), None);
-        let environment = |name: &str| Some(name.to_owned()).filter(|name| name.starts_with("AWS_ACCESS") || name.starts_with("AWS_SECRET"));
-        assert_eq!(S3Credentials::find(None, environment).map(|found| found.key), Some("AWS_ACCESS_KEY_ID".into()));
     }
 }

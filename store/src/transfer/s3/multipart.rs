@@ -100,7 +100,8 @@ pub(super) fn send(
         let reason = format!("file too large for S3 multipart upload: {}", rendered(size));
         return Err(TransferError::during("upload", TransferErrorKind::Refused, &request.url, reason));
     }
-    let create = CreateMultipartUpload::new(bucket, transport.credentials.as_ref(), key);
+    let credentials = transport.credentials()?;
+    let create = CreateMultipartUpload::new(bucket, credentials.as_ref(), key);
     let signed = transport.signed(request, create, headers);
     let answer = transport.beneath.send(SendMethod::Post, &signed, Body::Bytes(b""));
     let text = text(shown(answer, &request.url, signed.url)?)?;
@@ -124,7 +125,8 @@ impl Upload<'_> {
         let mut tags = Vec::new();
         for start in (0..size).step_by(usize::try_from(part_size).unwrap_or(usize::MAX)) {
             let number = u16::try_from(tags.len() + 1).expect("there are at most 10000");
-            let part = UploadPart::new(self.bucket, self.transport.credentials.as_ref(), self.key, number, &self.id);
+            let credentials = self.transport.credentials()?;
+            let part = UploadPart::new(self.bucket, credentials.as_ref(), self.key, number, &self.id);
             let part = self.transport.signed(&self.request, part, &[]);
             let answer = self.ask(SendMethod::Put, part, body.part(start, part_size.min(size - start)))?;
             let tag = answer.tag().map(str::to_owned);
@@ -134,10 +136,9 @@ impl Upload<'_> {
     }
 
     fn complete(&self, tags: &[String]) -> TransferResult<Response> {
-        let complete = || {
-            let credentials = self.transport.credentials.as_ref();
-            CompleteMultipartUpload::new(self.bucket, credentials, self.key, &self.id, tags.iter().map(String::as_str))
-        };
+        let credentials = self.transport.credentials()?;
+        let tags = || tags.iter().map(String::as_str);
+        let complete = || CompleteMultipartUpload::new(self.bucket, credentials.as_ref(), self.key, &self.id, tags());
         let signed = self.transport.signed(&self.request, complete(), &[]).header("content-type", "text/xml");
         let document = complete().body();
         let answer = self.ask(SendMethod::Post, signed, Body::Bytes(document.as_bytes()))?;
@@ -152,7 +153,8 @@ impl Upload<'_> {
 
     /// What was sent is no longer needed. That it can't be said is no failure beside the one that led here.
     fn abort(&self) {
-        let abort = AbortMultipartUpload::new(self.bucket, self.transport.credentials.as_ref(), self.key, &self.id);
+        let Ok(credentials) = self.transport.credentials() else { return };
+        let abort = AbortMultipartUpload::new(self.bucket, credentials.as_ref(), self.key, &self.id);
         let mut signed = self.transport.signed(&self.request, abort, &[]);
         signed.interrupt = Interrupt::default();
         signed.n_attempts = Some(1);
