@@ -502,3 +502,19 @@ fn content_address_rules_are_a_setting() {
     let answer = run("2.33", &["nix-build", "--no-out-link", "-E", EXPRESSION]);
     assert_eq!(answer.error(), ["setting 'content-address-rules': '2.33' is neither '2.34' nor '2.35'"]);
 }
+
+#[test]
+fn build_hooks_of_others_are_not_asked() {
+    let directory = scratch();
+    fs::write(directory.path().join("x.nix"), "derivation { name = \"x\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; }").expect("written");
+    let build = |hook: &str| {
+        let machine = "ssh-ng://localhost?remote-program=/nonexistent x86_64-linux";
+        let words = ["nix-build", "x.nix", "--store", "./store", "-j0", "--system", "x86_64-linux", "--option", "substitute", "false", "--builders", machine, "--option", "build-hook", hook];
+        Answer::from(command(directory.path(), words).output().expect("the command starts"))
+    };
+    let other = build("/opt/hook --fast");
+    assert!(other.stderr.contains("warning: the program '/opt/hook --fast' of the setting 'build-hook' is not asked"), "{}", other.stderr);
+    assert!(other.stderr.contains("Failed to find a machine for remote build!"), "{}", other.stderr);
+    let none = build("");
+    assert!(none.stderr.contains("local builds are disabled (max-jobs = 0)") && !none.stderr.contains("a machine"), "{}", none.stderr);
+}

@@ -51,10 +51,14 @@ impl Run<'_> {
         })?;
         let system = String::from_utf8_lossy(&derivation.system);
         let warn = |message: &str| self.observer.event(&BuildEvent::Warning { derivation: path, message });
-        builders.acquire(&system, &features, can_build_here, &self.cancel, &warn).map_err(|error| BuildError::Limit {
+        let place = builders.acquire(&system, &features, can_build_here, &self.cancel, &warn).map_err(|error| BuildError::Limit {
             message: format!("cannot take a place on another machine: {error}"),
             status: BuildStatus::MiscFailure,
-        })
+        })?;
+        if place.is_none() && !can_build_here && !self.cancel.is_cancelled() {
+            self.observer.event(&BuildEvent::Note { derivation: path, message: &builders.lack(path, &system, &features) });
+        }
+        Ok(place)
     }
 
     /// Builds there.

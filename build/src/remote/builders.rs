@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nixlang_store::daemon::DaemonService;
+use nixlang_store::path::StorePath;
 use nixlang_store::store::Store;
 use rustix::fs::FlockOperation;
 
@@ -89,6 +90,21 @@ impl RemoteBuilders {
             }
         }
         Ok(None)
+    }
+
+    /// Returns what is told of a build that no machine can take, nor this one: what it needs and what there is.
+    pub(crate) fn lack(&self, derivation: &StorePath, system: &str, features: &BTreeSet<String>) -> String {
+        let list = |words: &BTreeSet<String>| words.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let mut text = format!(
+            "Failed to find a machine for remote build!\nderivation: {derivation}\nrequired (system, features): ({system}, [{}])\n\
+             {} available machines:\n(systems, maxjobs, supportedFeatures, mandatoryFeatures)",
+            list(features),
+            self.machines.len()
+        );
+        for Machine { systems, max_jobs, features, mandatory_features, .. } in &self.machines {
+            text += &format!("\n([{}], {max_jobs}, [{}], [{}])", list(systems), list(features), list(mandatory_features));
+        }
+        text
     }
 
     /// Takes a place for a build if there is one right now.

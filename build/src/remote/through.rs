@@ -328,7 +328,13 @@ impl Through<'_> {
             message: format!("cannot take a place on another machine: {error}"),
             status: BuildStatus::MiscFailure,
         })?;
-        if self.cancel.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(place) }
+        if self.cancel.is_cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        if place.is_none() {
+            self.observer.event(&BuildEvent::Note { derivation: path, message: &builders.lack(path, &system, &features) });
+        }
+        Ok(place)
     }
 
     fn build_on(

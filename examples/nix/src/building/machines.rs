@@ -20,6 +20,15 @@ pub(super) fn builders(context: &Context, settings: &Settings, state_dir: &Path)
     if machines.is_empty() {
         return Ok(None);
     }
+    if settings.is_set("build-hook") {
+        let words: Vec<&str> = settings.list("build-hook").collect();
+        match words.last() {
+            // The reference's way of sending nothing anywhere.
+            None => return Ok(None),
+            Some(word) if word.ends_with("build-remote") => {}
+            Some(_) => context.ui.warn(format!("the program '{}' of the setting 'build-hook' is not asked: builds are sent to other machines by this one", words.join(" "))),
+        }
+    }
     let mut settings = settings.clone();
     // A machine that is a store of this one builds there itself, and sends nothing further.
     settings.set("builders", "")?;
