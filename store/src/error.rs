@@ -336,6 +336,7 @@ impl StoreError {
 }
 
 /// Returns the text of an operating system's error without Rust's "(os error N)".
+#[cfg(feature = "http")]
 pub(crate) fn without_number(error: &io::Error) -> String {
     let mut text = error.to_string();
     if let Some(end) = text.rfind(" (os error ") {

@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// Returns what `f` makes of each of `items`, in their order. Up to `n_threads` are at work; after an error nothing new
 /// is begun, and it is returned.
+#[cfg_attr(not(feature = "compression"), allow(dead_code))]
 pub(crate) fn map<I: Sync, T: Send>(items: &[I], n_threads: usize, f: &(dyn Fn(&I) -> Result<T> + Sync)) -> Result<Vec<T>> {
     let n_threads = n_threads.min(items.len());
     if n_threads <= 1 {

@@ -39,6 +39,7 @@ impl RetryPolicy {
     }
 
     /// Calls `attempt` until it works, fails for good, or was called often enough. `offset` is for the observer.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(crate) fn run<T>(
         &self,
         request: &Request,
@@ -60,6 +61,7 @@ impl RetryPolicy {
     ///
     /// # Errors
     /// `error`, if there will be none.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(crate) fn pause(
         &self,
         request: &Request,
