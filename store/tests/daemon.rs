@@ -375,6 +375,67 @@ fn servers_survive_hostile_clients() {
     }
 }
 
+/// A daemon that says `bytes` to everybody, and then nothing any more.
+struct Silent(Vec<u8>, Mutex<Vec<UnixStream>>);
+
+impl Connector for Silent {
+    fn connect(&self) -> Result<Transport> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(&self.0).unwrap();
+        // It stays open.
+        self.1.lock().unwrap().push(theirs);
+        Ok(unix_transport(ours).unwrap())
+    }
+
+    fn address(&self) -> String {
+        "silent".into()
+    }
+}
+
+/// What a daemon says first: its greeting, and the answer to the client's settings.
+fn good_beginning() -> Vec<u8> {
+    let mut good = Vec::new();
+    for number in [0x6478_696f, 1 << 8 | 38, 0] {
+        good.write_number(number).unwrap();
+    }
+    good.write_bytes(b"test").unwrap();
+    for number in [1, 0x616c_7473, 0x616c_7473] {
+        good.write_number(number).unwrap();
+    }
+    good
+}
+
+#[test]
+fn silent_daemons_can_be_left() {
+    type Request = fn(&DaemonStore) -> Result<()>;
+    let requests: [(&str, Request); 4] = [
+        ("question", |store| store.is_valid(&StorePath::new([1; 20], "x").unwrap()).map(drop)),
+        ("batch", |store| store.query_path_infos(&[StorePath::new([1; 20], "x").unwrap(), StorePath::new([2; 20], "x").unwrap()]).map(drop)),
+        ("upload", |store| {
+            let (info, nar) = unsigned();
+            store.add_nar(&info, &mut nar.as_slice(), &AddOptions::default()).map(drop)
+        }),
+        ("download", |store| store.write_nar(&StorePath::new([1; 20], "x").unwrap(), &mut Vec::new()).map(drop)),
+    ];
+    for said in [Vec::new(), good_beginning()[..20].to_vec(), good_beginning()] {
+        for (what, request) in requests {
+            let mut options = DaemonStoreOptions::new(Default::default());
+            options.settings = Some(ClientOptions::default());
+            let store = DaemonStore::new(Silent(said.clone(), Mutex::default()), options);
+            std::thread::scope(|scope| {
+                let asking = scope.spawn(|| request(&store));
+                let thread = asking.thread().id();
+                // It may not be waiting yet.
+                while !asking.is_finished() {
+                    store.hang_up(thread);
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                assert!(asking.join().unwrap().is_err(), "{what} after {} bytes", said.len());
+            });
+        }
+    }
+}
+
 /// A daemon that says `bytes` to everybody and hangs up.
 struct Rude(Vec<u8>);
 
@@ -397,15 +458,7 @@ impl Connector for Rude {
 
 #[test]
 fn clients_survive_hostile_daemons() {
-    // A greeting, and the answer to the client's settings.
-    let mut good = Vec::new();
-    for number in [0x6478_696f, 1 << 8 | 38, 0] {
-        good.write_number(number).unwrap();
-    }
-    good.write_bytes(b"test").unwrap();
-    for number in [1, 0x616c_7473, 0x616c_7473] {
-        good.write_number(number).unwrap();
-    }
+    let good = good_beginning();
     let ask = |bytes: Vec<u8>| {
         let mut options = DaemonStoreOptions::new(Default::default());
         options.settings = Some(ClientOptions::default());

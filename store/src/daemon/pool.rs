@@ -55,7 +55,12 @@ impl<C: Pooled> Pool<C> {
         let idle = self.idle().pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => open(self.connector.connect()?)?,
+            None => {
+                let transport = self.connector.connect()?;
+                // Whoever never greets can be left too.
+                let _waiting = self.waiting.enter(&transport.hang_up);
+                open(transport)?
+            }
         };
         let hang_up = HangUp::clone(connection.hang_up());
         let waiting = self.waiting.enter(&hang_up);
