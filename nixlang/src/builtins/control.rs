@@ -35,6 +35,10 @@ fn throw<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<V
 
 fn add_error_context<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     eval.force_at(args[1], pos).map_err(|error| {
+        // What ends an evaluation from outside is no error of the expression's, to which it could add something.
+        if matches!(error.kind(), ErrorKind::HeapLimit | ErrorKind::Interrupted | ErrorKind::Cancelled | ErrorKind::Waiting) {
+            return error;
+        }
         let context = "while evaluating the error message passed to builtins.addErrorContext";
         match eval.coerce_to_string(args[0], pos, Coercion::PATH_SEGMENT, context) {
             Ok(text) => error.while_always(Pos::NONE, String::from_utf8_lossy(text.bytes()).into_owned()),

@@ -153,14 +153,12 @@ fn all<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Val
 
 fn gen_list<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let length = eval.force_int(args[1], pos, "while evaluating the second argument passed to builtins.genList")?;
-    // A list that could not be held in memory anyway is refused before memory is asked for.
-    const MAX_LENGTH: i64 = 1 << 32;
-    if !(0..=MAX_LENGTH).contains(&length) {
+    let Ok(n_elements) = usize::try_from(length) else {
         return Err(EvalError::new(ErrorKind::Evaluation, format!("cannot create list of size {length}")).at(pos));
-    }
+    };
     let function = eval.force_function(args[0], Pos::NONE, "while evaluating the first argument passed to builtins.genList")?;
-    eval.charge(length as usize * 4 * size_of::<Value<'h>>())?;
-    Ok(Value::list(eval.heap.list((0..length as usize).map(|i| eval.heap.thunk_call(function, &[eval.heap.int(i as i64)])))))
+    eval.charge(n_elements.saturating_mul(4 * size_of::<Value<'h>>()))?;
+    Ok(Value::list(eval.heap.list((0..n_elements).map(|i| eval.heap.thunk_call(function, &[eval.heap.int(i as i64)])))))
 }
 
 fn sort<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
