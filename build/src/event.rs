@@ -12,6 +12,11 @@ use rustix::io::Errno;
 use crate::result::BuildResult;
 use crate::sandbox::Isolation;
 
+/// Returns what users are told of a build that begins: `building '…'`, on another `machine` unless that is empty.
+pub fn building(path: &str, machine: &str) -> String {
+    if machine.is_empty() { format!("building '{path}'") } else { format!("building '{path}' on '{machine}'") }
+}
+
 /// Everything that happens in [`Builder::run`](crate::Builder::run).
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -47,7 +47,7 @@ mod users;
 pub use builder::Builder;
 pub use builder::hook::{HookStreams, hook_message, read_hook_settings};
 pub use bytes::Bytes;
-pub use event::{BuildEvent, CancelToken, Observer};
+pub use event::{BuildEvent, CancelToken, Observer, building};
 pub use error::BuildError;
 pub use executor::{BuildRequest, Executor, Limits};
 pub use job::{Job, JobProgress, Scheduler};

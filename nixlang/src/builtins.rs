@@ -26,7 +26,6 @@ mod flake;
 pub(crate) mod flake_ref;
 mod functions;
 mod hash;
-pub(crate) mod internal;
 mod json;
 mod lists;
 mod order;
@@ -155,7 +154,7 @@ pub(crate) fn register<'h>(eval: &Evaluator<'h>) {
         }
         constant(definition.name, function(eval, definition), definition.global);
     }
-    constant("derivation", eval.heap.thunk_lazy(crate::value::Lazy::Import(eval.heap.str(internal::DERIVATION))), true);
+    constant("derivation", eval.heap.thunk_lazy(crate::value::Lazy::Import(eval.heap.str(crate::host::internal::DERIVATION))), true);
     // `builtins` contains itself, by way of a thunk.
     let own = eval.heap.thunk_lazy(crate::value::Lazy::Builtins);
     builtins.insert(set_symbol, own);

@@ -37,6 +37,7 @@ pub use session::session;
 
 use crate::heap::{Env, Heap, Value};
 use crate::host::Host;
+use crate::host::internal::WithInternalFiles;
 use crate::source::SourceMap;
 use crate::symbol::SymbolTable;
 use crate::value::ContextTable;
@@ -169,7 +170,7 @@ impl<'h> Evaluator<'h> {
             symbols: Rc::clone(&tables.symbols),
             sources: Rc::clone(&tables.sources),
             contexts: Rc::clone(&tables.contexts),
-            host,
+            host: Box::new(WithInternalFiles(host)),
             show_trace: Cell::new(options.show_trace),
             options,
             caches: Default::default(),

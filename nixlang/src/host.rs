@@ -1,6 +1,7 @@
 //! `Host`: everything that an evaluation may ask of the world outside. The evaluator opens no file, reads no environment variable
 //! and writes no store path itself; so it runs from memory, can be restricted, and everything it read can be recorded.
 
+pub(crate) mod internal;
 mod layer;
 mod memory;
 mod os;

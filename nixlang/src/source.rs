@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::builtins::internal;
+use crate::host::internal;
 
 /// A position: a byte offset into the virtual concatenation of all sources of one engine. Zero means "nowhere".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]

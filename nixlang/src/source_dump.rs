@@ -49,7 +49,7 @@ fn write_tree(
     writer: &mut NarWriter<&mut dyn io::Write>,
     filter: &mut dyn FnMut(&[u8], FileType) -> EvalResult<bool>,
 ) -> Result<(), Failure> {
-    let file_type = eval.file_type(path)?.ok_or_else(|| missing(path))?;
+    let file_type = eval.file_type(path)?.ok_or_else(|| missing(eval, path))?;
     let mut open: Vec<(Vec<u8>, Names)> = Vec::new();
     if let Some(names) = write_node(eval, path, file_type, writer)? {
         open.push((path.to_vec(), names));
@@ -65,7 +65,7 @@ fn write_tree(
         let file_type = match listed {
             Some(FileType::Directory) => FileType::Directory,
             Some(FileType::Symlink) => FileType::Symlink,
-            _ => eval.file_type(&path)?.ok_or_else(|| missing(&path))?,
+            _ => eval.file_type(&path)?.ok_or_else(|| missing(eval, &path))?,
         };
         // One entry after the other: a filter sees what is in a directory before what comes behind it.
         if !filter(&path, file_type)? {
@@ -109,6 +109,6 @@ fn write_node(
     }
 }
 
-fn missing(path: &[u8]) -> EvalError {
-    EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", String::from_utf8_lossy(path)))
+fn missing(eval: &Evaluator<'_>, path: &[u8]) -> EvalError {
+    EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", eval.sources.shown_path(path)))
 }

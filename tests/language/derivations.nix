@@ -129,3 +129,7 @@ map at [ "outPath" "drvPath" "type" "outputName" "all" "drvAttrs" "out" ] ++ [ (
 --- internal-files ---
 # => [ <nix/fetchurl.nix> "/fetchurl.nix" <nix/nothing.nix> true false "regular" true "fetchurl.nix" <nix/> true "\"/b\"" ]
 [ <nix/fetchurl.nix> (toString <nix/fetchurl.nix>) <nix/nothing.nix> (builtins.pathExists <nix/fetchurl.nix>) (builtins.pathExists <nix/nothing.nix>) (builtins.readFileType <nix/fetchurl.nix>) (builtins.readFile <nix/fetchurl.nix> != "") (baseNameOf <nix/fetchurl.nix>) (dirOf <nix/fetchurl.nix>) (<nix/fetchurl.nix> == <nix/fetchurl.nix>) (builtins.toJSON (toString <nix/a/../b>)) ]
+
+--- internal-files-are-files ---
+# => [ true "directory" true true false ]
+[ (builtins.pathExists (<nix/fetchurl.nix> + "/..")) (builtins.readFileType (<nix/fetchurl.nix> + "/..")) (builtins.isString "${<nix/fetchurl.nix>}") (builtins.hashFile "md5" <nix/fetchurl.nix> != "") (builtins.pathExists (<nix/fetchurl.nix> + "/x")) ]

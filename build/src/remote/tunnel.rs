@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use nixlang_store::path::{StoreDir, StorePath};
 use nixlang_store::wire::log::{Field, LogMessage, LogSink, activity, level, result};
 
-use crate::event::{BuildEvent, Observer};
+use crate::event::{BuildEvent, Observer, building};
 
 /// Tells a log sink what happens, in the reference's activities.
 pub struct LogObserver<'l> {
@@ -33,6 +33,14 @@ impl<'l> LogObserver<'l> {
         self.log.log(&LogMessage::StartActivity { id, level, kind, text: text.into_bytes(), fields, parent: 0 });
     }
 
+    /// Says that a build begins, on a machine or (empty) here.
+    fn building(&self, derivation: &StorePath, machine: &str) {
+        let path = self.store_dir.display(derivation);
+        // The derivation, the machine, the round and of how many.
+        let fields = vec![path.as_str().into(), machine.into(), 1.into(), 1.into()];
+        self.start(derivation, activity::BUILD, building(&path, machine), fields);
+    }
+
     fn stop(&self, path: &StorePath, kind: u64) {
         let id = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&(path.clone(), kind));
         if let Some(id) = id {
@@ -50,18 +58,8 @@ impl<'l> LogObserver<'l> {
 impl Observer for LogObserver<'_> {
     fn event(&self, event: &BuildEvent<'_>) {
         match event {
-            BuildEvent::Started { derivation, .. } => {
-                let path = self.store_dir.display(derivation);
-                // The derivation, the machine (none: here), the round and of how many.
-                let fields = vec![path.as_str().into(), "".into(), 1.into(), 1.into()];
-                self.start(derivation, activity::BUILD, format!("building '{path}'"), fields);
-            }
-            BuildEvent::StartedElsewhere { derivation, machine } => {
-                let path = self.store_dir.display(derivation);
-                let fields = vec![path.as_str().into(), (*machine).into(), 1.into(), 1.into()];
-                let on = if machine.is_empty() { String::new() } else { format!(" on '{machine}'") };
-                self.start(derivation, activity::BUILD, format!("building '{path}'{on}"), fields);
-            }
+            BuildEvent::Started { derivation, .. } => self.building(derivation, ""),
+            BuildEvent::StartedElsewhere { derivation, machine } => self.building(derivation, machine),
             BuildEvent::Note { message, .. } => self.log.log(&LogMessage::Text(format!("{message}\n").into_bytes())),
             BuildEvent::LogLine { derivation, line } => {
                 self.result(derivation, activity::BUILD, result::BUILD_LOG_LINE, line);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nixlang::diagnostics::{Diagnostic, filter_escapes};
-use nixlang_build::{BuildEvent, Observer};
+use nixlang_build::{BuildEvent, Observer, building};
 use nixlang_store::path::{StoreDir, StorePath};
 use serde_json::Value;
 
@@ -199,7 +199,7 @@ impl Shared {
         match event {
             BuildEvent::Started { derivation, .. } => {
                 let path = display(derivation);
-                start(derivation, Verbosity::INFO, activity::BUILD, &format!("building '{path}'"), &[path.clone().into(), "".into(), 1.into(), 1.into()]);
+                start(derivation, Verbosity::INFO, activity::BUILD, &building(&path, ""), &[path.clone().into(), "".into(), 1.into(), 1.into()]);
             }
             BuildEvent::StartedElsewhere { derivation, machine } => {
                 let path = display(derivation);
@@ -254,10 +254,6 @@ impl Shared {
     }
 }
 
-fn building(path: &str, machine: &str) -> String {
-    if machine.is_empty() { format!("building '{path}'") } else { format!("building '{path}' on '{machine}'") }
-}
-
 impl Observer for Progress {
     fn event(&self, event: &BuildEvent<'_>) {
         let shared = &*self.shared;
@@ -266,7 +262,7 @@ impl Observer for Progress {
         match event {
             BuildEvent::Started { derivation, isolation } => {
                 let path = shared.store_dir.display(derivation);
-                shared.text(state, Verbosity::INFO, &format!("building '{path}'..."));
+                shared.text(state, Verbosity::INFO, &format!("{}...", building(&path, "")));
                 shared.line(state, Verbosity::INFO.more(1), &format!("'{path}' is built with this isolation: {isolation}"));
                 state.running.insert((*derivation).clone(), Running { since: Instant::now(), phase: String::new(), line: String::new() });
             }

@@ -2,9 +2,10 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Definition, internal};
+use super::Definition;
 use crate::eval::{ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Attrs, Mapping, Value};
+use crate::host::internal;
 use crate::source::{Origin, Pos};
 use crate::symbol::Symbol;
 use crate::value::Lazy;

@@ -130,7 +130,7 @@ fn derivation_value<'h>(eval: &Evaluator<'h>, file: &[u8]) -> EvalResult<Option<
         let context = eval.contexts.context(vec![eval.contexts.output(&text, name)]);
         attributes.push((eval.symbols.intern(name.as_bytes()), Value::string(eval.heap.str_from_parts(&[path.as_bytes()], context))));
     }
-    let function = eval.import(super::internal::IMPORTED_DERIVATION)?;
+    let function = eval.import(crate::host::internal::IMPORTED_DERIVATION)?;
     let attributes = eval.attrs_of(attributes);
     eval.call(function, &[attributes], Pos::NONE).map(Some)
 }
@@ -149,7 +149,7 @@ fn scoped_import<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> Eval
 
 fn read_file<'h>(eval: &Evaluator<'h>, args: &[Value<'h>], pos: Pos) -> EvalResult<Value<'h>> {
     let file = realise_path(eval, args[0], pos)?;
-    let contents = eval.read_source(&file)?;
+    let contents = eval.host.read_file(&file).map_err(|e| eval.host_error(e))?;
     if contents.contains(&0) {
         let message = format!("the contents of the file '{}' cannot be represented as a Nix string", String::from_utf8_lossy(&file));
         return Err(EvalError::new(ErrorKind::Evaluation, message).at(pos));

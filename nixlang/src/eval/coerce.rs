@@ -6,8 +6,8 @@ use nixlang_store::content_address::ContentAddressMethod;
 use nixlang_store::path::StorePath;
 
 use super::{ErrorData, ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::builtins::internal;
 use crate::heap::{Kind, Str, Value};
+use crate::host::internal;
 use crate::source::Pos;
 use crate::value::{Context, ContextElement, ContextKind, ContextSum};
 

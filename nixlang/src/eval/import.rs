@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{ErrorKind, EvalError, EvalResult, Evaluator};
-use crate::builtins::internal;
 use crate::heap::{Kind, Value};
+use crate::host::internal;
 use crate::host::{FileType, Message};
 use crate::lower::StaticScope;
 use crate::lower::expr::Expr;
@@ -58,7 +58,7 @@ impl<'h> Evaluator<'h> {
         {
             return self.force(value);
         }
-        let text: Arc<[u8]> = Arc::from(self.read_source(&file)?);
+        let text: Arc<[u8]> = Arc::from(self.host.read_file(&file).map_err(|e| self.host_error(e))?);
         let start = self.sources.add(Origin::File(Arc::from(file.as_slice())), text.clone()).map_err(|e| EvalError::new(ErrorKind::Evaluation, e.to_string()))?;
         let expr = crate::lower::parse(self, &text, start, crate::path::parent(&file), &StaticScope::default())?;
         if !matches!(expr, Expr::Attrs(_)) {
@@ -81,23 +81,14 @@ impl<'h> Evaluator<'h> {
 
     /// Evaluates a file, whether it was imported before or not.
     pub(super) fn eval_file(&self, file: &[u8]) -> EvalResult<Value<'h>> {
-        let text = self.read_source(file)?;
+        let text = self.host.read_file(file).map_err(|e| self.host_error(e))?;
         self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), &StaticScope::default(), self.root())
             .map_err(|e| if e.kind() == ErrorKind::Syntax { e } else { e.while_(Pos::NONE, format!("while evaluating the file '{}':", String::from_utf8_lossy(file))) })
     }
 
-    /// Returns the text of a file of the host, or of this library.
-    pub(crate) fn read_source(&self, file: &[u8]) -> EvalResult<Vec<u8>> {
-        match internal::text(file) {
-            Some(text) => Ok(text.to_vec()),
-            None if internal::is_internal(file) => Err(EvalError::new(ErrorKind::Host, format!("path '{}' does not exist", self.sources.shown_path(file)))),
-            None => self.host.read_file(file).map_err(|e| self.host_error(e)),
-        }
-    }
-
     /// Evaluates a file with more variables in scope (`scopedImport`).
     pub fn eval_file_in(&self, file: &[u8], scope: &StaticScope, env: crate::heap::Env<'h>) -> EvalResult<Value<'h>> {
-        let text = self.read_source(file)?;
+        let text = self.host.read_file(file).map_err(|e| self.host_error(e))?;
         self.eval_text_in(&text, Origin::File(Arc::from(file)), crate::path::parent(file), scope, env)
     }
 
@@ -105,9 +96,6 @@ impl<'h> Evaluator<'h> {
     ///
     /// Links on the way to it stay as they are: what the file calls `../x` is found where the path says, not where the file really is.
     pub fn resolve_expr_path(&self, path: &[u8]) -> EvalResult<Vec<u8>> {
-        if internal::is_internal(path) {
-            return Ok(path.to_vec());
-        }
         let mut path = path.to_vec();
         for _ in 0..MAX_LINKS {
             let at = self.resolve_parent(&path)?;
@@ -127,9 +115,6 @@ impl<'h> Evaluator<'h> {
 
     /// Returns what is at a path (not following a link there).
     pub fn file_type(&self, path: &[u8]) -> EvalResult<Option<FileType>> {
-        if internal::is_internal(path) {
-            return Ok(internal::text(path).map(|_| FileType::Regular { executable: false }));
-        }
         self.host.file_type(path).map_err(|e| self.host_error(e))
     }
 
@@ -144,7 +129,7 @@ impl<'h> Evaluator<'h> {
     }
 
     fn resolve(&self, path: &[u8], also_last: bool) -> EvalResult<Vec<u8>> {
-        if internal::is_internal(path) || self.caches.plain_paths.borrow().contains(path) {
+        if self.caches.plain_paths.borrow().contains(path) {
             return Ok(path.to_vec());
         }
         let mut rest: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect();

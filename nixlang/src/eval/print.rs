@@ -1,8 +1,8 @@
 //! Printing values: the notation of `--eval` and that of error messages.
 
 use super::{EvalResult, Evaluator, ErrorKind, EvalError};
-use crate::builtins::internal;
 use crate::heap::{FlatAttrs, Kind, Slot, Value};
+use crate::host::internal;
 use crate::source::Pos;
 
 /// How much of a value is printed.

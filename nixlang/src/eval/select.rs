@@ -160,7 +160,7 @@ impl<'h> Evaluator<'h> {
     /// Returns whether a position lies in a source of our own (the `derivation` wrapper).
     pub(super) fn is_internal(&self, pos: Pos) -> bool {
         match self.sources.source(pos).map(|source| source.origin) {
-            Some(crate::source::Origin::File(path)) => crate::builtins::internal::is_internal(&path),
+            Some(crate::source::Origin::File(path)) => crate::host::internal::is_internal(&path),
             _ => false,
         }
     }

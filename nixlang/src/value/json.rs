@@ -1,9 +1,9 @@
 //! Values as JSON text (`toJSON`, `--json`), and JSON text as values (`fromJSON`).
 
 use super::{Context, ContextSum};
-use crate::builtins::internal;
 use crate::eval::{Coercion, ErrorKind, EvalError, EvalResult, Evaluator};
 use crate::heap::{Kind, Value};
+use crate::host::internal;
 use crate::source::Pos;
 use crate::symbol::Symbol;
 use crate::text::json::{self, JsonError, JsonSink, JsonStringError};

@@ -3,9 +3,9 @@
 use rustc_hash::FxHashSet;
 
 use super::Context;
-use crate::builtins::internal;
 use crate::eval::{EvalResult, Evaluator};
 use crate::heap::{Attrs, Kind, Value};
+use crate::host::internal;
 use crate::lower::expr::Lambda;
 use crate::source::{Origin, Pos};
 use crate::text::number;
